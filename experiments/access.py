@@ -1,0 +1,141 @@
+"""Who may see and change what. `get_<noun>_for` is the only fetch by id in views and API routes.
+
+Not a member: 404, as if the noun did not exist. A member with too little role: 403, naming the role.
+"""
+
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import Http404
+
+from experiments.models import (
+    Backbone,
+    Dataset,
+    DatasetVersion,
+    Experiment,
+    Membership,
+    Preview,
+    PromptTemplate,
+    Report,
+    Role,
+    Run,
+    Share,
+    TemplateVersion,
+    User,
+    Workspace,
+)
+
+M = TypeVar("M", bound=Model)
+
+# The least role that may change each noun; everybody in the workspace may read.
+WRITE_ROLES: dict[type[Model], Role] = {
+    Backbone: Role.ML_ENGINEER,
+    Dataset: Role.DOMAIN_EXPERT,
+    DatasetVersion: Role.DOMAIN_EXPERT,
+    Experiment: Role.DOMAIN_EXPERT,
+    Preview: Role.DOMAIN_EXPERT,
+    PromptTemplate: Role.DOMAIN_EXPERT,
+    Report: Role.DOMAIN_EXPERT,
+    Run: Role.DOMAIN_EXPERT,
+    Share: Role.DOMAIN_EXPERT,
+    TemplateVersion: Role.DOMAIN_EXPERT,
+    Workspace: Role.OWNER,
+}
+
+
+class RoleTooLow(PermissionDenied):
+    """The member's role does not include what the action needs."""
+
+    def __init__(self, needed: Role) -> None:
+        self.needed = needed
+        super().__init__(f"This needs the role “{needed.label}” or higher. Ask an owner of the workspace to change your role.")
+
+
+def require_role(membership: Membership, needed: Role) -> None:
+    """Raises RoleTooLow when the membership's role does not include `needed`."""
+    if not Role(membership.role).includes(needed):
+        raise RoleTooLow(needed)
+
+
+def get_membership_for(user: User, slug: str, *, needs: Role = Role.VIEWER) -> Membership:
+    """The user's membership of the workspace at `slug`, with the workspace loaded.
+
+    Raises:
+        Http404: the workspace does not exist or the user is not a member.
+        RoleTooLow: the role does not include `needs`.
+    """
+    membership = Membership.objects.select_related("workspace").filter(user=user, workspace__slug=slug).first()
+    if membership is None:
+        raise Http404("There is no such workspace, or you are not a member of it.")
+    require_role(membership, needs)
+    return membership
+
+
+def get_workspace_for(user: User, slug: str, *, write: bool = False) -> Workspace:
+    """The workspace at `slug`; `write` asks for the role that may change its settings."""
+    needs = WRITE_ROLES[Workspace] if write else Role.VIEWER
+    return get_membership_for(user, slug, needs=needs).workspace
+
+
+def get_dataset_for(user: User, dataset_id: UUID, *, write: bool = False) -> Dataset:
+    return _fetch(Dataset.objects.select_related("workspace"), "workspace", user, dataset_id, write)
+
+
+def get_dataset_version_for(user: User, version_id: UUID, *, write: bool = False) -> DatasetVersion:
+    return _fetch(DatasetVersion.objects.select_related("dataset__workspace", "job"), "dataset__workspace", user, version_id, write)
+
+
+def get_prompt_template_for(user: User, template_id: UUID, *, write: bool = False) -> PromptTemplate:
+    return _fetch(PromptTemplate.objects.select_related("workspace", "dataset"), "workspace", user, template_id, write)
+
+
+def get_template_version_for(user: User, version_id: UUID, *, write: bool = False) -> TemplateVersion:
+    return _fetch(TemplateVersion.objects.select_related("template__workspace"), "template__workspace", user, version_id, write)
+
+
+def get_preview_for(user: User, preview_id: UUID, *, write: bool = False) -> Preview:
+    return _fetch(
+        Preview.objects.select_related("job", "backbone", "dataset_version__dataset__workspace"),
+        "dataset_version__dataset__workspace",
+        user,
+        preview_id,
+        write,
+    )
+
+
+def get_backbone_for(user: User, backbone_id: UUID, *, write: bool = False) -> Backbone:
+    """A workspace's own model. The bundled ones belong to no workspace: `Backbone.objects.visible_to` lists them."""
+    return _fetch(Backbone.objects.select_related("workspace", "job"), "workspace", user, backbone_id, write)
+
+
+def get_experiment_for(user: User, experiment_id: UUID, *, write: bool = False) -> Experiment:
+    return _fetch(
+        Experiment.objects.select_related("workspace", "dataset_version__dataset", "price_book"), "workspace", user, experiment_id, write
+    )
+
+
+def get_run_for(user: User, run_id: UUID, *, write: bool = False) -> Run:
+    return _fetch(Run.objects.select_related("approach__experiment__workspace", "job"), "approach__experiment__workspace", user, run_id, write)
+
+
+def get_report_for(user: User, report_id: UUID, *, write: bool = False) -> Report:
+    return _fetch(Report.objects.select_related("workspace", "experiment"), "workspace", user, report_id, write)
+
+
+def get_share_for(user: User, share_id: UUID, *, write: bool = False) -> Share:
+    return _fetch(Share.objects.select_related("report__workspace"), "report__workspace", user, share_id, write)
+
+
+def _fetch(rows: "QuerySet[M]", path: str, user: User, noun_id: UUID, write: bool) -> M:
+    """One row whose workspace (at lookup `path`) the user belongs to, with the role that the noun's change needs."""
+    noun = rows.filter(**{f"{path}__memberships__user": user}).filter(pk=noun_id).first()
+    if noun is None:
+        raise Http404(f"There is no such {rows.model._meta.verbose_name}, or it belongs to a workspace that you are not a member of.")
+    if write:
+        workspace: Any = noun
+        for attribute in path.split("__"):
+            workspace = getattr(workspace, attribute)
+        require_role(Membership.objects.get(user=user, workspace=workspace), WRITE_ROLES[type(noun)])
+    return noun

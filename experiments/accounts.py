@@ -1,0 +1,9 @@
+"""How people get accounts: by invitation or from the operator's command line, never by an open sign-up form."""
+
+from allauth.account.adapter import DefaultAccountAdapter
+from django.http import HttpRequest
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        return False

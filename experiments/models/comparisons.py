@@ -1,0 +1,125 @@
+"""An experiment, its approaches and runs, the stored comparison, and a prompt tried by hand. State lives on the Job alone."""
+
+from django.db import models
+
+from experiments.models.accounts import Workspace
+from experiments.models.backbones import Backbone
+from experiments.models.base import Noun, author
+from experiments.models.datasets import DatasetVersion, Split
+from experiments.models.jobs import Job
+from experiments.models.pricing import PriceBook
+from experiments.models.prompts import PromptTemplate, TemplateVersion
+
+
+class Family(models.TextChoices):
+    """What kind of contender an approach is; decides its hue on every chart."""
+
+    ENGINEERED = "engineered", "Engineered prompt"
+    TUNED = "tuned", "Tuned"
+    HYBRID = "hybrid", "Hybrid"
+    BASELINE = "baseline", "Plain baseline"
+
+
+class TooLong(models.TextChoices):
+    REFUSE = "refuse", "Refuse to start"
+    TRUNCATE = "truncate", "Cut the column, with a warning"
+    SKIP = "skip", "Skip the row and count it as not correct"
+
+
+class Experiment(Noun):
+    """One dataset version, backbones, approaches, seeds and a price book; “Comparison” on the pages."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="experiments")
+    name = models.CharField(max_length=120)
+    description = models.TextField(blank=True)
+    dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="experiments")
+    price_book = models.ForeignKey(PriceBook, null=True, blank=True, on_delete=models.PROTECT, related_name="experiments")
+    seeds = models.JSONField(default=list, help_text="Seeds of the tuned approaches.")
+    too_long = models.CharField(max_length=10, choices=TooLong, default=TooLong.REFUSE)
+    truncate_column = models.CharField(max_length=120, blank=True)
+    margin = models.FloatField(default=0.01, help_text="Non-inferiority margin, a share of rows (0.01 = one point).")
+    monthly_requests = models.PositiveBigIntegerField(default=100_000, help_text="The volume that the money columns assume.")
+    open_test_when_finished = models.BooleanField(default=False)
+    baseline = models.ForeignKey("experiments.Approach", null=True, on_delete=models.SET_NULL, related_name="+")
+    launched_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True, help_text="When the last comparison was committed.")
+    launch_key = models.CharField(max_length=120, null=True, blank=True, help_text="Idempotency key of the launch.")
+    created_by = author()
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [models.UniqueConstraint(fields=["workspace", "launch_key"], name="experiment_launch_key_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Approach(Noun):
+    """One contender: a hard prompt, a tuning recipe, both, or a plain baseline."""
+
+    experiment = models.ForeignKey(Experiment, on_delete=models.CASCADE, related_name="approaches")
+    position = models.PositiveIntegerField()
+    name = models.CharField(max_length=160)
+    family = models.CharField(max_length=20, choices=Family)
+    method = models.CharField(max_length=40, help_text="The engine's name: hard_prompt, prompt_tuning, lora, majority, …")
+    recipe = models.JSONField(default=dict, help_text="The method's options, every default written out.")
+    backbone = models.ForeignKey(Backbone, null=True, on_delete=models.PROTECT, related_name="approaches")
+    template_version = models.ForeignKey(TemplateVersion, null=True, on_delete=models.PROTECT, related_name="approaches")
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["experiment", "position"], name="approach_position_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Run(Noun):
+    """Making one approach with one seed. Its state is its job's."""
+
+    approach = models.ForeignKey(Approach, on_delete=models.CASCADE, related_name="runs")
+    seed = models.PositiveIntegerField(default=0)
+    job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="run")
+    result = models.JSONField(default=dict, blank=True, help_text="The engine's record of the winning attempt, without predictions.")
+
+    class Meta:
+        ordering = ["approach__position", "seed"]
+        constraints = [models.UniqueConstraint(fields=["approach", "seed"], name="run_seed_once")]
+
+    def __str__(self) -> str:
+        return f"{self.approach} · seed {self.seed}"
+
+
+class ComparisonTable(models.Model):
+    """The comparison of one split, computed by a job when runs end; pages only read it."""
+
+    experiment = models.ForeignKey(Experiment, on_delete=models.CASCADE, related_name="tables")
+    split = models.CharField(max_length=10, choices=Split)
+    payload = models.JSONField()
+    job = models.ForeignKey(Job, null=True, on_delete=models.SET_NULL, related_name="+")
+    computed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["experiment", "split"], name="comparison_table_once")]
+
+    def __str__(self) -> str:
+        return f"{self.experiment} on {self.split}"
+
+
+class Preview(Noun):
+    """A prompt tried by hand on a few train or validation rows."""
+
+    template = models.ForeignKey(PromptTemplate, null=True, on_delete=models.CASCADE, related_name="previews")
+    dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.CASCADE, related_name="previews")
+    backbone = models.ForeignKey(Backbone, on_delete=models.CASCADE, related_name="previews")
+    wording = models.JSONField(help_text="system, user, answer_cue, answer_words, demonstrations as typed.")
+    examples = models.JSONField(help_text="Ids of the rows; never test rows.")
+    job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="preview")
+    result = models.JSONField(default=dict, blank=True)
+    created_by = author()
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"preview {self.id}"

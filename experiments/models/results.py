@@ -1,0 +1,89 @@
+"""What a run gave: evaluations, row predictions, scores and the tuned artifact. Every row names the attempt that wrote it."""
+
+from django.db import models
+
+from experiments.models.base import Noun
+from experiments.models.comparisons import Run
+from experiments.models.datasets import DatasetVersion, Example, Split
+from experiments.models.jobs import Attempt, Job
+
+
+class Evaluation(Noun):
+    """A run on one dataset version, split, suite and repetition. Complete once `attempt` names the winner."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="evaluations")
+    dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="evaluations")
+    split = models.CharField(max_length=10, choices=Split)
+    suite = models.CharField(max_length=20, default="plain")
+    repetition = models.PositiveIntegerField(default=0)
+    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="evaluations")
+    attempt = models.ForeignKey(Attempt, null=True, on_delete=models.PROTECT, related_name="won_evaluations")
+    summary = models.JSONField(default=dict, blank=True, help_text="The engine's counts, token means, timings and latency.")
+    completed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "dataset_version", "split", "suite", "repetition"], name="evaluation_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run} on {self.split}"
+
+
+class Prediction(models.Model):
+    """One row's answer, tagged with the attempt that gave it; only the winning attempt's rows are ever read."""
+
+    evaluation = models.ForeignKey(Evaluation, on_delete=models.CASCADE, related_name="predictions")
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="predictions")
+    example = models.ForeignKey(Example, on_delete=models.CASCADE, related_name="predictions")
+    predicted = models.TextField(blank=True)
+    correct = models.BooleanField()
+    text = models.TextField(blank=True, help_text="Raw output of a generated answer.")
+    loglikelihoods = models.JSONField(default=dict, blank=True, help_text="{label: log-likelihood}, nats.")
+    prompt_tokens = models.PositiveIntegerField(default=0)
+    virtual_tokens = models.PositiveIntegerField(default=0)
+    completion_tokens = models.PositiveIntegerField(default=0)
+    computed_tokens = models.PositiveIntegerField(default=0)
+    seconds = models.FloatField(default=0.0)
+    error = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["evaluation", "attempt", "example"], name="prediction_once")]
+        indexes = [models.Index(fields=["evaluation", "correct", "example"], name="prediction_correct")]
+
+    def __str__(self) -> str:
+        return f"prediction for row {self.example_id}"
+
+
+class Score(models.Model):
+    """One metric of one evaluation, recomputed from stored predictions. A missing value keeps its reason."""
+
+    evaluation = models.ForeignKey(Evaluation, on_delete=models.CASCADE, related_name="scores")
+    metric = models.CharField(max_length=40)
+    value = models.FloatField(null=True)
+    low = models.FloatField(null=True)
+    high = models.FloatField(null=True)
+    n = models.PositiveIntegerField()
+    signature = models.CharField(max_length=200, help_text="How it was computed, enough to compute it again.")
+    reason = models.CharField(max_length=200, blank=True, help_text="Why the value is missing.")
+
+    class Meta:
+        ordering = ["metric"]
+        constraints = [models.UniqueConstraint(fields=["evaluation", "metric"], name="score_once")]
+
+    def __str__(self) -> str:
+        return f"{self.metric} = {self.value}"
+
+
+class Artifact(Noun):
+    """A tuned prompt or adapter: files by hash, a manifest, and the run it comes from."""
+
+    run = models.OneToOneField(Run, on_delete=models.CASCADE, related_name="artifact")
+    attempt = models.ForeignKey(Attempt, on_delete=models.PROTECT, related_name="artifacts")
+    files = models.JSONField(help_text="{name: {sha256, bytes}}, in file storage.")
+    manifest = models.JSONField()
+    num_bytes = models.PositiveBigIntegerField()
+
+    def __str__(self) -> str:
+        return f"artifact of {self.run}"

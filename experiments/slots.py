@@ -1,0 +1,104 @@
+"""The `{{column}}` slots of a prompt: finding, checking and filling them by name, and nothing more.
+
+A slot is `{{`, a column name, `}}`; spaces around the name do not count. The name holds no brace and no line break;
+anything else stays as it was written. Values are put in once and never read again for slots. No template engine is
+involved and every function takes time linear in the text.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from experiments.wording import counted, listed, quoted
+
+MAX_NAME = 200
+MAX_FILLED = 1_000_000
+
+
+class SlotUnfilled(ValueError):
+    """A slot names a column that the row does not have."""
+
+
+class FilledTooLong(ValueError):
+    """The filled text would pass MAX_FILLED characters."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One slot: its column name and the half-open range [start, end) of characters that it stands on."""
+
+    name: str
+    start: int
+    end: int
+
+
+def slot_iterate(text: str) -> Iterator[Slot]:
+    """The slots of a text from left to right."""
+    at = 0
+    while (opened := text.find("{{", at)) >= 0 and (closed := text.find("}}", opened + 2)) >= 0:
+        # The last opening before the closing braces: "{{{text}}" and "{{ see {{text}}" both hold {{text}}.
+        opened = text.rfind("{{", opened, closed)
+        name = text[opened + 2 : closed].strip()
+        if is_slot_name(name):
+            yield Slot(name, opened, closed + 2)
+        at = closed + 2
+
+
+def is_slot_name(name: str) -> bool:
+    """Whether a slot can name this column."""
+    return 0 < len(name) <= MAX_NAME and not any(character in name for character in "{}\r\n")
+
+
+def slot_names(*texts: str) -> tuple[str, ...]:
+    """The column names that the texts ask for, each once, in order of appearance."""
+    return tuple(dict.fromkeys(slot.name for text in texts for slot in slot_iterate(text)))
+
+
+def slot_fill(text: str, fields: Mapping[str, str], *, limit: int = MAX_FILLED) -> str:
+    """The text with each slot replaced by the row's value.
+
+    Raises:
+        SlotUnfilled: a slot names a column that is not in `fields`.
+        FilledTooLong: the result would be longer than `limit` characters.
+    """
+    parts: list[str] = []
+    at, length = 0, len(text)
+    for slot in slot_iterate(text):
+        if slot.name not in fields:
+            raise SlotUnfilled(unknown_slot_sentence(slot.name, tuple(fields)))
+        length += len(fields[slot.name]) - (slot.end - slot.start)
+        if length > limit:
+            raise FilledTooLong(f"The filled prompt is longer than {limit:,} characters. Use fewer slots or shorter texts.")
+        parts += [text[at : slot.start], fields[slot.name]]
+        at = slot.end
+    return "".join([*parts, text[at:]])
+
+
+def slot_problems(texts: Sequence[str], *, columns: Sequence[str], hidden: Collection[str] = ()) -> tuple[str, ...]:
+    """What is wrong with a prompt's slots, one sentence each; empty when the prompt can be used.
+
+    Args:
+        texts: the prompt's parts (system text, user text).
+        columns: the data's columns that a prompt may show.
+        hidden: columns that would give the answer away (the label) or are not shown (the split).
+    """
+    names = slot_names(*texts)
+    if not names:
+        example = columns[0] if columns else "text"
+        return (f"The prompt has no slot, so every row would give the same answer. Write {{{{{example}}}}} where the row's text goes.",)
+    sentences = []
+    for name in names:
+        if name in hidden:
+            sentences.append(f"The slot {{{{{name}}}}} would show the answer to the model. Remove it from the prompt.")
+        elif name not in columns:
+            sentences.append(unknown_slot_sentence(name, columns))
+    if len(sentences) > 10:
+        sentences[10:] = [f"{counted(len(sentences) - 10, 'more slot')} cannot be filled."]
+    return tuple(sentences)
+
+
+def unknown_slot_sentence(name: str, columns: Sequence[str]) -> str:
+    """Says that a slot has no column, and which column was probably meant."""
+    close = get_close_matches(name, columns, n=1) or [column for column in columns if column.casefold() == name.casefold()]
+    remedy = f"Did you mean {{{{{close[0]}}}}}?" if close else f"The columns are {listed(map(quoted, columns))}."
+    return f"The slot {{{{{name}}}}} has no column in the data. {remedy}"

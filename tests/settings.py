@@ -1,0 +1,17 @@
+"""Settings of the test suite: a temporary home, fast hashing, hints kept in memory. Everything else is production's."""
+
+import os
+import tempfile
+
+os.environ.setdefault("PROMPTLAB_HOME", tempfile.mkdtemp(prefix="promptlab-tests-"))
+os.environ.setdefault("SECRET_KEY", "test-" + "k" * 60)
+
+from promptlab.settings import *  # noqa: E402, F403
+from promptlab.settings import CACHES, STORAGES  # noqa: E402
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+CACHES = {**CACHES, "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CELERY_BROKER_URL = "memory://"
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {}
+ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]

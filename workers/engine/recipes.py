@@ -1,0 +1,177 @@
+"""Every method the engine knows, with its options, defaults, ranges and units, in one table. Standard library only.
+
+Forms, help texts and the README read this table; `tuning` and `training` read the resolved values.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from workers.engine.errors import BadSpec
+
+type OptionValue = int | float | str | bool | list[str] | None
+
+
+@dataclass(frozen=True)
+class Option:
+    """One dial of a method.
+
+    Args:
+        default: value when the recipe does not say.
+        help: one sentence for the person who sets it.
+        low, high: inclusive range of a number.
+        choices: allowed words of a text option.
+        unit: unit of a number, empty when it is a plain count.
+    """
+
+    default: OptionValue
+    help: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to make an approach. `peft_type` is empty for methods that train nothing."""
+
+    family: str
+    title: str
+    options: Mapping[str, Option] = field(default_factory=dict)
+    peft_type: str = ""
+    needs_train: bool = False
+
+
+def _training(learning_rate: Option) -> dict[str, Option]:
+    return {
+        "learning_rate": learning_rate,
+        "max_steps": Option(250, "Steps of training; each sees batch_size rows.", 1, 1_000_000, unit="steps"),
+        "batch_size": Option(16, "Rows whose gradients make one step.", 1, 4096, unit="rows"),
+        "micro_batch_size": Option(0, "Rows held in memory at once; 0 takes the whole batch.", 0, 4096, unit="rows"),
+        "warmup_steps": Option(20, "Steps over which the learning rate rises to its value.", 0, 100_000, unit="steps"),
+        "schedule": Option("linear", "How the learning rate falls after warm-up.", choices=("linear", "constant")),
+        "weight_decay": Option(0.0, "AdamW's pull towards zero.", 0.0, 1.0),
+        "clip_norm": Option(1.0, "Longest gradient that is used as it is; 0 never shortens.", 0.0, 1000.0),
+        "evaluate_every": Option(50, "Steps between two looks at the validation rows.", 1, 1_000_000, unit="steps"),
+        "patience": Option(4, "Looks without a better result before stopping; 0 never stops early.", 0, 10_000),
+        "validation_rows": Option(512, "Rows used at each look; the choice is made on them.", 1, 1_000_000, unit="rows"),
+        "inner_share": Option(
+            0.1, "Share of train rows set aside for the choice when no validation file is given.", 0.01, 0.5
+        ),
+    }
+
+
+_RELATIVE_RATE = Option(
+    0.05, "Step size as a multiple of the typical embedding coordinate.", 1e-5, 10.0, unit="x embedding RMS"
+)
+_PROMPT = {
+    "num_virtual_tokens": Option(20, "Learned vectors in front of the row.", 1, 2000, unit="tokens"),
+    "init": Option(
+        "template",
+        "What the vectors start from.",
+        choices=("template", "label_words", "vocabulary", "random"),
+    ),
+    "init_text": Option("", "Text to start from with init 'template'; empty takes the prompt's text before the row."),
+    "template_text": Option(
+        "kept",
+        "Whether the prompt's text before the row stays ('kept', a hybrid) or the vectors stand in its place ('replaced').",
+        choices=("kept", "replaced"),
+    ),
+}
+_KEPT = {"template_text": Option("kept", "The written prompt stays in front of the row.", choices=("kept",))}
+
+METHODS: dict[str, Method] = {
+    "hard_prompt": Method("prompt", "Hard prompt"),
+    "prompt_tuning": Method(
+        "tuned", "Soft prompt", _training(_RELATIVE_RATE) | _PROMPT, "PROMPT_TUNING", needs_train=True
+    ),
+    "p_tuning": Method(
+        "tuned",
+        "P-tuning",
+        _training(Option(1e-3, "Step size.", 1e-7, 1.0))
+        | {
+            "num_virtual_tokens": _PROMPT["num_virtual_tokens"],
+            "template_text": _PROMPT["template_text"],
+            "encoder_hidden_size": Option(128, "Width of the network that writes the vectors.", 8, 8192),
+        },
+        "P_TUNING",
+        needs_train=True,
+    ),
+    "prefix_tuning": Method(
+        "tuned",
+        "Prefix tuning",
+        _training(Option(5e-3, "Step size.", 1e-7, 1.0))
+        | {
+            "num_virtual_tokens": _PROMPT["num_virtual_tokens"],
+            "template_text": _PROMPT["template_text"],
+            "init": Option(
+                "template", "What the keys and values start from.", choices=("template", "label_words", "vocabulary", "random")
+            ),
+            "init_text": _PROMPT["init_text"],
+        },
+        "PREFIX_TUNING",
+        needs_train=True,
+    ),
+    "lora": Method(
+        "tuned",
+        "LoRA",
+        _training(Option(2e-3, "Step size.", 1e-7, 1.0))
+        | _KEPT
+        | {
+            "rank": Option(8, "Width of the learned update of each weight matrix.", 1, 512),
+            "alpha": Option(16.0, "Scale of the update; alpha / rank multiplies it.", 0.0, 4096.0),
+            "dropout": Option(0.0, "Share of inputs of the update that training drops.", 0.0, 0.9),
+            "target_modules": Option(None, "Names of the weight matrices to adapt; empty takes all in the blocks."),
+        },
+        "LORA",
+        needs_train=True,
+    ),
+    "ia3": Method(
+        "tuned",
+        "IA3",
+        _training(Option(5e-3, "Step size.", 1e-7, 1.0)) | _KEPT,
+        "IA3",
+        needs_train=True,
+    ),
+    "majority": Method("baseline", "Most frequent label", needs_train=True),
+    "label_overlap": Method("baseline", "Words shared with the label"),
+    "tfidf_logreg": Method("baseline", "TF-IDF and logistic regression", needs_train=True),
+    "linear_probe": Method("baseline", "Linear probe on the backbone", needs_train=True),
+}
+
+
+def resolve_options(method: str, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+    """All options of a method, the given ones checked.
+
+    Args:
+        method: a key of `METHODS`.
+        given: options of a recipe.
+    Returns:
+        Every option of the method with its value.
+    Raises:
+        BadSpec: an option is unknown, of the wrong kind, or out of range.
+    """
+    table = METHODS[method].options
+    unknown = sorted(set(given) - set(table))
+    if unknown:
+        known = ", ".join(sorted(table)) or "none"
+        raise BadSpec(f"The method {method} has no option {unknown[0]!r}. Its options: {known}.")
+    values = {name: option.default for name, option in table.items()} | dict(given)
+    for name, option in table.items():
+        _check(name, option, values[name])
+    return values
+
+
+def _check(name: str, option: Option, value: OptionValue) -> None:
+    if option.choices:
+        if value not in option.choices:
+            raise BadSpec(f"{name} is {value!r}; it must be one of: {', '.join(option.choices)}.")
+        return
+    if isinstance(option.default, bool) or not isinstance(option.default, int | float):
+        return
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or (isinstance(option.default, int) and value != int(value)):  # type: ignore[arg-type, operator]
+        kind = "a whole number" if isinstance(option.default, int) else "a number"
+        raise BadSpec(f"{name} is {value!r}; it must be {kind}.")
+    if option.low is not None and not option.low <= value <= option.high:  # type: ignore[operator]
+        raise BadSpec(f"{name} is {value}; it must lie between {option.low:g} and {option.high:g} {option.unit}".rstrip() + ".")

@@ -1,0 +1,122 @@
+"""The machine under a run: seed, device, number format, threads, clocks, memory. Knows no model."""
+
+import ctypes
+import os
+import platform
+import random
+import resource
+import time
+from dataclasses import dataclass, field
+from importlib import metadata
+
+import numpy as np
+import torch
+
+from workers.engine.errors import BadSpec
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+
+
+def seed_everything(seed: int) -> None:
+    """Same seed, same run: Python, NumPy and torch all start from it."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device to run on; `auto` takes a GPU when there is one.
+
+    Raises:
+        BadSpec: a GPU is asked for and none is there.
+    """
+    has_gpu = torch.cuda.is_available()
+    if wanted == "cuda" and not has_gpu:
+        raise BadSpec("The run asks for a GPU, but this machine offers none. Choose device 'auto' or 'cpu'.")
+    return torch.device("cuda" if has_gpu and wanted != "cpu" else "cpu")
+
+
+def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """The number format of the frozen weights; `auto` takes bf16 where the machine multiplies it fast."""
+    if wanted == "auto":
+        wanted = "bf16" if _is_bf16_fast(device) else "fp32"
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}[wanted]
+
+
+def _is_bf16_fast(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return "amx_bf16" in cpu_flags()
+
+
+def cpu_flags() -> frozenset[str]:
+    """Instruction sets of the processor; empty where the kernel does not tell."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as info:
+            for line in info:
+                if line.startswith("flags"):
+                    return frozenset(line.split(":", 1)[1].split())
+    except OSError:
+        pass
+    return frozenset()
+
+
+def keep_freed_memory() -> bool:
+    """Tell the C allocator to keep large freed blocks.
+
+    Handing tensors back to the kernel and touching fresh pages at every step costs more than the arithmetic of a small model.
+    Returns False where the C library has no such dial.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Highest memory use so far: of the GPU's allocator, or of this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that can move a result."""
+    names = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "scikit-learn")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine_is_busy() -> str | None:
+    """A reason not to trust a timing taken now, or None.
+
+    One runnable process per core beside this one is enough to double a latency.
+    """
+    cores = os.cpu_count() or 1
+    load = os.getloadavg()[0]
+    if load > cores + 0.5:
+        return f"the machine is busy (load {load:.1f} on {cores} cores)"
+    return None
+
+
+@dataclass
+class Stopwatch:
+    """Seconds spent per named phase of a run."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _started: dict[str, float] = field(default_factory=dict)
+
+    def start(self, phase: str) -> None:
+        self._started[phase] = time.perf_counter()
+
+    def stop(self, phase: str) -> float:
+        elapsed = time.perf_counter() - self._started.pop(phase)
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + elapsed
+        return elapsed

@@ -1,0 +1,285 @@
+"""What a run is asked, as frozen dataclasses that read and write JSON. Standard library only; knows no model and no tokenizer.
+
+Every check here can be made without opening a file other than the spec itself.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from workers.engine.errors import BadSpec
+from workers.engine.recipes import METHODS, OptionValue, resolve_options
+
+TASKS = ("classification", "extraction")
+SCORES = ("sum", "mean", "prior_corrected")
+TOO_LONG = ("refuse", "truncate", "skip")
+SLOT = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
+_REVISION = re.compile(r"[0-9a-f]{40}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True)
+class FileRef:
+    """One JSONL file; with a hash it is refused when its content has changed."""
+
+    path: str
+    sha256: str | None = None
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        if isinstance(value, str):
+            return cls(value)
+        return _build(cls, value, "file")
+
+
+@dataclass(frozen=True)
+class BackboneRef:
+    """Where a frozen model comes from and how it is to be held in memory."""
+
+    source: str
+    revision: str | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+    attention: str = "sdpa"
+
+    def __post_init__(self) -> None:
+        _one_of(self.dtype, ("auto", "fp32", "bf16"), "backbone.dtype")
+        _one_of(self.device, ("auto", "cpu", "cuda"), "backbone.device")
+        _one_of(self.attention, ("sdpa", "eager"), "backbone.attention")
+        if self.revision is not None and not _REVISION.fullmatch(self.revision):
+            raise BadSpec(
+                f"The revision {self.revision!r} of {self.source} can move. Give the full commit: 40 characters 0-9 a-f."
+            )
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        return _build(cls, {"source": value} if isinstance(value, str) else value, "backbone")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One row of data: its columns and the label (the reference text when the task is extraction)."""
+
+    id: str
+    fields: Mapping[str, str]
+    label: str
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A row shown inside the prompt together with its answer."""
+
+    fields: Mapping[str, str]
+    label: str
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        return _build(cls, value, "template.demonstrations")
+
+
+@dataclass(frozen=True)
+class TemplateSpec:
+    """A hard prompt: text with {{column}} slots. Slots are replaced by name once; nothing is evaluated."""
+
+    user: str
+    system: str = ""
+    answer_cue: str = ""
+    demonstrations: tuple[Demonstration, ...] = ()
+    use_chat_template: bool | None = None
+
+    def slots(self) -> set[str]:
+        """Names of all columns the prompt asks for."""
+        return {match.group(1) for text in (self.system, self.user, self.answer_cue) for match in SLOT.finditer(text)}
+
+    def __post_init__(self) -> None:
+        if not SLOT.search(self.user):
+            raise BadSpec("The prompt has no slot, so every row would read the same. Add {{text}} where the row goes.")
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        readers = {"demonstrations": lambda rows: tuple(Demonstration.from_json(row) for row in rows)}
+        return _build(cls, value, "template", readers)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an approach is made. Options left out take the defaults of `recipes.METHODS`."""
+
+    method: str = "hard_prompt"
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise BadSpec(f"There is no method {self.method!r}. Choose one of: {', '.join(METHODS)}.")
+        object.__setattr__(self, "options", resolve_options(self.method, self.options))
+
+    @property
+    def is_tuned(self) -> bool:
+        return METHODS[self.method].family == "tuned"
+
+    @property
+    def is_baseline(self) -> bool:
+        return METHODS[self.method].family == "baseline"
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        return _build(cls, {"method": value} if isinstance(value, str) else value, "recipe")
+
+
+@dataclass(frozen=True)
+class EvaluateOn:
+    """One file to predict, under the name that its predictions and metrics carry."""
+
+    name: str
+    file: FileRef
+    latency_rows: int = 0
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise BadSpec(f"The evaluation name {self.name!r} must be letters, digits, '_', '.' or '-'.")
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        return _build(cls, value, "evaluate", {"file": FileRef.from_json})
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run: make one approach with one seed, then predict every row of the given files.
+
+    `artifact` names the folder of an earlier run whose tuned part is loaded instead of being trained.
+    """
+
+    id: str
+    backbone: BackboneRef
+    template: TemplateSpec
+    evaluate: tuple[EvaluateOn, ...]
+    task: str = "classification"
+    labels: tuple[str, ...] = ()
+    answer_words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    recipe: Recipe = field(default_factory=Recipe)
+    seed: int = 0
+    train: FileRef | None = None
+    validation: FileRef | None = None
+    artifact: str | None = None
+    score: str = "sum"
+    too_long: str = "refuse"
+    truncate_column: str = ""
+    max_new_tokens: int = 32
+    max_rows: int | None = None
+    keep_prompts: bool = False
+    checkpoint_dir: str | None = None
+    checkpoint_seconds: float = 60.0
+    resume: bool = False
+    time_limit_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        _one_of(self.task, TASKS, "task")
+        _one_of(self.score, SCORES, "score")
+        _one_of(self.too_long, TOO_LONG, "too_long")
+        self._check_labels()
+        self._check_files()
+        if self.too_long == "truncate" and self.truncate_column not in self.template.slots():
+            raise BadSpec(
+                f"Too long rows are to be cut in column {self.truncate_column!r}, but the prompt has no such slot. "
+                "Name one of: " + ", ".join(sorted(self.template.slots())) + "."
+            )
+
+    def _check_labels(self) -> None:
+        if self.task == "extraction":
+            if self.recipe.is_baseline:
+                raise BadSpec(f"The baseline {self.recipe.method} answers with labels; extraction has none.")
+            return
+        if len(self.labels) < 2:
+            raise BadSpec(f"A classification needs at least two labels; this one has {len(self.labels)}.")
+        if len(set(self.labels)) != len(self.labels):
+            raise BadSpec("The list of labels names a label twice. List each label once.")
+        unknown = sorted(set(self.answer_words) - set(self.labels))
+        if unknown:
+            raise BadSpec(f"There are answer words for {unknown[0]!r}, which is not one of the labels.")
+        for label in self.labels:
+            if any(not word.strip() for word in self.words_of(label)):
+                raise BadSpec(f"An answer word of the label {label!r} is empty. Give it at least one word.")
+
+    def _check_files(self) -> None:
+        if not self.evaluate and not self.recipe.is_tuned:
+            raise BadSpec("The run has nothing to do: name at least one file to evaluate.")
+        names = [target.name for target in self.evaluate]
+        if len(set(names)) != len(names):
+            raise BadSpec("Two evaluations have the same name. Name each of them once.")
+        if self.train is None and self.artifact is None and METHODS[self.recipe.method].needs_train:
+            raise BadSpec(f"The method {self.recipe.method} learns from rows. Give the run a train file.")
+
+    def words_of(self, label: str) -> tuple[str, ...]:
+        """Answer words of a label; the label itself when none are given."""
+        return self.answer_words.get(label) or (label,)
+
+    def to_json(self) -> dict[str, Any]:
+        """The spec as plain JSON types; `from_json` gives an equal spec back."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """A spec from parsed JSON.
+
+        Raises:
+            BadSpec: a key is unknown or missing, or a value makes no sense.
+        """
+        readers: dict[str, Callable[[Any], Any]] = {
+            "backbone": BackboneRef.from_json,
+            "template": TemplateSpec.from_json,
+            "recipe": Recipe.from_json,
+            "evaluate": lambda rows: tuple(EvaluateOn.from_json(row) for row in rows),
+            "labels": tuple,
+            "answer_words": _read_words,
+            "train": _optional_file,
+            "validation": _optional_file,
+        }
+        return _build(cls, value, "the spec", readers)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """A spec from a JSON file.
+
+        Raises:
+            BadSpec: the file is missing, is not JSON, or does not describe a run.
+        """
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BadSpec(f"The spec {path} cannot be read: {error.strerror}.") from error
+        except ValueError as error:
+            raise BadSpec(f"The spec {path} is not JSON: {error}.") from error
+        return cls.from_json(value)
+
+
+def _optional_file(value: Any) -> FileRef | None:
+    return None if value is None else FileRef.from_json(value)
+
+
+def _read_words(value: Any) -> dict[str, tuple[str, ...]]:
+    return {label: (words,) if isinstance(words, str) else tuple(words) for label, words in value.items()}
+
+
+def _one_of(value: str, allowed: tuple[str, ...], name: str) -> None:
+    if value not in allowed:
+        raise BadSpec(f"{name} is {value!r}; it must be one of: {', '.join(allowed)}.")
+
+
+def _build[T](cls: type[T], value: Any, where: str, readers: Mapping[str, Callable[[Any], Any]] | None = None) -> T:
+    """A dataclass from a JSON object, refusing keys that it does not know."""
+    if not isinstance(value, Mapping):
+        raise BadSpec(f"{where} must be a JSON object, not {type(value).__name__}.")
+    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(set(value) - known)
+    if unknown:
+        raise BadSpec(f"{where} has the unknown key {unknown[0]!r}. Known keys: {', '.join(sorted(known))}.")
+    readers = readers or {}
+    try:
+        return cls(**{key: readers[key](item) if key in readers else item for key, item in value.items()})
+    except (TypeError, AttributeError) as error:
+        raise BadSpec(f"{where} is incomplete or has a value of the wrong kind: {error}.") from error
