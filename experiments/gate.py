@@ -173,7 +173,7 @@ def _tally_text(tally: _Tally, row: GateRow) -> None:
     if seen is None:
         tally.texts[key] = _Repeats(row.number, row.label, {row.split})
         return
-    if seen.label != row.label:
+    if seen.label != row.label and seen.label.strip() and row.label.strip():
         tally.contradiction.add(row.number)
         tally.example.setdefault("contradiction", f"row {seen.number:,} says {quoted(seen.label)}, row {row.number:,} {quoted(row.label)}")
     if seen.splits != {row.split}:
@@ -200,13 +200,13 @@ def _row_findings(tally: _Tally) -> Iterator[Finding]:
 
 def _repeat_findings(tally: _Tally) -> Iterator[Finding]:
     if count := tally.overlap.count:
-        yield _finding("split_overlap", "warns", tally.overlap, f"{counted(count, 'row')} repeat a text of another split "
+        yield _finding("split_overlap", "warns", tally.overlap, f"{counted(count, 'row repeats', 'rows repeat')} a text of another split "
                        f"({tally.example['overlap']}). What was seen in training is no test; leave the repeated rows out of train and validation.")  # fmt: skip
     if count := tally.contradiction.count:
-        yield _finding("contradicting_labels", "warns", tally.contradiction, f"{counted(count, 'row')} repeat a text with another label "
+        yield _finding("contradicting_labels", "warns", tally.contradiction, f"{counted(count, 'row repeats', 'rows repeat')} a text with another label "
                        f"({tally.example['contradiction']}). Decide for one label, or no approach can be right on both.")  # fmt: skip
     if count := tally.repeated.count:
-        yield _finding("duplicates", "notes", tally.repeated, f"{counted(count, 'row')} repeat a text of the same split "
+        yield _finding("duplicates", "notes", tally.repeated, f"{counted(count, 'row repeats', 'rows repeat')} a text of the same split "
                        f"({tally.example['repeated']}). Repeats count twice in every figure; remove them if that is not meant.")  # fmt: skip
 
 
@@ -239,7 +239,7 @@ def _label_findings(tally: _Tally) -> Iterator[Finding]:
                       f"so runs get slow and small labels get few rows.{more}")  # fmt: skip
     if long := [label for label in tally.labels if len(label) > LONG_LABEL]:
         yield Finding("long_labels", "warns", len(long), tuple(tally.first_row[label] for label in long[:ROWS_SHOWN]),
-                      f"{counted(len(long), 'label')} have more than {LONG_LABEL} characters, such as {quoted(long[0])}. "
+                      f"{counted(len(long), 'label has', 'labels have')} more than {LONG_LABEL} characters, such as {quoted(long[0])}. "
                       "A label is a short name; check that the right column is mapped.")  # fmt: skip
     if tally.spaced_label.count:
         yield _finding("spaced_labels", "warns", tally.spaced_label, f"{tally.spaced_label.opening}: a space stands before or after the label "
@@ -258,7 +258,7 @@ def _variant_findings(tally: _Tally) -> Iterator[Finding]:
     shown = listed([f"{quoted(name)} ({counted(tally.labels[name].total(), 'row')})" for name in clashes[0]])
     rows = tuple(tally.first_row[names[-1]] for names in clashes[:ROWS_SHOWN])
     yield Finding("label_variants", "warns", len(clashes), rows, f"{shown} differ only in case or spaces but count as different labels. "
-                  "Write the label in one way." + (f" {counted(len(clashes) - 1, 'more label')} vary like this." if len(clashes) > 1 else ""))  # fmt: skip
+                  "Write the label in one way." + (f" {counted(len(clashes) - 1, 'more label varies', 'more labels vary')} like this." if len(clashes) > 1 else ""))  # fmt: skip
 
 
 def _missing_findings(tally: _Tally) -> Iterator[Finding]:
@@ -270,7 +270,7 @@ def _missing_findings(tally: _Tally) -> Iterator[Finding]:
         reason = "Nothing can learn them from rows" if split == TRAIN else "They do not enter that split's figures"
         rows = tuple(tally.first_row[label] for label in missing[:ROWS_SHOWN])
         yield Finding(f"labels_missing_from_{split}", "warns", len(missing), rows,
-                      f"{counted(len(missing), 'label')} missing from {split}: {listed(map(quoted, missing))}. {reason}; add rows or divide by label.")  # fmt: skip
+                      f"{counted(len(missing), 'label is', 'labels are')} missing from {split}: {listed(map(quoted, missing))}. {reason}; add rows or divide by label.")  # fmt: skip
 
 
 def _balance_findings(tally: _Tally) -> Iterator[Finding]:
