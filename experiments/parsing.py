@@ -24,7 +24,6 @@ class Limits:
     file_bytes: int = 100 * 1024 * 1024
     cell_characters: int = 100_000
     line_characters: int = 4_000_000
-    name_characters: int = 200
     columns: int = 200
     rows: int = 1_000_000
     unpacked_bytes: int = 500 * 1024 * 1024
@@ -151,10 +150,18 @@ def _run_child(request: dict[str, Any], limits: Limits) -> ParseReport:
     environment = {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
     try:
         done = subprocess.run(
-            command, input=json.dumps(request).encode(), capture_output=True, cwd=ROOT, env=environment, timeout=limits.wall_seconds, check=False
+            command,
+            input=json.dumps(request).encode(),
+            capture_output=True,
+            cwd=ROOT,
+            env=environment,
+            timeout=limits.wall_seconds,
+            check=False,
         )
     except subprocess.TimeoutExpired:
-        return failed_report(f"Reading the file took longer than {limits.wall_seconds} seconds. Split it into smaller files, or save it as CSV.")
+        return failed_report(
+            f"Reading the file took longer than {limits.wall_seconds} seconds. Split it into smaller files, or save it as CSV."
+        )
     if done.returncode != 0:
         return failed_report(
             "Reading the file needed more memory or time than one upload may take. Split it into smaller files, or save it as CSV."

@@ -8,7 +8,6 @@ import os
 import resource
 import sys
 from pathlib import Path
-from typing import Any
 
 from experiments.parsing import Limits, ParseReport, failed_report
 from experiments.parsing_rows import BadFile, RowSink
@@ -27,9 +26,16 @@ _MAGIC = (
     (b"SQLite format 3", "a database", None),
 )
 _ENDINGS = {
-    ".csv": "csv", ".txt": "csv", ".tsv": "tsv", ".tab": "tsv",
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".xlsx": "xlsx", ".parquet": "parquet",
-}  # fmt: skip
+    ".csv": "csv",
+    ".txt": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".xlsx": "xlsx",
+    ".parquet": "parquet",
+}
 
 
 def main() -> None:
@@ -59,7 +65,8 @@ def parse(source: Path, destination: Path, name: str, limits: Limits) -> ParseRe
     except MemoryError:
         return failed_report("Reading the file needs more memory than one upload may take. Split it into smaller files, or save it as CSV.")
     except OSError as error:
-        return failed_report(f"The file could not be read or its rows could not be stored ({os.strerror(error.errno or 0).lower()}). Try again, or upload a smaller file.")
+        cause = os.strerror(error.errno or 0).lower()
+        return failed_report(f"The file could not be read, or its rows could not be stored ({cause}). Try again, or upload a smaller file.")
 
 
 def find_kind(source: Path, name: str, limits: Limits) -> str:
@@ -70,7 +77,7 @@ def find_kind(source: Path, name: str, limits: Limits) -> str:
     """
     size = source.stat().st_size
     if size > limits.file_bytes:
-        raise BadFile(f"The file has {size / 1024**2:,.0f} MB, more than the {limits.file_bytes / 1024**2:,.0f} MB allowed. Split it into smaller files.")
+        raise BadFile(f"The file has {size / 2**20:,.0f} MB; {limits.file_bytes / 2**20:,.0f} MB are allowed. Split it into smaller files.")
     if not size:
         raise BadFile("The file is empty.")
     ending = Path(name).suffix.lower()

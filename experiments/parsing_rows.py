@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from experiments.parsing import PREVIEW_ROWS, PROBLEMS_KEPT, ColumnFacts, Limits, ParseReport, Problem
-from experiments.slots import is_slot_name
+from experiments.slots import MAX_NAME, is_slot_name
 from experiments.wording import counted, listed, quoted
 
 VALUES_COUNTED = 1_000
@@ -50,7 +50,7 @@ class RowSink:
     def add_column(self, name: str) -> None:
         """Add one column at the right; earlier rows have an empty text there."""
         if len(self.names) >= self.limits.columns:
-            raise BadFile(f"The file has more than {self.limits.columns:,} columns. Keep the columns with texts, labels and splits and remove the others.")
+            raise BadFile(f"The file has more than {self.limits.columns:,} columns. Remove those that hold no text, label or split.")
         self.names.append(name)
         self._columns.append(_ColumnTally(self.num_rows))
 
@@ -123,11 +123,13 @@ class RowSink:
             return None
         longest = self.limits.cell_characters
         if any("\0" in cell or len(cell) > longest for cell in cells):
-            return self._refuse(number, cells)
+            self._refuse(number, cells)
+            return None
         try:
             return json.dumps([number, cells], ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         except UnicodeEncodeError:
-            return self._refuse(number, cells)
+            self._refuse(number, cells)
+            return None
 
     def _refuse(self, number: int, cells: Sequence[str]) -> None:
         name, fault = next((name, fault) for name, cell in zip(self.names, cells, strict=True) if (fault := cell_fault(cell, self.limits)))
@@ -165,14 +167,18 @@ def check_names(names: Sequence[str], limits: Limits) -> None:
     if not names:
         raise BadFile("The first row is empty. It must hold the names of the columns, such as text and label.")
     if len(names) > limits.columns:
-        raise BadFile(f"The file has {len(names):,} columns, more than the {limits.columns:,} allowed. Keep the columns with texts, labels and splits.")
+        raise BadFile(
+            f"The file has {len(names):,} columns; {limits.columns:,} are allowed. Remove those that hold no text, label or split."
+        )
     for position, name in enumerate(names, 1):
         if not name:
             raise BadFile(f"Column {position:,} has no name in the first row. Name it, or remove the column.")
         if fault := cell_fault(name, limits):
             raise BadFile(f"The name of column {position:,}: {fault}")
         if not is_slot_name(name):
-            raise BadFile(f"Column {position:,} is named {quoted(name)}. A name has at most {limits.name_characters} characters, no line break and no braces; rename it.")
+            raise BadFile(
+                f"Column {position:,} is named {quoted(name)}. Rename it: at most {MAX_NAME} characters, no line break, no braces."
+            )
     doubled = [name for name, count in Counter(names).items() if count > 1]
     if doubled:
         places = [f"{position:,}" for position, name in enumerate(names, 1) if name == doubled[0]]

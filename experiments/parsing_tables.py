@@ -4,10 +4,14 @@ import datetime
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments.parsing import Limits, ParseReport
 from experiments.parsing_rows import BadFile, RowSink
 from experiments.wording import counted, quoted
+
+if TYPE_CHECKING:
+    import pyarrow
 
 MAX_MEMBERS = 1_000
 BATCH_ROWS = 500
@@ -47,7 +51,9 @@ def parquet_parse(path: Path, sink: RowSink) -> ParseReport:
                     number += 1
                     sink.row(number, [cell_text(cell) for cell in cells])
     except (arrow.ArrowException, UnicodeDecodeError) as error:
-        raise BadFile("The Parquet file is damaged or uses a feature that is not read here. Write it again, or export the table as CSV.") from error
+        raise BadFile(
+            "The Parquet file is damaged or uses a feature that is not read here. Write it again, or export the table as CSV."
+        ) from error
     return sink.report(kind="parquet")
 
 
@@ -95,7 +101,7 @@ def _check_archive(path: Path, limits: Limits) -> None:
         raise BadFile("The workbook is protected by a password. Save it without one, or export the sheet as CSV.")
 
 
-def _check_schema(schema: "arrow.Schema", num_rows: int, sink: RowSink) -> None:  # noqa: F821
+def _check_schema(schema: "pyarrow.Schema", num_rows: int, sink: RowSink) -> None:
     import pyarrow as arrow
 
     if num_rows > sink.limits.rows:

@@ -6,13 +6,16 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from charset_normalizer import from_bytes
 
 from experiments.parsing import Limits, ParseReport
 from experiments.parsing_rows import BadFile, RowSink, check_names
 from experiments.wording import quoted
+
+if TYPE_CHECKING:
+    import _csv
 
 SAMPLE_BYTES = 64 * 1024
 DELIMITERS = (",", ";", "\t", "|")
@@ -94,7 +97,7 @@ def _evenness(sample: str, delimiter: str) -> tuple[float, int]:
     return (widths.count(widths[0]) / len(widths), widths[0])
 
 
-def _feed_csv(reader: "csv._reader", sink: RowSink) -> None:
+def _feed_csv(reader: "_csv.Reader", sink: RowSink) -> None:
     """Row numbers are a spreadsheet's: the header is row 1."""
     number = 0
     while True:
@@ -117,8 +120,8 @@ def _feed_csv(reader: "csv._reader", sink: RowSink) -> None:
 
 def _quote_fault(error: csv.Error, line: int) -> str:
     if "expected after" in str(error):
-        return "a text goes on after its closing quote. Double the quotes inside a quoted cell (\"\"), or remove the row."
-    return f"a quote is opened on line {line:,} and never closed. Close it, or double it (\"\") if it is part of the text."
+        return 'a text goes on after its closing quote. Double the quotes inside a quoted cell (""), or remove the row.'
+    return f'a quote is opened on line {line:,} and never closed. Close it, or double it ("") if it is part of the text.'
 
 
 def _feed_object(number: int, line: str, sink: RowSink) -> None:
@@ -127,16 +130,20 @@ def _feed_object(number: int, line: str, sink: RowSink) -> None:
     except (ValueError, RecursionError) as error:
         if number == 1 and line.lstrip().startswith("["):
             raise BadFile(_ARRAY) from error
-        sink.bad_row(number, f"Line {number:,} is not valid JSON ({_json_fault(error)}). Each line must be one object such as {{\"text\": \"…\", \"label\": \"…\"}}.")
+        sink.bad_row(
+            number,
+            f"Line {number:,} is not valid JSON ({_json_fault(error)}). {_ONE_OBJECT}",
+        )
         return
     if not isinstance(pairs, _Pairs):
         if number == 1 and isinstance(pairs, list):
             raise BadFile(_ARRAY)
-        sink.bad_row(number, f"Line {number:,} is not an object. Each line must be one object such as {{\"text\": \"…\", \"label\": \"…\"}}.")
+        sink.bad_row(number, f"Line {number:,} is not an object. {_ONE_OBJECT}")
         return
     _feed_pairs(number, pairs, sink)
 
 
+_ONE_OBJECT = 'Each line must be one object such as {"text": "…", "label": "…"}.'
 _ARRAY = "The file is one JSON array. Save it as JSON Lines: one object a line, without brackets and commas around them."
 
 
@@ -151,7 +158,11 @@ def _feed_pairs(number: int, pairs: _Pairs, sink: RowSink) -> None:
         return
     for key, value in row.items():
         if isinstance(value, list):
-            sink.bad_row(number, f"Line {number:,}, {quoted(key)}: the value is a list or an object. Give a text, a number, true, false or null.", key)
+            sink.bad_row(
+                number,
+                f"Line {number:,}, {quoted(key)}: the value is a list or an object. Give a text, a number, true, false or null.",
+                key,
+            )
             return
     for key in row:
         if key not in sink.names:
@@ -178,7 +189,9 @@ def _lines(text: TextIO, limits: Limits) -> Iterator[str]:
     while line := text.readline(limits.line_characters + 1):
         number += 1
         if len(line) > limits.line_characters:
-            raise BadFile(f"Line {number:,} has more than {limits.line_characters:,} characters. Check that the rows stand on lines of their own.")
+            raise BadFile(
+                f"Line {number:,} has more than {limits.line_characters:,} characters. Check that the rows stand on lines of their own."
+            )
         yield line
 
 

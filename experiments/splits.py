@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from experiments.folding import folded, fingerprint
+from experiments.folding import fingerprint, folded
 from experiments.wording import listed, quoted
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
