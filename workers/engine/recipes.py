@@ -5,10 +5,11 @@ Forms, help texts and the README read this table; `tuning` and `training` read t
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from workers.engine.errors import BadSpec
 
-type OptionValue = int | float | str | bool | list[str] | None
+OptionValue: TypeAlias = int | float | str | bool | list[str] | None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from workers.engine.errors import BadSpec
 from workers.engine.recipes import METHODS, OptionValue, resolve_options
@@ -18,6 +18,7 @@ SCORES = ("sum", "mean", "prior_corrected")
 TOO_LONG = ("refuse", "truncate", "skip")
 SLOT = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
+T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -270,7 +271,7 @@ def _one_of(value: str, allowed: tuple[str, ...], name: str) -> None:
         raise BadSpec(f"{name} is {value!r}; it must be one of: {', '.join(allowed)}.")
 
 
-def _build[T](cls: type[T], value: Any, where: str, readers: Mapping[str, Callable[[Any], Any]] | None = None) -> T:
+def _build(cls: type[T], value: Any, where: str, readers: Mapping[str, Callable[[Any], Any]] | None = None) -> T:
     """A dataclass from a JSON object, refusing keys that it does not know."""
     if not isinstance(value, Mapping):
         raise BadSpec(f"{where} must be a JSON object, not {type(value).__name__}.")

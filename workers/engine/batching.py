@@ -1,0 +1,139 @@
+"""Rows -> padded batches: length buckets, positions and masks. All shapes are written down here; knows no model.
+
+Padding always stands on the right. A pad between a prompt and its text would shift positions and, in prompt learning,
+would be attended to; on the right it is seen by nothing that is read.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from workers.engine.answers import AnswerTrie
+
+# Few distinct lengths keep the allocator on blocks it already holds.
+LENGTH_STEP = 4
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows after their shared prefix, padded on the right.
+
+    Args:
+        ids: [B, T] token ids; pads are 0 and never read.
+        positions: [B, T] position of each token, counted from the end of the prefix.
+        visible: [B or 1, T, T] bool, what each query position may see besides the prefix.
+        answer_at: [B, T] bool, positions whose next-token distribution is read.
+        targets: [A] token expected at each of them, in row-major order; empty when all answers are scored.
+        lengths: tokens of each row, pads left out.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    visible: Tensor
+    answer_at: Tensor
+    targets: Tensor
+    lengths: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return int(self.ids.shape[0])
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device."""
+        if device.type == "cpu":
+            return self
+        moved = (t.to(device) for t in (self.ids, self.positions, self.visible, self.answer_at, self.targets))
+        return Batch(*moved, lengths=self.lengths)
+
+
+def line_batch(rows: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], step: int = LENGTH_STEP) -> Batch:
+    """Each row followed by one answer, as a plain causal line; its answer tokens are the targets.
+
+    Args:
+        rows: ids of each row after the prefix, at least one each.
+        answers: ids of the answer of each row, terminator included.
+        step: lengths are padded to a multiple of this.
+    """
+    lines = [[*row, *answer[:-1]] for row, answer in zip(rows, answers, strict=True)]
+    width = _round_up(max(map(len, lines)), step)
+    ids = torch.zeros(len(lines), width, dtype=torch.long)
+    answer_at = torch.zeros(len(lines), width, dtype=torch.bool)
+    for index, (line, row, answer) in enumerate(zip(lines, rows, answers, strict=True)):
+        ids[index, : len(line)] = torch.tensor(line)
+        answer_at[index, len(row) - 1 : len(row) - 1 + len(answer)] = True
+    return Batch(
+        ids=ids,
+        positions=torch.arange(width).expand(len(lines), width),
+        visible=torch.ones(1, width, width, dtype=torch.bool).tril(),
+        answer_at=answer_at,
+        targets=torch.tensor([token for answer in answers for token in answer]),
+        lengths=tuple(map(len, lines)),
+    )
+
+
+def tree_batch(rows: Sequence[Sequence[int]], trie: AnswerTrie) -> Batch:
+    """Each row followed by every node of the answer trie, so that one pass reads all answers.
+
+    A node sees the row and its own ancestors; siblings never see each other. Its position is the one it would have if its
+    answer stood alone behind the row.
+    """
+    nodes = trie.num_nodes
+    lengths = [len(row) for row in rows]
+    width = max(lengths)
+    ids = torch.zeros(len(rows), width + nodes, dtype=torch.long)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row)
+    ids[:, width:] = torch.tensor(trie.node_ids, dtype=torch.long)
+    ends = torch.tensor(lengths)
+    positions = torch.arange(width + nodes).repeat(len(rows), 1)
+    positions[:, width:] = ends[:, None] + torch.tensor(trie.node_depths, dtype=torch.long)[None, :]
+    answer_at = torch.zeros(len(rows), width + nodes, dtype=torch.bool)
+    answer_at[torch.arange(len(rows)), ends - 1] = True
+    answer_at[:, width:] = True
+    return Batch(
+        ids=ids,
+        positions=positions,
+        visible=_tree_visibility(ends, width, trie),
+        answer_at=answer_at,
+        targets=torch.empty(0, dtype=torch.long),
+        lengths=tuple(lengths),
+    )
+
+
+def _tree_visibility(ends: Tensor, width: int, trie: AnswerTrie) -> Tensor:
+    """[B or 1, T, T]; one mask for all rows when they are equally long."""
+    if int(ends.min()) == int(ends.max()):
+        ends = ends[:1]
+    nodes = trie.num_nodes
+    visible = torch.zeros(len(ends), width + nodes, width + nodes, dtype=torch.bool)
+    visible[:, :width, :width] = torch.ones(width, width, dtype=torch.bool).tril()
+    visible[:, width:, :width] = (torch.arange(width)[None, :] < ends[:, None])[:, None, :]
+    visible[:, width:, width:] = trie.ancestry()
+    return visible
+
+
+def buckets(lengths: Sequence[int], extra: int, max_tokens: int, max_rows: int) -> Iterator[list[int]]:
+    """Row indices grouped by length, so that little is spent on padding. Longest first: memory is short at once or never.
+
+    Args:
+        lengths: tokens of each row.
+        extra: tokens that every row carries besides (trie nodes).
+        max_tokens: most tokens of a batch, pads included; a single row may exceed it.
+        max_rows: most rows of a batch.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    group: list[int] = []
+    for index in order:
+        width = (lengths[group[0]] if group else lengths[index]) + extra
+        if group and (len(group) >= max_rows or width * (len(group) + 1) > max_tokens):
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step

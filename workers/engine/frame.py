@@ -1,0 +1,250 @@
+"""The declared frame around a row: template, chat template, demonstrations, row and answer cue -> text -> token ids.
+
+Every approach reads its rows through this one module. It knows the tokenizer and no model weights. Layout of a sequence:
+[virtual tokens][start ids][template text][row][answer], where a tuned prompt may stand in place of the template text.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from workers.engine.answers import Answer, AnswerTrie, build_trie
+from workers.engine.backbone import Backbone
+from workers.engine.errors import BadData, BadSpec
+from workers.engine.spec import SLOT, Item, RunSpec, TemplateSpec
+
+# Rows that begin in very different ways: what their encodings share is the template's own text, not an accident of the data.
+_PROBES = ("a", "The", "9", "Zq", "?", "(", "é", "我", "\n\n", "  x")
+
+
+@dataclass(frozen=True)
+class EncodedRow:
+    """One row inside its frame.
+
+    Args:
+        ids: context ids without virtual tokens and without the answer.
+        fixed_tokens, row_tokens: how many of them belong to the frame and to the row.
+        text: the rendered prompt.
+        error: why the row cannot be run (it is then skipped and counted), or None.
+    """
+
+    item: Item
+    ids: tuple[int, ...]
+    fixed_tokens: int
+    row_tokens: int
+    text: str
+    error: str | None = None
+
+
+class Frame:
+    """Renders and encodes rows for one template on one backbone.
+
+    Args:
+        spec: the run; its template, labels, answer words and rule for long rows are used.
+        backbone: the tokenizer, start ids and window.
+        reserved: positions that virtual tokens will take.
+        replaced: the text before the row is left out, because learned vectors stand in its place.
+    """
+
+    def __init__(self, spec: RunSpec, backbone: Backbone, reserved: int = 0, replaced: bool = False) -> None:
+        self.spec = spec
+        self.template = spec.template
+        self.backbone = backbone
+        self.tokenizer = backbone.tokenizer
+        self.reserved = reserved
+        self.is_chat = _wants_chat(spec.template, backbone)
+        self.warnings: list[str] = []
+        self._demonstrations = self._render_demonstrations()
+        self.opening_ids = self._opening_ids()
+        self.replaced = replaced
+        self._fixed_tokens = len(self._encode(self._body(self.render(dict.fromkeys(self.template.slots(), "")))))
+        self.trie = self._build_trie() if spec.labels and spec.task == "classification" else None
+
+    def check_columns(self, items: Sequence[Item]) -> None:
+        """Refuse a prompt that asks for a column the data lacks.
+
+        Raises:
+            BadData: names the slot and the columns there are.
+        """
+        for number, item in enumerate(items, 1):
+            missing = sorted(self.template.slots() - set(item.fields))
+            if missing:
+                columns = ", ".join(sorted(item.fields)) or "none"
+                raise BadData(
+                    f"The prompt asks for {{{{{missing[0]}}}}}, but row {number:,} has no such column. Its columns: {columns}."
+                )
+
+    def render(self, fields: Mapping[str, str]) -> str:
+        """The whole prompt of one row as text, trailing whitespace included."""
+        user = fill(self.template.user, fields)
+        cue = fill(self.template.answer_cue, fields)
+        system = fill(self.template.system, fields)
+        if self.is_chat:
+            return self._render_chat(system, user, cue)
+        parts = [system + "\n\n"] if system else []
+        parts += [f"{shown}{answer}\n\n" for shown, answer in self._demonstrations]
+        return "".join(parts) + user + cue
+
+    def encode(self, items: Sequence[Item]) -> list[EncodedRow]:
+        """Encode rows; too long ones are refused, cut or marked, as the run says.
+
+        Raises:
+            BadData: a column is missing, or a row is too long and the run refuses such rows.
+        """
+        self.check_columns(items)
+        texts = [self.render(item.fields) for item in items]
+        encoded = self.tokenizer([self._body(text) for text in texts], add_special_tokens=False)["input_ids"]
+        rows: list[EncodedRow] = []
+        cut = 0
+        for item, text, ids in zip(items, texts, encoded, strict=True):
+            row = self._row(item, text, [*self._start_ids(), *ids])
+            if len(row.ids) > self.room():
+                row = self._too_long(row)
+                cut += row.error is None
+            rows.append(row)
+        if cut:
+            self.warnings.append(f"{cut:,} rows were too long; their column {self.spec.truncate_column!r} was cut to fit.")
+        return rows
+
+    def room(self) -> int:
+        """Context tokens that fit beside the virtual tokens and the longest answer."""
+        answer = self.trie.longest() if self.trie else self.spec.max_new_tokens + 1
+        return self.backbone.window - self.reserved - answer
+
+    def answer_ids(self, word: str) -> tuple[int, ...]:
+        """Ids of one answer as it follows the prompt, terminator included.
+
+        The prompt's trailing spaces are encoded with the answer, since tokenizers merge a space into the word after it.
+        """
+        context = self.render(dict.fromkeys(self.template.slots(), "x"))
+        body, tail = self._body(context), context[len(self._body(context)) :]
+        continuation = self.continuation(tail, word)
+        whole = self._encode(body + continuation)
+        return (*whole[len(self._encode(body)) :], self.backbone.terminator_id)
+
+    def answers_of(self, label: str) -> list[Answer]:
+        """The answers that stand for a label, its first word first."""
+        assert self.trie is not None, "only classification has a trie of answers"
+        return [answer for answer in self.trie.answers if answer.label == label]
+
+    def continuation(self, tail: str, word: str) -> str:
+        """The text that follows the stripped prompt: its trailing whitespace, or one space, then the word."""
+        if tail or word[:1].isspace():
+            return tail + word
+        return " " + word
+
+    def _build_trie(self) -> AnswerTrie:
+        spec = self.spec
+        answers = [
+            Answer(label, word, self.answer_ids(word)) for label in spec.labels for word in dict.fromkeys(spec.words_of(label))
+        ]
+        for answer in answers:
+            if len(answer.ids) < 2:
+                raise BadSpec(f"The answer word {answer.word!r} of {answer.label!r} has no token in this model. Choose another word.")
+        return build_trie(answers)
+
+    def _body(self, text: str) -> str:
+        return text.rstrip()
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _start_ids(self) -> tuple[int, ...]:
+        # A chat template writes its own start token.
+        return () if self.is_chat else self.backbone.start_ids
+
+    def _opening_ids(self) -> tuple[int, ...]:
+        """Ids that every row begins with whatever its text: start ids and the template's text before the row."""
+        slots = self.template.slots()
+        encoded = [self._encode(self._body(self.render(dict.fromkeys(slots, probe)))) for probe in _PROBES]
+        return (*self._start_ids(), *common_prefix(encoded))
+
+    def _row(self, item: Item, text: str, ids: Sequence[int]) -> EncodedRow:
+        fixed = min(self._fixed_tokens + len(self._start_ids()), len(ids))
+        row_tokens = len(ids) - fixed
+        if self.replaced:
+            opening = len(common_prefix([ids, self.opening_ids]))
+            # A row without any token of its own still needs a position to predict from.
+            opening = min(opening, len(ids) - 1)
+            ids, fixed = ids[opening:], max(0, fixed - opening)
+        error = None if ids else f"Row {item.id} is empty and the prompt adds no text, so there is nothing to answer."
+        return EncodedRow(item, tuple(ids), fixed, row_tokens, text, error)
+
+    def _too_long(self, row: EncodedRow) -> EncodedRow:
+        sentence = (
+            f"Row {row.item.id} has {len(row.ids) + self.reserved:,} tokens with its prompt; the model reads at most "
+            f"{self.room() + self.reserved:,} before the answer."
+        )
+        if self.spec.too_long == "truncate":
+            return self._truncate(row, sentence)
+        if self.spec.too_long == "skip":
+            return EncodedRow(row.item, (), row.fixed_tokens, row.row_tokens, row.text, sentence)
+        raise BadData(sentence + " Shorten it, or choose to cut or to skip long rows.")
+
+    def _truncate(self, row: EncodedRow, sentence: str) -> EncodedRow:
+        """Cut one column from its end until the row fits: a search over its length in characters."""
+        column = self.spec.truncate_column
+        value = row.item.fields[column]
+        low, high = -1, len(value)
+        best: EncodedRow | None = None
+        while high - low > 1:
+            middle = (low + high) // 2
+            text = self.render({**row.item.fields, column: value[:middle]})
+            shorter = self._row(row.item, text, [*self._start_ids(), *self._encode(self._body(text))])
+            if len(shorter.ids) <= self.room():
+                low, best = middle, shorter
+            else:
+                high = middle
+        if best is None:
+            raise BadData(sentence + f" Even an empty {column!r} does not fit; shorten the prompt.")
+        return best
+
+    def _render_demonstrations(self) -> list[tuple[str, str]]:
+        rendered = []
+        for shown in self.template.demonstrations:
+            missing = sorted(self.template.slots() - set(shown.fields))
+            if missing:
+                raise BadSpec(f"A demonstration lacks the column {missing[0]!r} that the prompt asks for.")
+            if self.spec.labels and shown.label not in self.spec.labels:
+                raise BadSpec(f"A demonstration has the label {shown.label!r}, which is not one of the labels.")
+            cue = fill(self.template.answer_cue, shown.fields)
+            words = self.spec.words_of(shown.label)[0]
+            if self.is_chat:
+                rendered.append((fill(self.template.user, shown.fields), f"{cue}{self._gap(cue)}{words}"))
+            else:
+                text = fill(self.template.user, shown.fields) + cue
+                rendered.append((text, f"{self._gap(text)}{words}"))
+        return rendered
+
+    def _gap(self, text: str) -> str:
+        return "" if not text or text[-1].isspace() else " "
+
+    def _render_chat(self, system: str, user: str, cue: str) -> str:
+        messages = [{"role": "system", "content": system}] if system else []
+        for shown, answer in self._demonstrations:
+            messages += [{"role": "user", "content": shown}, {"role": "assistant", "content": answer}]
+        messages.append({"role": "user", "content": user})
+        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return str(text) + cue
+
+
+def fill(template: str, fields: Mapping[str, str]) -> str:
+    """Replace {{column}} by the column's text, once; braces inside the data stay as they are."""
+    return SLOT.sub(lambda match: fields[match.group(1)], template)
+
+
+def common_prefix(sequences: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The longest run of ids that all sequences begin with."""
+    if not sequences:
+        return ()
+    shortest = min(sequences, key=len)
+    for index, token in enumerate(shortest):
+        if any(sequence[index] != token for sequence in sequences):
+            return tuple(shortest[:index])
+    return tuple(shortest)
+
+
+def _wants_chat(template: TemplateSpec, backbone: Backbone) -> bool:
+    has_chat = bool(getattr(backbone.tokenizer, "chat_template", None))
+    if template.use_chat_template and not has_chat:
+        raise BadSpec("The run asks for a chat template, but the tokenizer of this model has none.")
+    return has_chat if template.use_chat_template is None else template.use_chat_template

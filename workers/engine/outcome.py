@@ -1,0 +1,192 @@
+"""What a run says while it goes on and when it has ended. Standard library only; plain values that turn into JSON."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One sign of life: what the run is doing and how far it is."""
+
+    phase: str
+    step: int = 0
+    steps: int = 0
+    rows: int = 0
+    rows_total: int = 0
+    metrics: dict[str, float | None] = field(default_factory=dict)
+
+
+@dataclass
+class Prediction:
+    """What an approach says about one row.
+
+    Args:
+        loglikelihoods: per label, summed log-likelihood of its answer words (nats); empty for extraction.
+        text: the answer as text, a label word or generated.
+        prompt_tokens: context tokens of the written prompt and the row, without virtual tokens.
+        computed_tokens: tokens that had to be run for this row after the shared prefix was cached.
+        seconds: this row's share of the time of its batch.
+        scores: per label, what the choice was made by when that is not the summed log-likelihood.
+        error: why there is no answer, or None.
+        skipped: the row was left out on purpose, because it is too long.
+    """
+
+    id: str
+    expected: str
+    predicted: str | None = None
+    loglikelihoods: dict[str, float] = field(default_factory=dict)
+    text: str = ""
+    prompt_tokens: int = 0
+    fixed_tokens: int = 0
+    row_tokens: int = 0
+    virtual_tokens: int = 0
+    completion_tokens: int = 0
+    computed_tokens: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+    skipped: bool = False
+    scores: dict[str, float] | None = None
+    prompt: str | None = None
+
+    @property
+    def is_correct(self) -> bool:
+        return self.error is None and self.predicted == self.expected
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; `scores` and `prompt` only where they say something."""
+        plain = asdict(self)
+        for name in ("scores", "prompt"):
+            if plain[name] is None:
+                del plain[name]
+        return plain
+
+
+@dataclass
+class Metrics:
+    """Figures of one evaluated file. Shares are 0-1 over ALL rows; rows without an answer count as wrong."""
+
+    n: int
+    correct: int
+    errors: int
+    skipped: int
+    accuracy: float
+    macro_f1: float | None = None
+    log_loss: float | None = None
+    calibration_error: float | None = None
+    exact_match: float | None = None
+    token_f1: float | None = None
+    per_label: dict[str, dict[str, float]] = field(default_factory=dict)
+    mean_tokens: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    rows_per_second: float = 0.0
+
+
+@dataclass
+class CurvePoint:
+    """One look at the validation rows during training."""
+
+    step: int
+    train_loss: float | None
+    validation_accuracy: float | None
+    validation_loss: float | None
+    seconds: float
+
+
+@dataclass
+class TrainingRecord:
+    """How training went. Step 0 is the untrained start and always a candidate."""
+
+    steps: int = 0
+    best_step: int = 0
+    curve: list[CurvePoint] = field(default_factory=list)
+    train_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    label_tokens: int = 0
+    row_tokens: int = 0
+    skipped_steps: int = 0
+    micro_batch_size: int = 0
+    stopped_early: bool = False
+    resumed_from: int | None = None
+    validation_source: str = ""
+
+
+@dataclass
+class ArtifactRecord:
+    """The folder of a tuned part."""
+
+    folder: str
+    files: dict[str, str]
+    bytes: int
+
+
+@dataclass
+class Latency:
+    """Single requests on a warm model: batch of one, wall and CPU time of this process (milliseconds)."""
+
+    rows: int
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    cpu_p50_ms: float | None = None
+    withheld: str | None = None
+
+
+@dataclass
+class RunResult:
+    """Everything a run has to say; predictions lie beside it, one file an evaluation."""
+
+    id: str
+    state: str
+    method: str
+    options: dict[str, Any]
+    seed: int
+    metrics: dict[str, Metrics] = field(default_factory=dict)
+    training: TrainingRecord | None = None
+    parameters: dict[str, int] = field(default_factory=dict)
+    artifact: ArtifactRecord | None = None
+    latency: dict[str, Latency] = field(default_factory=dict)
+    peak_memory_bytes: int = 0
+    timings: dict[str, float] = field(default_factory=dict)
+    device: str = ""
+    device_name: str = ""
+    threads: int = 0
+    dtype: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    backbone: dict[str, Any] = field(default_factory=dict)
+    frame: dict[str, Any] = field(default_factory=dict)
+    shared_prefix: str = ""
+    warnings: list[str] = field(default_factory=list)
+    predictions: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; numbers that are not finite become null."""
+        plain: dict[str, Any] = _finite(asdict(self))
+        return plain
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the whole new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(_finite(value), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def write_predictions(path: Path, predictions: list[Prediction]) -> None:
+    """Write one JSON line a prediction, whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as lines:
+        for prediction in predictions:
+            lines.write(json.dumps(_finite(prediction.to_json()), ensure_ascii=False) + "\n")
+    partial.replace(path)

@@ -1,0 +1,139 @@
+"""The ONE scoring path: every approach, hard or tuned, is scored by this module. It knows token ids, not templates or files."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from workers.engine.answers import AnswerTrie
+from workers.engine.backbone import Backbone
+from workers.engine.batching import Batch, buckets, line_batch, tree_batch
+from workers.engine.forward import plain_pass, shared_pass
+from workers.engine.frame import common_prefix
+from workers.engine.prefix import PrefixStates, Virtual, prefix_of
+
+# Sized for a processor's caches: larger batches of a small model are slower, not faster.
+MAX_TOKENS = 2048
+MAX_ROWS = 64
+MAX_LOGITS = 1 << 25
+
+
+@dataclass(frozen=True)
+class RowScores:
+    """Scores of N rows.
+
+    Args:
+        answers: [N, answers] summed log-likelihood of every answer, terminator included (nats).
+        labels: [N, C] the same per label; several words of a label are added as probabilities.
+        seconds: per row, its share of the time of its batch.
+        computed_tokens: per row, tokens run for it behind the shared prefix.
+        prefix_tokens: tokens of the shared prefix, run once.
+    """
+
+    answers: Tensor
+    labels: Tensor
+    seconds: tuple[float, ...]
+    computed_tokens: tuple[int, ...]
+    prefix_tokens: int
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Everything that scoring needs besides rows.
+
+    Args:
+        backbone: the frozen model; adapters, if any, are active in its modules.
+        trie: all answers.
+        virtual: the learned part in front of rows.
+        plain_reason: why the shared prefix must not be used, or None when it may.
+        on_rows: called with the number of rows done after each batch; may raise to stop.
+    """
+
+    backbone: Backbone
+    trie: AnswerTrie
+    virtual: Virtual = Virtual()
+    plain_reason: str | None = None
+    on_rows: Callable[[int], None] | None = None
+
+    def score(self, rows: Sequence[Sequence[int]]) -> RowScores:
+        """Log-likelihoods of every answer for every row.
+
+        Args:
+            rows: context ids of each row without virtual tokens, at least one each.
+        """
+        with torch.inference_mode():
+            return self._score_plain(rows) if self.plain_reason else self._score_shared(rows)
+
+    def _score_shared(self, rows: Sequence[Sequence[int]]) -> RowScores:
+        shared = shared_ids(rows)
+        prefix = prefix_of(self.backbone.model, self.virtual, shared)
+        suffixes = [row[len(shared) :] for row in rows]
+        return self._score_batches(suffixes, self.trie.num_nodes, lambda group: self._tree_scores(group, prefix), len(shared))
+
+    def _score_plain(self, rows: Sequence[Sequence[int]]) -> RowScores:
+        extra = self.trie.longest() - 1 + self.virtual.length
+        return self._score_batches(rows, extra, self._line_scores, 0)
+
+    def _score_batches(
+        self, rows: Sequence[Sequence[int]], extra: int, score: Callable[[Sequence[Sequence[int]]], Tensor], prefix_tokens: int
+    ) -> RowScores:
+        lengths = [len(row) for row in rows]
+        answers = torch.empty(len(rows), len(self.trie.answers))
+        seconds = [0.0] * len(rows)
+        max_rows = max(1, min(MAX_ROWS, MAX_LOGITS // (self.trie.num_positions * self.backbone.model.config.vocab_size)))
+        done = 0
+        for group in buckets(lengths, extra, MAX_TOKENS, max_rows):
+            started = time.perf_counter()
+            answers[group] = score([rows[index] for index in group]).float().cpu()
+            share = (time.perf_counter() - started) / len(group)
+            for index in group:
+                seconds[index] = share
+            done += len(group)
+            if self.on_rows:
+                self.on_rows(done)
+        computed = tuple(length + extra for length in lengths)
+        return RowScores(answers, label_scores(answers, self.trie), tuple(seconds), computed, prefix_tokens)
+
+    def _tree_scores(self, rows: Sequence[Sequence[int]], prefix: PrefixStates | None) -> Tensor:
+        batch = tree_batch(rows, self.trie).to(self.backbone.device)
+        logits = shared_pass(self.backbone.model, prefix, batch).float()
+        return _sum_steps(logits.view(batch.size, self.trie.num_positions, -1), self.trie)
+
+    def _line_scores(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """[B, answers], one whole sequence a row and answer: the slow, obvious way."""
+        columns = []
+        for answer in self.trie.answers:
+            batch = line_batch(rows, [answer.ids] * len(rows)).to(self.backbone.device)
+            columns.append(self._line_sums(batch, len(answer.ids)))
+        return torch.stack(columns, dim=1)
+
+    def _line_sums(self, batch: Batch, answer_length: int) -> Tensor:
+        logits = plain_pass(self.backbone.model, self.virtual, batch).float()
+        found = logits.log_softmax(-1).gather(1, batch.targets[:, None])
+        return found.view(batch.size, answer_length).sum(1)
+
+
+def label_scores(answers: Tensor, trie: AnswerTrie) -> Tensor:
+    """[N, C] from [N, answers]; the probabilities of a label's words add up."""
+    names = [answer.label for answer in trie.answers]
+    places = [[i for i, name in enumerate(names) if name == label] for label in dict.fromkeys(names)]
+    return torch.stack([answers[:, place].logsumexp(1) for place in places], dim=1)
+
+
+def shared_ids(rows: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """Ids that all rows begin with, one token short of the shortest row, which needs a position to predict from."""
+    shared = common_prefix(rows)
+    return shared[: min(len(shared), min(map(len, rows)) - 1)]
+
+
+def _sum_steps(logits: Tensor, trie: AnswerTrie) -> Tensor:
+    """[B, answers] from [B, 1 + M, V]: along each answer's path, the log-probability of its next token."""
+    position, token, answer = (
+        torch.tensor(column, device=logits.device)
+        for column in zip(*((p, t, i) for i, path in enumerate(trie.steps) for p, t in path), strict=True)
+    )
+    normaliser = logits.logsumexp(-1)
+    found = logits[:, position, token] - normaliser[:, position]
+    return found.new_zeros(len(logits), len(trie.answers)).index_add_(1, answer, found)
