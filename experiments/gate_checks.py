@@ -160,7 +160,7 @@ def check_labels_by_split(tally: Tally) -> Iterator[Finding]:
     for split in SPLITS:
         missing = [label for label, counts in tally.labels.items() if not counts[split]] if tally.splits[split] else []
         if missing:
-            effect = "no approach can learn them from rows" if split == TRAIN else "they do not enter its figures"
+            effect = "no approach can learn from rows what they mean" if split == TRAIN else "its figures say nothing about them"
             yield Finding(
                 f"labels_missing_from_{split}",
                 "warns",

@@ -146,15 +146,13 @@ def rows_read(path: Path, report: ParseReport) -> Iterator[SourceRow]:
 
 def _run_child(request: dict[str, Any], limits: Limits) -> ParseReport:
     command = [sys.executable, "-m", "experiments.parsing_child"]
-    # The child gets no environment of ours: a parser taken over by a file finds no secret there.
-    environment = {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
     try:
         done = subprocess.run(
             command,
             input=json.dumps(request).encode(),
             capture_output=True,
             cwd=ROOT,
-            env=environment,
+            env=child_environment(),
             timeout=limits.wall_seconds,
             check=False,
         )
@@ -167,6 +165,11 @@ def _run_child(request: dict[str, Any], limits: Limits) -> ParseReport:
             "Reading the file needed more memory or time than one upload may take. Split it into smaller files, or save it as CSV."
         )
     return ParseReport.from_json(json.loads(done.stdout))
+
+
+def child_environment() -> dict[str, str]:
+    """The child's whole environment: nothing of ours, so that a parser taken over by a file finds no secret in it."""
+    return {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 
 
 def failed_report(sentence: str) -> ParseReport:

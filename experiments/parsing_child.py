@@ -83,7 +83,8 @@ def find_kind(source: Path, name: str, limits: Limits) -> str:
     ending = Path(name).suffix.lower()
     kind = _ENDINGS.get(ending)
     if kind is None:
-        raise BadFile(f"Files ending in {ending or 'nothing'} are not read. Upload CSV, TSV, JSON Lines, Excel (.xlsx) or Parquet.")
+        files = f"Files ending in {ending}" if ending else "Files without an ending"
+        raise BadFile(f"{files} are not read. Upload CSV, TSV, JSON Lines, Excel (.xlsx) or Parquet.")
     with source.open("rb") as file:
         head = file.read(16)
     _check_magic(head, ending)

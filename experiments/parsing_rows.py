@@ -15,6 +15,8 @@ from experiments.wording import counted, listed, quoted
 VALUES_COUNTED = 1_000
 VALUE_LENGTH = 200
 
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 class BadFile(Exception):
     """The file as a whole cannot be read; the message is the sentence for the person."""
@@ -92,7 +94,7 @@ class RowSink:
         """
         if not self.num_rows and not self.num_problems:
             raise BadFile("The file has a header but no rows. Add at least one row for each label." if self.names else "The file is empty.")
-        whole = [] if self.num_rows else [Problem(f"None of the {counted(self.num_bad, 'row')} could be read.")]
+        whole = [] if self.num_rows else [Problem(f"No row could be read. {self._problems[0].sentence}")]
         return ParseReport(
             kind=kind,
             encoding=encoding,
@@ -126,7 +128,7 @@ class RowSink:
             self._refuse(number, cells)
             return None
         try:
-            return json.dumps([number, cells], ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+            return _to_json([number, cells]).encode() + b"\n"
         except UnicodeEncodeError:
             self._refuse(number, cells)
             return None

@@ -23,12 +23,14 @@ def xlsx_parse(path: Path, sink: RowSink) -> ParseReport:
     from openpyxl import load_workbook
 
     try:
-        book = load_workbook(path, read_only=True, data_only=True, keep_links=False)
-        sheet = book.worksheets[0]
-        sheet.reset_dimensions()  # The declared size is a stranger's word; only real rows count.
-        title, num_sheets = sheet.title, len(book.worksheets)
-        _feed_sheet(sheet.iter_rows(values_only=True), sink)
-    except (BadFile, MemoryError, OSError):
+        # An open file, because openpyxl judges a path by its ending.
+        with path.open("rb") as source:
+            book = load_workbook(source, read_only=True, data_only=True, keep_links=False)
+            sheet = book.worksheets[0]
+            sheet.reset_dimensions()  # The declared size is a stranger's word; only real rows count.
+            title, num_sheets = sheet.title, len(book.worksheets)
+            _feed_sheet(sheet.iter_rows(values_only=True), sink)
+    except (BadFile, MemoryError):
         raise
     except Exception as error:  # openpyxl lets errors of every kind through when the XML is not what it expects
         raise BadFile("The workbook is damaged or not a plain .xlsx file. Save it again, or export the sheet as CSV.") from error
@@ -49,8 +51,8 @@ def parquet_parse(path: Path, sink: RowSink) -> ParseReport:
             for batch in table.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
                 for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                     number += 1
-                    sink.row(number, [cell_text(cell) for cell in cells])
-    except (arrow.ArrowException, UnicodeDecodeError) as error:
+                    _feed_record(number, cells, sink)
+    except arrow.ArrowException as error:
         raise BadFile(
             "The Parquet file is damaged or uses a feature that is not read here. Write it again, or export the table as CSV."
         ) from error
@@ -72,6 +74,15 @@ def cell_text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8")
     return str(value)
+
+
+def _feed_record(number: int, cells: tuple[object, ...], sink: RowSink) -> None:
+    try:
+        sink.row(number, [cell_text(cell) for cell in cells])
+    except UnicodeDecodeError as error:
+        name = sink.names[cells.index(error.object)]
+        fault = "the cell is not UTF-8 text. Store it as text, or remove the row."
+        sink.bad_row(number, f"Row {number:,}, column {quoted(name)}: {fault}", name)
 
 
 def _feed_sheet(rows: Iterable[tuple[object, ...]], sink: RowSink) -> None:

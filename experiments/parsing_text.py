@@ -39,7 +39,7 @@ def csv_parse(path: Path, sink: RowSink, *, delimiter: str | None = None) -> Par
     """
     encoding = find_encoding(path)
     delimiter = delimiter or find_delimiter(path, encoding)
-    csv.field_size_limit(sink.limits.line_characters)
+    csv.field_size_limit(sink.limits.cell_characters)
     with path.open(encoding=encoding, newline="") as text:
         _feed_csv(csv.reader(_lines(text, sink.limits), delimiter=delimiter, strict=True), sink)
     return sink.report(kind="csv", encoding=encoding, delimiter=delimiter)
@@ -109,8 +109,8 @@ def _feed_csv(reader: "_csv.Reader", sink: RowSink) -> None:
             return
         except csv.Error as error:
             if number == 1:
-                raise BadFile(f"The first row cannot be read: {_quote_fault(error, line)}") from error
-            sink.bad_row(number, f"Row {number:,} (line {line:,}): {_quote_fault(error, line)}")
+                raise BadFile(f"The first row cannot be read: {_csv_fault(error, line, sink.limits)}") from error
+            sink.bad_row(number, f"Row {number:,} (line {line:,}): {_csv_fault(error, line, sink.limits)}")
             continue
         if number == 1:
             sink.header(cells)
@@ -118,7 +118,10 @@ def _feed_csv(reader: "_csv.Reader", sink: RowSink) -> None:
             sink.row(number, cells)
 
 
-def _quote_fault(error: csv.Error, line: int) -> str:
+def _csv_fault(error: csv.Error, line: int, limits: Limits) -> str:
+    if "field limit" in str(error):
+        most = f"{limits.cell_characters:,}"
+        return f"a cell has more than {most} characters. Shorten it, or close the quote if one is opened on line {line:,} and never closed."
     if "expected after" in str(error):
         return 'a text goes on after its closing quote. Double the quotes inside a quoted cell (""), or remove the row.'
     return f'a quote is opened on line {line:,} and never closed. Close it, or double it ("") if it is part of the text.'
