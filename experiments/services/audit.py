@@ -8,14 +8,16 @@ from django.db.models import Model
 from experiments.models import AuditEntry, User, Workspace
 
 KEY_CONTEXT = "api_key"  # bound to the log context by the API's authentication, cleared with it at the end of the request
-OPERATOR = "operator"
+SYSTEM = "PromptLab"
 
 
-def audit_record(*, by: User | None, verb: str, target: Model, workspace: Workspace | None, detail: dict[str, Any] | None = None) -> AuditEntry:
+def audit_record(
+    *, by: User | None, verb: str, target: Model, workspace: Workspace | None, detail: dict[str, Any] | None = None
+) -> AuditEntry:
     """Write down who did what, in the transaction of the change itself.
 
     Args:
-        by: who acted; None for the system and the operator's command line.
+        by: who acted; None for the system and its command line.
         verb: past tense, such as "launched".
         target: the noun that changed; its name is kept, because the noun may go.
         detail: small JSON facts; never data rows, tokens or keys.
@@ -36,4 +38,4 @@ def _actor_label(by: User | None) -> str:
     key: str | None = structlog.contextvars.get_contextvars().get(KEY_CONTEXT)
     if key:
         return f"API key {key}"[:254]
-    return by.email if by else OPERATOR
+    return by.email if by else SYSTEM
