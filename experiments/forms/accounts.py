@@ -1,0 +1,45 @@
+"""What people type about themselves, their team and its keys. Cleaned here, checked against the rows in services."""
+
+from django import forms
+
+from experiments.models import Role
+from experiments.services.keys import KEY_ROLES
+
+
+class JoinForm(forms.Form):
+    """A new person's name and password; the email stands in the invitation."""
+
+    name = forms.CharField(max_length=150, widget=forms.TextInput(attrs={"autocomplete": "name"}))
+    password = forms.CharField(
+        max_length=1_000,
+        strip=False,
+        help_text="At least 12 characters; a few random words do well.",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+
+class InvitationForm(forms.Form):
+    email = forms.EmailField(max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "off"}))
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.DOMAIN_EXPERT)
+
+    def clean_role(self) -> Role:
+        return Role(self.cleaned_data["role"])
+
+
+class RoleForm(forms.Form):
+    role = forms.ChoiceField(choices=Role.choices)
+
+    def clean_role(self) -> Role:
+        return Role(self.cleaned_data["role"])
+
+
+class KeyForm(forms.Form):
+    name = forms.CharField(max_length=80, help_text="What will use the key, such as “nightly import”.")
+    role = forms.ChoiceField(choices=[(role.value, role.label) for role in KEY_ROLES], initial=Role.DOMAIN_EXPERT)
+
+    def clean_role(self) -> Role:
+        return Role(self.cleaned_data["role"])
+
+
+class WorkspaceForm(forms.Form):
+    name = forms.CharField(max_length=80)
