@@ -1,0 +1,141 @@
+"""How much work a plan is, before it is launched: rows, steps and, where earlier runs were measured, time. Reads only.
+
+Nothing is guessed: an approach that was never run on the model has no time, and the page says so.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from experiments.models import Backbone, Evaluation, Example, JobState, Run, Split
+from experiments.plans import ApproachPlan, ExperimentPlan
+from experiments.recipes import recipe_options
+from experiments.wording import counted, listed
+
+RECENT = 100
+SAMPLE = 200
+CHARACTERS_PER_TOKEN = 4  # English text on a common tokenizer; shown as "roughly"
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What earlier runs of one method on one model took; None where nothing was measured."""
+
+    rows_per_second: float | None = None
+    seconds_per_step: float | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Size of a plan.
+
+    Args:
+        num_predictions: validation rows times runs.
+        num_steps: most training steps of all runs together.
+        characters: mean length of a row's text columns, of a sample.
+        seconds: time of the approaches that were measured before; None when none was.
+        unknown: names of approaches without a measured time.
+    """
+
+    num_approaches: int
+    num_runs: int
+    num_predictions: int
+    num_test_predictions: int
+    num_steps: int
+    characters: float
+    seconds: float | None
+    unknown: tuple[str, ...]
+
+    @property
+    def tokens_per_row(self) -> int:
+        """Rough tokens of a row's own text, without prompt and examples."""
+        return round(self.characters / CHARACTERS_PER_TOKEN)
+
+    @property
+    def time_text(self) -> str:
+        """The time as a sentence, which says what it does not know."""
+        if self.seconds is None:
+            return "Time: unknown until the first run of these approaches on this model."
+        text = f"Time: about {_duration(self.seconds)}, one run after another, as measured on earlier runs."
+        if self.unknown:
+            text += f" Not counted, because never run on this model: {listed(self.unknown)}."
+        return text
+
+
+def plan_estimate(plan: ExperimentPlan) -> Estimate:
+    """The size of a plan and its time, as far as earlier runs of the same model tell."""
+    counts = plan.dataset_version.split_counts
+    speeds = {backbone: measured_speeds(backbone) for backbone in {approach.backbone for approach in plan.approaches}}
+    seconds = [(approach.shown_name, _seconds(plan, approach, speeds[approach.backbone])) for approach in plan.approaches]
+    known = [value for _, value in seconds if value is not None]
+    return Estimate(
+        num_approaches=len(plan.approaches),
+        num_runs=plan.num_runs,
+        num_predictions=plan.num_runs * counts.get(Split.VALIDATION, 0),
+        num_test_predictions=plan.num_runs * counts.get(Split.TEST, 0),
+        num_steps=sum(_steps(approach) * len(plan.seeds_of(approach)) for approach in plan.approaches),
+        characters=_mean_characters(plan),
+        seconds=sum(known) if known else None,
+        unknown=tuple(dict.fromkeys(name for name, value in seconds if value is None)),
+    )
+
+
+def measured_speeds(backbone: Backbone) -> dict[str, Speed]:
+    """Median speeds of the latest runs on a model, by the engine's method name."""
+    scored: dict[str, list[float]] = defaultdict(list)
+    stepped: dict[str, list[float]] = defaultdict(list)
+    evaluations = Evaluation.objects.filter(run__approach__backbone=backbone, completed_at__isnull=False).order_by("-completed_at")
+    for method, summary in evaluations.values_list("run__approach__method", "summary")[:RECENT]:
+        _collect(scored[method], [_at(summary, "metrics", "rows_per_second")])
+    runs = Run.objects.filter(approach__backbone=backbone, job__state=JobState.SUCCEEDED).order_by("-job__finished_at")
+    for method, result in runs.values_list("approach__method", "result")[:RECENT]:
+        steps = _at(result, "training", "steps") or 0
+        spent = (_at(result, "training", "train_seconds") or 0) + (_at(result, "training", "evaluation_seconds") or 0)
+        _collect(stepped[method], [spent / steps if steps else None])
+    return {method: Speed(_median(scored[method]), _median(stepped[method])) for method in {*scored, *stepped}}
+
+
+def _seconds(plan: ExperimentPlan, approach: ApproachPlan, speeds: dict[str, Speed]) -> float | None:
+    """Time of all runs of an approach, validation rows included; None when a part of it was never measured."""
+    speed = speeds.get(approach.kind.method, Speed())
+    steps = _steps(approach)
+    if not speed.rows_per_second or (steps and not speed.seconds_per_step):
+        return None
+    scoring = plan.dataset_version.split_counts.get(Split.VALIDATION, 0) / speed.rows_per_second
+    return len(plan.seeds_of(approach)) * (scoring + steps * (speed.seconds_per_step or 0.0))
+
+
+def _steps(approach: ApproachPlan) -> int:
+    steps = recipe_options(approach.recipe, approach.options).get("max_steps", 0)
+    return int(steps) if isinstance(steps, int) else 0
+
+
+def _mean_characters(plan: ExperimentPlan) -> float:
+    rows = Example.objects.filter(version=plan.dataset_version, split=Split.VALIDATION).values_list("fields", flat=True)[:SAMPLE]
+    lengths = [sum(len(str(value)) for value in fields.values()) for fields in rows]
+    return sum(lengths) / len(lengths) if lengths else 0.0
+
+
+def _at(record: Any, *path: str) -> float | None:
+    """A number inside nested JSON; None where a key is missing or the value is no number."""
+    for key in path:
+        record = record.get(key) if isinstance(record, dict) else None
+    number: float | None = float(record) if isinstance(record, int | float) else None
+    return number
+
+
+def _collect(into: list[float], values: Iterable[float | None]) -> None:
+    into += [value for value in values if value]
+
+
+def _median(values: list[float]) -> float | None:
+    return median(values) if values else None
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return counted(max(1, round(seconds)), "second")
+    minutes = round(seconds / 60)
+    return counted(minutes, "minute") if minutes < 120 else f"{seconds / 3600:.1f} hours"

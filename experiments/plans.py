@@ -1,0 +1,248 @@
+"""What a person asks for before anything is stored: which approaches, on which data, with which seeds, and what stands against it.
+
+Reads the data version, prompts and models that it is given; writes nothing.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from experiments.errors import UserError
+from experiments.models import Backbone, DatasetVersion, Example, PriceBook, Split, TemplateVersion
+from experiments.models.backbones import BackboneKind
+from experiments.models.comparisons import TooLong
+from experiments.models.datasets import Task
+from experiments.recipes import BASELINES, CATALOGUE, RecipeKind, recipe_get, recipe_options
+from experiments.slots import slot_names, slot_problems
+from experiments.wording import counted, listed, quoted
+
+MAX_RUNS = 200
+MAX_SEEDS = 20
+MAX_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class ApproachPlan:
+    """One contender: a line of the catalogue with a model, a prompt and its own settings.
+
+    Baselines carry the prompt and the model too: they see the same columns and answer words, and the probe reads the model.
+    """
+
+    recipe: str
+    backbone: Backbone
+    template_version: TemplateVersion
+    options: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+    @property
+    def kind(self) -> RecipeKind:
+        return recipe_get(self.recipe)
+
+    @property
+    def shown_name(self) -> str:
+        """The given name, or one made of the approach and, where it tells prompts apart, the prompt."""
+        if self.name:
+            return self.name[:160]
+        if self.kind.family == "engineered":
+            return f"{self.kind.name}: {self.template_version.template.name} v{self.template_version.number}"[:160]
+        return self.kind.name
+
+
+@dataclass(frozen=True)
+class ExperimentPlan:
+    """A whole comparison before it is stored.
+
+    Args:
+        seeds: seeds of the tuned approaches; the others run once.
+        margin: non-inferiority margin, a share of rows (0.01 = one point).
+        monthly_requests: the volume that the money columns assume.
+    """
+
+    name: str
+    dataset_version: DatasetVersion
+    approaches: tuple[ApproachPlan, ...]
+    seeds: tuple[int, ...] = (0, 1)
+    description: str = ""
+    price_book: PriceBook | None = None
+    too_long: str = TooLong.REFUSE.value
+    truncate_column: str = ""
+    monthly_requests: int = 100_000
+    margin: float = 0.01
+    open_test_when_finished: bool = False
+
+    def seeds_of(self, approach: ApproachPlan) -> tuple[int, ...]:
+        return self.seeds if approach.kind.is_tuned else (0,)
+
+    @property
+    def num_runs(self) -> int:
+        return sum(len(self.seeds_of(approach)) for approach in self.approaches)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is ticked on the form: recipes by key, prompts, one model, and the prompt that tuned approaches start from."""
+
+    dataset_version: DatasetVersion
+    recipes: Sequence[str]
+    templates: Sequence[TemplateVersion]
+    backbone: Backbone
+    tuned_template: TemplateVersion | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def approaches_expand(*, choice: Choice) -> tuple[tuple[ApproachPlan, ...], list[str]]:
+    """The approaches that a choice means, in the order of the catalogue, and what was left out and why.
+
+    A hard-prompt recipe gives one approach a fitting prompt, a tuned recipe one approach; the plain baselines are always added
+    to a classification.
+    """
+    if not choice.templates:
+        return (), ["Choose at least one prompt: it is what the written approaches run and what the tuned ones start from."]
+    frame = choice.tuned_template or next((t for t in choice.templates if not t.demonstrations), choice.templates[0])
+    approaches: list[ApproachPlan] = []
+    notes: list[str] = []
+    for kind in _chosen_kinds(choice):
+        fitting = [frame] if kind.demonstrations is None else [t for t in choice.templates if bool(t.demonstrations) == kind.demonstrations]
+        if not fitting:
+            notes.append(_left_out(kind))
+        options = choice.options.get(kind.key, {})
+        approaches += [ApproachPlan(kind.key, choice.backbone, template, options) for template in fitting]
+    return tuple(approaches), notes
+
+
+def _chosen_kinds(choice: Choice) -> Iterator[RecipeKind]:
+    keys = {recipe_get(key).key for key in choice.recipes}
+    if choice.dataset_version.task == Task.CLASSIFICATION:
+        keys |= set(BASELINES)
+    return (kind for key, kind in CATALOGUE.items() if key in keys)
+
+
+def _left_out(kind: RecipeKind) -> str:
+    if kind.demonstrations:
+        return f"{kind.name} is left out: none of the chosen prompts shows examples. Add examples to a prompt to compare it."
+    return f"{kind.name} is left out: each of the chosen prompts shows examples. Choose a prompt without examples to compare it."
+
+
+def plan_problems(plan: ExperimentPlan) -> list[str]:
+    """Everything that stands against a launch, a sentence each; empty when the comparison can start."""
+    if not plan.dataset_version.completed_at:
+        return [f"{plan.dataset_version} is not complete. Finish its upload under Data, then choose it here."]
+    if not plan.approaches:
+        return ["There is nothing to compare. Choose at least one approach and one prompt."]
+    problems = [*_data_problems(plan), *_seed_problems(plan), *_size_problems(plan)]
+    for template in dict.fromkeys(approach.template_version for approach in plan.approaches):
+        problems += _template_problems(template, plan)
+    for backbone in dict.fromkeys(approach.backbone for approach in plan.approaches):
+        problems += _backbone_problems(backbone)
+    for approach in plan.approaches:
+        problems += _approach_problems(approach)
+    return list(dict.fromkeys(problems))
+
+
+def _data_problems(plan: ExperimentPlan) -> Iterator[str]:
+    version = plan.dataset_version
+    if not version.split_counts.get(Split.VALIDATION):
+        yield f"{version} has no validation rows. Choices are made on them: upload the data with a validation split, or let it be drawn."
+    learners = sorted({approach.kind.name for approach in plan.approaches if approach.kind.needs_train})
+    if learners and not version.split_counts.get(Split.TRAIN):
+        yield f"{version} has no train rows, but {listed(learners)} learn from them. Add train rows, or leave these approaches out."
+    if plan.open_test_when_finished and not version.split_counts.get(Split.TEST):
+        yield f"{version} has no test rows to open. Untick “Open the test set”, or upload the data with a test split."
+    if version.task == Task.CLASSIFICATION:
+        yield from _label_problems(version, trains=bool(learners))
+
+
+def _label_problems(version: DatasetVersion, *, trains: bool) -> Iterator[str]:
+    if len(version.labels) < 2:
+        yield f"{version} has {counted(len(version.labels), 'label')}. A comparison needs rows of at least two labels."
+    if not trains or not version.split_counts.get(Split.TRAIN):
+        return
+    trained = set(Example.objects.filter(version=version, split=Split.TRAIN).order_by().values_list("label", flat=True).distinct())
+    missing = [label for label in version.labels if label not in trained]
+    if missing:
+        names = listed(map(quoted, missing))
+        yield f"No train row has the label {names}, so nothing can learn it. Add train rows for it, or draw the splits again."
+
+
+def _seed_problems(plan: ExperimentPlan) -> Iterator[str]:
+    if not any(approach.kind.is_tuned for approach in plan.approaches):
+        return
+    if not plan.seeds:
+        yield "The tuned approaches need at least one seed. Give one or more whole numbers, such as 0, 1."
+    if len(set(plan.seeds)) != len(plan.seeds):
+        yield "A seed is given twice, which would train the same thing again. Give each seed once."
+    if len(plan.seeds) > MAX_SEEDS:
+        yield f"There are {len(plan.seeds)} seeds; at most {MAX_SEEDS} are allowed. Remove some."
+    if any(not 0 <= seed <= MAX_SEED for seed in plan.seeds):
+        yield f"A seed is out of range. Seeds are whole numbers from 0 to {MAX_SEED:,}."
+
+
+def _size_problems(plan: ExperimentPlan) -> Iterator[str]:
+    if plan.num_runs > MAX_RUNS:
+        yield f"This would make {plan.num_runs:,} runs; a comparison holds {MAX_RUNS}. Choose fewer prompts, approaches or seeds."
+    if plan.too_long != TooLong.TRUNCATE:
+        return
+    if plan.truncate_column not in plan.dataset_version.columns:
+        yield f"Choose the column to cut when a row is too long: {listed(map(quoted, plan.dataset_version.columns))}."
+
+
+def _template_problems(template: TemplateVersion, plan: ExperimentPlan) -> Iterator[str]:
+    version = plan.dataset_version
+    texts = (template.system, template.user, template.answer_cue)
+    label_column = version.mapping.get("label_column")
+    for problem in slot_problems(texts, columns=version.columns, hidden=[label_column] if label_column else []):
+        yield f"Prompt {quoted(str(template))}: {problem}"
+    cut = plan.truncate_column if plan.too_long == TooLong.TRUNCATE else ""
+    if cut in version.columns and cut not in slot_names(*texts):
+        yield f"Prompt {quoted(str(template))} has no slot {{{{{cut}}}}}, the column to cut. Choose one that every prompt shows."
+    yield from _answer_problems(template, version)
+    yield from _demonstration_problems(template, version)
+
+
+def _answer_problems(template: TemplateVersion, version: DatasetVersion) -> Iterator[str]:
+    if version.task != Task.CLASSIFICATION:
+        return
+    unknown = [label for label in template.answer_words if label not in version.labels]
+    if unknown:
+        yield f"Prompt {quoted(str(template))} has answer words for {listed(map(quoted, unknown))}, which are not in the data. Remove them."
+    owner: dict[str, str] = {}
+    for label in version.labels:
+        for word in template.answer_words.get(label) or [label]:
+            other = owner.setdefault(word, label)
+            if other != label:
+                yield (
+                    f"Prompt {quoted(str(template))} lets {quoted(word)} stand for both {quoted(other)} and {quoted(label)}. "
+                    "Give each label words of its own."
+                )
+
+
+def _demonstration_problems(template: TemplateVersion, version: DatasetVersion) -> Iterator[str]:
+    shown = [demonstration.get("label") for demonstration in template.demonstrations]
+    unknown = [str(label) for label in dict.fromkeys(shown) if version.labels and label not in version.labels]
+    if unknown:
+        yield f"Prompt {quoted(str(template))} shows examples of {listed(map(quoted, unknown))}, which are not in the data. Remove them."
+    ids = [demonstration["example"] for demonstration in template.demonstrations if demonstration.get("example")]
+    leaks = Example.objects.filter(pk__in=ids, version=version).exclude(split=Split.TRAIN).count() if ids else 0
+    if leaks:
+        yield f"Prompt {quoted(str(template))} shows {counted(leaks, 'row')} of the validation or test split as examples. Take train rows."
+
+
+def _backbone_problems(backbone: Backbone) -> Iterator[str]:
+    if backbone.problem:
+        yield f"The model {quoted(backbone.name)} was refused: {backbone.problem}"
+    elif not backbone.verified_at and backbone.kind != BackboneKind.BUNDLED:
+        yield f"The model {quoted(backbone.name)} has not been verified by a worker. Verify it under Settings, Models."
+
+
+def _approach_problems(approach: ApproachPlan) -> Iterator[str]:
+    try:
+        options = recipe_options(approach.recipe, approach.options)
+    except UserError as error:
+        yield str(error)
+        return
+    window, learned = approach.backbone.facts.get("window"), options.get("num_virtual_tokens")
+    if isinstance(window, int) and isinstance(learned, int) and learned >= window:
+        yield (
+            f"{approach.kind.name}: {learned:,} learned tokens do not fit into the {window:,} tokens that {quoted(approach.backbone.name)} "
+            "can hold. Choose fewer."
+        )

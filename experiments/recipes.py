@@ -1,0 +1,284 @@
+"""The catalogue of approaches that a comparison can hold: names, families, dials with defaults, ranges and help.
+
+Knows the engine's option names as plain text (tests/architecture compares both tables); imports no model library and no Django.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from experiments.errors import UserError
+from experiments.wording import listed, quoted
+
+OptionValue: TypeAlias = int | float | str | list[str] | None
+
+ENGINEERED, TUNED, HYBRID, BASELINE = "engineered", "tuned", "hybrid", "baseline"
+
+
+@dataclass(frozen=True)
+class RecipeOption:
+    """One dial of an approach.
+
+    Args:
+        name: the engine's name.
+        label: the name on the page.
+        default: value when nobody sets it; its type decides how input is read. None stands for an optional list of names.
+        help: one sentence for the person who sets it.
+        low, high: inclusive range of a number.
+        choices: (engine's word, word on the page) of a choice.
+        fixed: the approach is what it is because of this value, so that no form offers it.
+    """
+
+    name: str
+    label: str
+    default: OptionValue
+    help: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[tuple[str, str], ...] = ()
+    unit: str = ""
+    fixed: bool = False
+
+    @property
+    def range_text(self) -> str:
+        """The allowed range with its unit, such as "1 to 2,000 tokens"; empty when there is none."""
+        if self.low is None or self.high is None:
+            return ""
+        return f"{self.low:,g} to {self.high:,.10g} {self.unit}".strip()
+
+
+@dataclass(frozen=True)
+class RecipeKind:
+    """One line of the catalogue.
+
+    Args:
+        key: stable name in forms and in the API.
+        method: the engine's method.
+        demonstrations: True needs a prompt with examples, False one without, None takes either.
+    """
+
+    key: str
+    name: str
+    family: str
+    method: str
+    help: str
+    options: tuple[RecipeOption, ...] = ()
+    demonstrations: bool | None = None
+    preselected: bool = False
+    needs_train: bool = False
+
+    @property
+    def is_tuned(self) -> bool:
+        return self.family in (TUNED, HYBRID)
+
+    @property
+    def free_options(self) -> tuple[RecipeOption, ...]:
+        """The dials that a form offers."""
+        return tuple(option for option in self.options if not option.fixed)
+
+
+def _learning_rate(default: float, *, relative: bool = False) -> RecipeOption:
+    if relative:
+        text = "Size of a step, as a multiple of the typical coordinate of the model's embeddings."
+        return RecipeOption("learning_rate", "Learning rate", default, text, 1e-5, 10.0, unit="× embedding size")
+    return RecipeOption("learning_rate", "Learning rate", default, "Size of a training step.", 1e-7, 1.0)
+
+
+_TRAINING = (
+    RecipeOption("max_steps", "Steps", 250, "Most training steps; each sees one batch of rows.", 1, 1_000_000, unit="steps"),
+    RecipeOption("batch_size", "Batch", 16, "Train rows that make one step.", 1, 4096, unit="rows"),
+    RecipeOption("micro_batch_size", "Rows in memory", 0, "Rows held in memory at once; 0 takes the whole batch.", 0, 4096, unit="rows"),
+    RecipeOption("warmup_steps", "Warm-up", 20, "Steps over which the learning rate rises to its value.", 0, 100_000, unit="steps"),
+    RecipeOption(
+        "schedule",
+        "After warm-up",
+        "linear",
+        "How the learning rate goes on after warm-up.",
+        choices=(("linear", "falls to zero in a line"), ("constant", "stays as it is")),
+    ),
+    RecipeOption("weight_decay", "Weight decay", 0.0, "Pull of the learned values towards zero.", 0.0, 1.0),
+    RecipeOption("clip_norm", "Gradient limit", 1.0, "Longest gradient that is used as it is; 0 never shortens one.", 0.0, 1000.0),
+    RecipeOption("evaluate_every", "Look every", 50, "Steps between two looks at the validation rows.", 1, 1_000_000, unit="steps"),
+    RecipeOption("patience", "Patience", 4, "Looks without a better result before it stops early; 0 never does.", 0, 10_000, unit="looks"),
+    RecipeOption(
+        "validation_rows", "Rows per look", 512, "Validation rows of each look; the best step is chosen on them.", 1, 1_000_000, unit="rows"
+    ),
+    RecipeOption("inner_share", "Inner share", 0.1, "Share of train rows set aside when no validation rows are given.", 0.01, 0.5),
+)
+_VIRTUAL_TOKENS = RecipeOption(
+    "num_virtual_tokens", "Learned tokens", 20, "Learned vectors in front of the row; they take room in it.", 1, 2000, unit="tokens"
+)
+_STARTS = (
+    ("template", "the written prompt"),
+    ("label_words", "the answer words"),
+    ("vocabulary", "words drawn from the vocabulary"),
+    ("random", "random numbers"),
+)
+_INIT = RecipeOption("init", "Start from", "template", "What the learned tokens are before training.", choices=_STARTS)
+_INIT_TEXT = RecipeOption("init_text", "Start text", "", "Text to start from in place of the written prompt; empty takes the prompt.")
+
+
+def _template_text(value: str) -> RecipeOption:
+    words = {"kept": "stays in front of the row", "replaced": "is replaced by the learned tokens"}
+    choices = ((value, words[value]),)
+    return RecipeOption("template_text", "Written prompt", value, f"The written prompt {words[value]}.", choices=choices, fixed=True)
+
+
+_SOFT = (_learning_rate(0.05, relative=True), *_TRAINING, _VIRTUAL_TOKENS, _INIT, _INIT_TEXT)
+_LORA = (
+    _learning_rate(2e-3),
+    *_TRAINING,
+    _template_text("kept"),
+    RecipeOption("rank", "Rank", 8, "Width of the learned update of each weight matrix.", 1, 512),
+    RecipeOption("alpha", "Alpha", 16.0, "Scale of the update; alpha divided by rank multiplies it.", 0.0, 4096.0),
+    RecipeOption("dropout", "Dropout", 0.0, "Share of the update's inputs that training leaves out.", 0.0, 0.9),
+    RecipeOption("target_modules", "Matrices", None, "Weight matrices to adapt, comma-separated; empty takes all in the blocks."),
+)
+
+_KINDS = (
+    RecipeKind(
+        "zero_shot",
+        "Zero-shot",
+        ENGINEERED,
+        "hard_prompt",
+        "Each chosen prompt without examples, as it is written. Nothing is trained.",
+        demonstrations=False,
+        preselected=True,
+    ),
+    RecipeKind(
+        "few_shot",
+        "Few-shot",
+        ENGINEERED,
+        "hard_prompt",
+        "Each chosen prompt that shows examples. Nothing is trained, but every request carries the examples.",
+        demonstrations=True,
+        preselected=True,
+    ),
+    RecipeKind(
+        "soft_prompt",
+        "Soft prompt",
+        TUNED,
+        "prompt_tuning",
+        "Learned tokens take the place of the written prompt (prompt tuning).",
+        (*_SOFT, _template_text("replaced")),
+        preselected=True,
+        needs_train=True,
+    ),
+    RecipeKind(
+        "hybrid",
+        "Hybrid",
+        HYBRID,
+        "prompt_tuning",
+        "The written prompt stays and learned tokens are put in front of it.",
+        (*_SOFT, _template_text("kept")),
+        preselected=True,
+        needs_train=True,
+    ),
+    RecipeKind(
+        "lora",
+        "LoRA",
+        TUNED,
+        "lora",
+        "A small learned update of the model's weights, with the written prompt in front of the row.",
+        _LORA,
+        preselected=True,
+        needs_train=True,
+    ),
+    RecipeKind(
+        "majority",
+        "Most frequent label",
+        BASELINE,
+        "majority",
+        "Always answers the most frequent label of the train rows.",
+        needs_train=True,
+    ),
+    RecipeKind(
+        "label_overlap",
+        "Words shared with the label",
+        BASELINE,
+        "label_overlap",
+        "Answers the label whose words the row shares most.",
+    ),
+    RecipeKind(
+        "tfidf_logreg",
+        "TF-IDF + logistic regression",
+        BASELINE,
+        "tfidf_logreg",
+        "A classical text classifier without a language model.",
+        needs_train=True,
+    ),
+    RecipeKind(
+        "linear_probe",
+        "Linear probe",
+        BASELINE,
+        "linear_probe",
+        "A linear classifier on what the frozen model makes of the row.",
+        needs_train=True,
+    ),
+)
+CATALOGUE: dict[str, RecipeKind] = {kind.key: kind for kind in _KINDS}
+BASELINES = tuple(kind.key for kind in _KINDS if kind.family == BASELINE)
+PACK = tuple(kind.key for kind in _KINDS if kind.preselected)
+
+
+def recipe_get(key: str) -> RecipeKind:
+    """The line of the catalogue under `key`.
+
+    Raises:
+        UserError: there is none.
+    """
+    if key not in CATALOGUE:
+        raise UserError(f"There is no approach {quoted(key)}. Choose from {listed(CATALOGUE, most=20)}.")
+    return CATALOGUE[key]
+
+
+def recipe_options(key: str, given: Mapping[str, Any]) -> dict[str, OptionValue]:
+    """All options of an approach with every default written out, the given ones checked.
+
+    Raises:
+        UserError: an option is unknown, fixed, of the wrong kind or out of range; the sentence names the approach and the range.
+    """
+    kind = recipe_get(key)
+    known = {option.name: option for option in kind.options}
+    for name in given:
+        if name not in known:
+            raise UserError(f"{kind.name} has no option {quoted(name)}. Its options: {listed(known, most=40) or 'none'}.")
+    return {name: _read(kind, option, given.get(name, option.default)) for name, option in known.items()}
+
+
+def _read(kind: RecipeKind, option: RecipeOption, value: Any) -> OptionValue:
+    if value is None or (value == "" and not isinstance(option.default, str)):
+        return option.default
+    if option.choices:
+        return _choice(kind, option, value)
+    if option.default is None:
+        return _names(value)
+    if isinstance(option.default, str):
+        return str(value)[:2000]
+    return _number(kind, option, value)
+
+
+def _choice(kind: RecipeKind, option: RecipeOption, value: Any) -> str:
+    words = [word for word, _ in option.choices]
+    if value not in words:
+        raise UserError(f"{kind.name}: {option.label.lower()} is {quoted(str(value))}; it must be one of {listed(words)}.")
+    return str(value)
+
+
+def _names(value: Any) -> list[str] | None:
+    parts: Iterable[Any] = value.split(",") if isinstance(value, str) else value
+    return [name for name in (str(part).strip() for part in parts) if name] or None
+
+
+def _number(kind: RecipeKind, option: RecipeOption, value: Any) -> int | float:
+    whole = isinstance(option.default, int)
+    try:
+        number = float(value)
+        fits = number == int(number) if whole else True
+    except (TypeError, ValueError, OverflowError):
+        number, fits = 0.0, False
+    low, high = option.low or 0.0, option.high or float("inf")
+    if isinstance(value, bool) or not fits or not low <= number <= high:
+        sort = "a whole number" if whole else "a number"
+        raise UserError(f"{kind.name}: {option.label.lower()} is {quoted(str(value))}; it must be {sort} from {option.range_text}.")
+    return int(number) if whole else number

@@ -1,0 +1,279 @@
+"""A comparison's life: stored, launched, its test set opened, its runs cancelled or tried again, its tables kept.
+
+Each function that moves a state is one transaction. Knows no request and computes no statistics.
+"""
+
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet, Sum
+from django.utils import timezone
+
+from experiments.errors import UserError
+from experiments.models import (
+    Approach,
+    ComparisonTable,
+    Evaluation,
+    Experiment,
+    Job,
+    JobKind,
+    JobState,
+    Queue,
+    Run,
+    Split,
+    TestOpening,
+    User,
+    Workspace,
+)
+from experiments.plans import ApproachPlan, ExperimentPlan, plan_problems
+from experiments.recipes import recipe_options
+from experiments.services.audit import audit_record
+from experiments.services.jobs import job_cancel, job_create, job_retry
+
+RUN_JOBS = Q(kind=JobKind.RUN)
+EVALUATE_JOBS = Q(kind=JobKind.EVALUATE)
+
+
+class CannotLaunch(UserError):
+    """Something stands against the launch; `problems` holds a sentence each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__(" ".join(problems))
+
+
+def experiment_start(*, workspace: Workspace, by: User | None, plan: ExperimentPlan, key: str) -> Experiment:
+    """Store and launch in one step. The same key gives the same comparison, however often it is sent.
+
+    Raises:
+        CannotLaunch: the plan has problems; nothing is stored.
+    """
+    try:
+        with transaction.atomic():
+            known = Experiment.objects.filter(workspace=workspace, launch_key=key).first()
+            if known:
+                return known
+            return experiment_launch(experiment=experiment_create(workspace=workspace, by=by, plan=plan), by=by, key=key)
+    except IntegrityError:
+        # The same launch, sent twice at once: the other request won, and its comparison is the answer to both.
+        return Experiment.objects.get(workspace=workspace, launch_key=key)
+
+
+def experiment_create(*, workspace: Workspace, by: User | None, plan: ExperimentPlan) -> Experiment:
+    """Store a comparison and its approaches, every option written out. Nothing runs yet.
+
+    Raises:
+        CannotLaunch: the plan has problems; nothing is stored.
+    """
+    problems = plan_problems(plan)
+    if problems:
+        raise CannotLaunch(problems)
+    with transaction.atomic():
+        experiment = Experiment.objects.create(
+            workspace=workspace,
+            name=plan.name,
+            description=plan.description,
+            dataset_version=plan.dataset_version,
+            price_book=plan.price_book,
+            seeds=list(plan.seeds),
+            too_long=plan.too_long,
+            truncate_column=plan.truncate_column,
+            margin=plan.margin,
+            monthly_requests=plan.monthly_requests,
+            open_test_when_finished=plan.open_test_when_finished,
+            created_by=by,
+        )
+        Approach.objects.bulk_create(_approach(experiment, position, planned) for position, planned in enumerate(plan.approaches))
+        audit_record(by=by, verb="created", target=experiment, workspace=workspace)
+    return experiment
+
+
+def _approach(experiment: Experiment, position: int, planned: ApproachPlan) -> Approach:
+    return Approach(
+        experiment=experiment,
+        position=position,
+        name=planned.shown_name,
+        family=planned.kind.family,
+        method=planned.kind.method,
+        recipe=recipe_options(planned.recipe, planned.options),
+        backbone=planned.backbone,
+        template_version=planned.template_version,
+    )
+
+
+def experiment_launch(*, experiment: Experiment, by: User | None, key: str) -> Experiment:
+    """Write every Run, its validation Evaluation and its Job. A launched comparison is returned as it is."""
+    with transaction.atomic():
+        experiment = _locked(experiment)
+        if experiment.launched_at:
+            return experiment
+        for approach in experiment.approaches.all():
+            for seed in experiment.seeds if approach.family in ("tuned", "hybrid") else [0]:
+                _run_create(approach, seed, by)
+        experiment.launched_at, experiment.launch_key = timezone.now(), key
+        experiment.save(update_fields=["launched_at", "launch_key"])
+        audit_record(by=by, verb="launched", target=experiment, workspace=experiment.workspace)
+    return experiment
+
+
+def _run_create(approach: Approach, seed: int, by: User | None) -> Run:
+    run = Run(approach=approach, seed=seed)
+    workspace = approach.experiment.workspace
+    run.job = job_create(workspace=workspace, kind=JobKind.RUN, queue=Queue.GPU, payload={"run": str(run.pk)}, by=by)
+    run.save()
+    version = approach.experiment.dataset_version
+    Evaluation.objects.create(run=run, dataset_version=version, split=Split.VALIDATION, job=run.job)
+    return run
+
+
+def experiment_open_test(*, experiment: Experiment, by: User | None) -> TestOpening:
+    """Let the comparison see the test rows: logged, counted, once. Queues a test Evaluation for each run that succeeded.
+
+    Raises:
+        UserError: there are no test rows, runs still go on, or none succeeded.
+    """
+    with transaction.atomic():
+        experiment = _locked(experiment)
+        opening = TestOpening.objects.filter(experiment=experiment).first()
+        if opening:
+            return opening
+        _check_may_open(experiment)
+        opening = TestOpening.objects.create(version=experiment.dataset_version, experiment=experiment, opened_by=by)
+        Experiment.objects.filter(pk=experiment.pk).update(finished_at=None)
+        _test_evaluations_create(experiment, by)
+        audit_record(by=by, verb="opened the test set of", target=experiment, workspace=experiment.workspace)
+    return opening
+
+
+def _check_may_open(experiment: Experiment) -> None:
+    if not experiment.dataset_version.split_counts.get(Split.TEST):
+        raise UserError(f"{experiment.dataset_version} has no test rows, so there is nothing to open.")
+    if _open_jobs(experiment, RUN_JOBS).exists():
+        raise UserError("Runs still go on. Choices are made on validation first: open the test set when every run has ended.")
+    if not _runs(experiment).filter(job__state=JobState.SUCCEEDED).exists():
+        raise UserError("No run has succeeded, so there is nothing to score on the test rows. Retry the failed runs first.")
+
+
+def _test_evaluations_create(experiment: Experiment, by: User | None) -> int:
+    """Queue a test Evaluation for each succeeded run that has none. Returns how many."""
+    runs = list(_runs(experiment).filter(job__state=JobState.SUCCEEDED).exclude(evaluations__split=Split.TEST))
+    for run in runs:
+        evaluation = Evaluation(run=run, dataset_version=experiment.dataset_version, split=Split.TEST)
+        payload = {"evaluation": str(evaluation.pk)}
+        evaluation.job = job_create(workspace=experiment.workspace, kind=JobKind.EVALUATE, queue=Queue.GPU, payload=payload, by=by)
+        evaluation.save()
+    return len(runs)
+
+
+def experiment_advance(*, experiment: Experiment) -> None:
+    """Do what is next once jobs have ended: open the test set if asked to, queue the comparisons, or mark the end.
+
+    Called in the transaction that ends a RUN or EVALUATE job, whatever its end. Calling it again changes nothing.
+    """
+    with transaction.atomic():
+        # The lock makes the last two jobs, ending at once on PostgreSQL, see each other's end.
+        experiment = _locked(experiment)
+        if not experiment.launched_at or _open_jobs(experiment, RUN_JOBS).exists():
+            return
+        opened = TestOpening.objects.filter(experiment=experiment).exists()
+        if not _runs(experiment).filter(job__state=JobState.SUCCEEDED).exists():
+            _finish(experiment)
+            return
+        _compare_queue(experiment, Split.VALIDATION)
+        if opened:
+            _test_evaluations_create(experiment, by=None)
+        elif experiment.open_test_when_finished:
+            experiment_open_test(experiment=experiment, by=None)
+        if (opened or experiment.open_test_when_finished) and not _open_jobs(experiment, EVALUATE_JOBS).exists():
+            _compare_queue(experiment, Split.TEST)
+
+
+def _compare_queue(experiment: Experiment, split: Split) -> None:
+    """Queue the comparison of a split, once for each state of its results: a retried job has a higher fence."""
+    jobs = _jobs(experiment).filter(kind__in=[JobKind.RUN] if split == Split.VALIDATION else [JobKind.EVALUATE])
+    fences = jobs.aggregate(sum=Sum("fence"))["sum"] or 0
+    key = f"{compare_key(experiment)}:{split}:{jobs.count()}:{fences}"
+    payload = {"experiment": str(experiment.pk), "split": str(split)}
+    job_create(workspace=experiment.workspace, kind=JobKind.COMPARE, queue=Queue.IO, payload=payload, by=None, idempotency_key=key)
+
+
+def compare_key(experiment: Experiment) -> str:
+    """What the idempotency keys of all comparison jobs of an experiment begin with."""
+    return f"compare:{experiment.pk}"
+
+
+def comparison_store(*, experiment: Experiment, split: str, payload: dict[str, Any], job: Job | None) -> ComparisonTable:
+    """Keep the comparison of a split, replacing an older one, and mark the end when nothing is left to come."""
+    with transaction.atomic():
+        experiment = _locked(experiment)
+        table, _ = ComparisonTable.objects.update_or_create(experiment=experiment, split=split, defaults={"payload": payload, "job": job})
+        still_open = set(_open_jobs(experiment).values_list("pk", flat=True))
+        if still_open <= {job.pk if job else None}:
+            _finish(experiment)
+    return table
+
+
+def experiment_cancel(*, experiment: Experiment, by: User | None) -> int:
+    """Stop everything of a comparison that has not ended; what has succeeded is kept and compared. Returns how many jobs.
+
+    The test set stays closed: a person who stops the work has not asked for it.
+    """
+    with transaction.atomic():
+        experiment = _locked(experiment)
+        if not TestOpening.objects.filter(experiment=experiment).exists():
+            Experiment.objects.filter(pk=experiment.pk).update(open_test_when_finished=False)
+        jobs = list(_open_jobs(experiment, RUN_JOBS | EVALUATE_JOBS))
+        for job in jobs:
+            job_cancel(job=job, by=by)
+        experiment_advance(experiment=experiment)
+    return len(jobs)
+
+
+def run_cancel(*, run: Run, by: User | None) -> None:
+    """Stop one run.
+
+    Raises:
+        JobAlreadyEnded: it has ended.
+    """
+    with transaction.atomic():
+        job_cancel(job=run.job, by=by)
+        experiment_advance(experiment=run.approach.experiment)
+
+
+def run_retry(*, run: Run, by: User | None) -> None:
+    """Try a run again that failed or was set aside; with it, its failed evaluations.
+
+    Raises:
+        UserError: there is nothing to try again.
+    """
+    with transaction.atomic():
+        mine = Q(run=run) | Q(evaluations__run=run)
+        jobs = list(Job.objects.filter(mine, state__in=[JobState.FAILED, JobState.QUARANTINED]).distinct())
+        if not jobs:
+            raise UserError("This run has not failed, so there is nothing to try again.")
+        for job in jobs:
+            job_retry(job=job, by=by)
+        Experiment.objects.filter(pk=run.approach.experiment_id).update(finished_at=None)
+
+
+def _jobs(experiment: Experiment) -> "QuerySet[Job]":
+    """Every job of a comparison: runs, evaluations and comparisons."""
+    runs, evaluations = _runs(experiment), Evaluation.objects.filter(run__approach__experiment=experiment)
+    compares = Q(workspace=experiment.workspace_id, kind=JobKind.COMPARE, idempotency_key__startswith=compare_key(experiment))
+    return Job.objects.filter(Q(pk__in=runs.values("job")) | Q(pk__in=evaluations.values("job")) | compares)
+
+
+def _open_jobs(experiment: Experiment, kinds: Q | None = None) -> "QuerySet[Job]":
+    return _jobs(experiment).filter(kinds or Q()).exclude(state__in=JobState.terminal())
+
+
+def _runs(experiment: Experiment) -> "QuerySet[Run]":
+    return Run.objects.filter(approach__experiment=experiment)
+
+
+def _locked(experiment: Experiment) -> Experiment:
+    return Experiment.objects.select_for_update(of=("self",)).select_related("workspace", "dataset_version__dataset").get(pk=experiment.pk)
+
+
+def _finish(experiment: Experiment) -> None:
+    Experiment.objects.filter(pk=experiment.pk).update(finished_at=timezone.now())
