@@ -38,7 +38,7 @@ def slot_iterate(text: str) -> Iterator[Slot]:
     while (opened := text.find("{{", at)) >= 0 and (closed := text.find("}}", opened + 2)) >= 0:
         # The last opening before the closing braces: "{{{text}}" and "{{ see {{text}}" both hold {{text}}.
         opened = text.rfind("{{", opened, closed)
-        name = text[opened + 2 : closed].strip()
+        name = text[opened + 2 : closed].strip(" \t")
         if is_slot_name(name):
             yield Slot(name, opened, closed + 2)
         at = closed + 2
