@@ -1,0 +1,45 @@
+"""What follows when a job ends, whoever ended it: the worker, a person, or the sweep. Runs inside the transaction of the ending."""
+
+from uuid import UUID
+
+from experiments.models import Backbone, DatasetVersion, Experiment, Job, JobKind, JobState
+
+UNHAPPY = [JobState.FAILED, JobState.QUARANTINED]
+
+
+def experiment_lock(*, job_id: UUID, kind: str) -> None:
+    """Lock the experiment that a job belongs to. Whoever may end a job does this first.
+
+    Two runs that end at the same moment must not both believe that the other still runs, and everybody has to lock
+    the experiment before its jobs, or two of them would wait for each other.
+    """
+    experiment_id = _experiment_id(job_id, kind)
+    if experiment_id:
+        Experiment.objects.select_for_update().filter(pk=experiment_id).first()
+
+
+def job_ended(*, job: Job) -> None:
+    """Tell the noun that the job served: its experiment may move on, or its problem is written where pages look for it."""
+    if job.kind in (JobKind.RUN, JobKind.EVALUATE):
+        _experiment_move_on(job)
+    elif job.state in UNHAPPY and job.kind in (JobKind.PARSE, JobKind.IMPORT):
+        DatasetVersion.objects.filter(job=job).update(problem=job.error)
+    elif job.state in UNHAPPY and job.kind == JobKind.INSPECT:
+        Backbone.objects.filter(job=job).update(problem=job.error)
+
+
+def _experiment_move_on(job: Job) -> None:
+    # Moving on creates jobs, and jobs end here: the one circle among the services, opened at this line.
+    from experiments.services.experiments import experiment_advance
+
+    experiment = Experiment.objects.filter(pk=_experiment_id(job.pk, job.kind)).first()
+    if experiment is not None:
+        experiment_advance(experiment=experiment)
+
+
+def _experiment_id(job_id: UUID, kind: str) -> UUID | None:
+    if kind == JobKind.RUN:
+        return Experiment.objects.filter(approaches__runs__job=job_id).values_list("pk", flat=True).first()
+    if kind == JobKind.EVALUATE:
+        return Experiment.objects.filter(approaches__runs__evaluations__job=job_id).values_list("pk", flat=True).first()
+    return None
