@@ -1,0 +1,83 @@
+"""What the overview of a workspace shows: the steps to the first answer, recent comparisons, work in progress. Reads only."""
+
+from dataclasses import dataclass
+
+from django.db.models import Count
+
+from experiments.models import DatasetVersion, Experiment, Job, JobState, Queue, TemplateVersion, Workspace
+from experiments.services.jobs import queue_health
+
+NUM_RECENT = 6
+# Title, text, name of the address that begins it, words of the link.
+STEPS = (
+    (
+        "Upload labelled data",
+        "A table with a text and its label in each row. A few hundred rows are enough.",
+        "dataset-create",
+        "Upload data",
+    ),
+    (
+        "Write a prompt",
+        "Say in your own words what the model should do, and see it filled with your rows.",
+        "prompt-create",
+        "Write a prompt",
+    ),
+    (
+        "Compare",
+        "Your prompt, tuned prompts and plain baselines on the same rows, with costs.",
+        "comparison-create",
+        "Set up a comparison",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One of the three steps: what it is, whether it is done, and whether it is the one to do next."""
+
+    title: str
+    text: str
+    link_name: str
+    link_label: str
+    done: bool
+    next: bool
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Everything on the overview page. `health` holds a sentence for each kind of worker that does not answer."""
+
+    steps: tuple[Step, ...]
+    experiments: tuple[Experiment, ...]
+    jobs: tuple[Job, ...]
+    num_waiting: int
+    health: tuple[str, ...]
+
+    @property
+    def finished_steps(self) -> bool:
+        return all(step.done for step in self.steps)
+
+
+def overview_of(workspace: Workspace) -> Overview:
+    """Read the overview; the number of queries does not grow with the workspace."""
+    alive = Job.objects.filter(workspace=workspace, state__in=[JobState.QUEUED, JobState.RUNNING])
+    recent = workspace.experiments.select_related("dataset_version__dataset").annotate(num_approaches=Count("approaches"))
+    return Overview(
+        steps=_steps(workspace),
+        experiments=tuple(recent[:NUM_RECENT]),
+        jobs=tuple(alive.order_by("-state", "created_at")[:NUM_RECENT]),
+        num_waiting=alive.count(),
+        health=tuple(sentence for queue in Queue if (sentence := queue_health(queue))),
+    )
+
+
+def _steps(workspace: Workspace) -> tuple[Step, ...]:
+    done = [
+        DatasetVersion.objects.complete().filter(dataset__workspace=workspace).exists(),
+        TemplateVersion.objects.filter(template__workspace=workspace).exists(),
+        workspace.experiments.filter(launched_at__isnull=False).exists(),
+    ]
+    following = done.index(False) if False in done else None
+    return tuple(
+        Step(*text, done=is_done, next=number == following) for number, (text, is_done) in enumerate(zip(STEPS, done, strict=True))
+    )

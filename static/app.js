@@ -1,0 +1,80 @@
+/* What every page does in the browser: times in the viewer's zone, dialogs, menus, copying, and a sentence when a request fails. */
+"use strict";
+
+(() => {
+  const live = () => document.getElementById("live");
+  const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+  function showTimes(root) {
+    root.querySelectorAll("time[data-when], time[data-ago]").forEach((time) => {
+      const moment = new Date(time.dateTime);
+      if (Number.isNaN(moment.valueOf())) return;
+      if (time.hasAttribute("data-when")) time.textContent = clock.format(moment);
+      else time.title = clock.format(moment);
+    });
+  }
+
+  /* Text only: what a server or a network says is never read as HTML. */
+  function say(sentence) {
+    const notice = document.createElement("div");
+    notice.className = "notice notice-bad";
+    const text = document.createElement("div");
+    text.textContent = sentence;
+    const close = document.createElement("button");
+    close.type = "button";
+    close.className = "quiet small";
+    close.setAttribute("aria-label", "Close this message");
+    close.textContent = "✕";
+    close.addEventListener("click", () => notice.remove());
+    notice.append(text, close);
+    live().replaceChildren(notice);
+  }
+
+  function sentenceOf(request) {
+    const type = request.getResponseHeader("Content-Type") || "";
+    if (type.startsWith("text/plain") && request.responseText) return request.responseText;
+    return "The server could not answer this request. Nothing was changed; load the page again.";
+  }
+
+  function start() {
+    showTimes(document);
+    document.body.addEventListener("htmx:afterSettle", (event) => showTimes(event.target));
+    document.body.addEventListener("htmx:responseError", (event) => say(sentenceOf(event.detail.xhr)));
+    document.body.addEventListener("htmx:sendError", () => say("The server cannot be reached. Check the connection; this page tries again."));
+    document.body.addEventListener("htmx:afterRequest", (event) => {
+      if (event.detail.successful) live().replaceChildren();
+    });
+  }
+
+  document.addEventListener("click", (event) => {
+    const opener = event.target.closest("[data-opens]");
+    if (opener) document.getElementById(opener.dataset.opens)?.showModal();
+    event.target.closest("[data-closes]")?.closest("dialog")?.close();
+    if (event.target instanceof HTMLDialogElement) event.target.close();
+    const copier = event.target.closest("[data-copies]");
+    if (copier) copy(copier);
+    document.querySelectorAll("details.menu[open]").forEach((menu) => {
+      if (!menu.contains(event.target)) menu.open = false;
+    });
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    const menu = event.target.closest?.("details.menu[open]");
+    if (!menu) return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
+
+  async function copy(button) {
+    const source = document.getElementById(button.dataset.copies);
+    await navigator.clipboard.writeText(source.value ?? source.textContent);
+    const before = button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = before; }, 1500);
+  }
+
+  window.promptlab = { say };
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
+  else start();
+})();
