@@ -1,0 +1,57 @@
+# PromptLab's commands. `make run` and `make test` do all the set-up; both are safe to repeat.
+
+PYTHON ?= python3
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --unsafe-package torch --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options -c requirements-torch-cpu.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all check lock bench clean
+
+help: ## Show the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(VENV)/.worker ## Start PromptLab with the demonstration on this machine
+	@$(BIN)/python manage.py start --port $(PORT)
+
+test: $(VENV)/.dev ## The fast suite: no server, no browser, no network
+	$(BIN)/python -m pytest -n 2
+
+test-all: $(VENV)/.dev ## Every suite; needs PostgreSQL, Redis and Chromium (see .ci/run)
+	$(BIN)/python -m pytest -n 2 -m "not gpu"
+
+check: $(VENV)/.dev ## Lint, types, import law, templates, migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/djlint templates --check --lint --quiet
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/mypy .
+
+bench: $(VENV)/.dev ## Speed against the named peers (QUICK=1 for the short form)
+	$(BIN)/python -m workers.bench
+
+lock: $(VENV)/.dev ## Pin every dependency anew, with hashes
+	$(COMPILE) -o requirements-web.lock pyproject.toml
+	$(COMPILE) --extra worker --extra s3 -c requirements-web.lock -o requirements-worker.lock pyproject.toml
+	$(COMPILE) --extra worker --extra s3 --extra dev -c requirements-worker.lock -o requirements-dev.lock pyproject.toml
+
+clean: ## Remove the environment; data in var/ stays
+	rm -rf $(VENV)
+
+# The environment is made once and brought up to date when a lock changes.
+$(VENV)/bin/python:
+	@$(PYTHON) promptlab/preflight.py
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.worker: requirements-worker.lock requirements-torch-cpu.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -r requirements-torch-cpu.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-worker.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.worker | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
