@@ -3,13 +3,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from experiments.api import api
+from experiments.api.routes import api_routes
 
 urlpatterns = [
     path("", include("experiments.urls")),
     path("accounts/", include("allauth.account.urls")),
     path("admin/", admin.site.urls),
-    path("api/v1/", api.urls),
+    path("api/v1/", api_routes()),
 ]
 
 handler400 = "experiments.views.errors.bad_request"

@@ -1,5 +1,11 @@
-"""The REST API under /api/v1, for workspace keys only."""
+"""The REST API under /api/v1, for workspace keys only. One file of operations per noun; `routes` is what the URLconf mounts."""
 
-from ninja import NinjaAPI
+from experiments.api import backbones, experiments
+from experiments.api.auth import KeyThrottle, WorkspaceKey
+from experiments.api.document import WorkspaceAPI
+from experiments.api.errors import handlers_attach
 
-api = NinjaAPI(title="PromptLab", version="1.0.0", urls_namespace="api", docs_url=None)
+api = WorkspaceAPI(title="PromptLab", version="1.0.0", urls_namespace="api", docs_url=None, auth=WorkspaceKey(), throttle=KeyThrottle())
+api.add_router("", backbones.router)
+api.add_router("", experiments.router)
+handlers_attach(api)

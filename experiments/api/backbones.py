@@ -1,0 +1,74 @@
+"""Models over the API: list, look at, register, verify again."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from django.db.models import QuerySet
+from ninja import Router, Schema
+from ninja.pagination import paginate
+
+from experiments.access import WRITE_ROLES
+from experiments.api.access import get_for, need, rows_for
+from experiments.api.auth import KeyRequest
+from experiments.api.fields import Name, Page, ShortText
+from experiments.models import Backbone
+from experiments.services.backbones import backbone_inspect, backbone_register_hub, backbone_register_local
+
+router = Router(tags=["Models"])
+
+
+class BackboneOut(Schema):
+    id: UUID
+    name: str
+    kind: str
+    source: str
+    revision: str
+    dtype: str
+    state: Literal["verified", "refused", "waiting"]
+    problem: str
+    facts: dict[str, Any]
+    verified_at: datetime | None
+
+    @staticmethod
+    def resolve_state(backbone: Backbone) -> str:
+        if backbone.problem:
+            return "refused"
+        return "verified" if backbone.verified_at else "waiting"
+
+
+class BackboneIn(Schema):
+    """Either `folder` (a path on the workers below MODEL_FOLDERS) or `hub_id` with `revision` (a full commit)."""
+
+    name: Name
+    folder: ShortText = ""
+    hub_id: ShortText = ""
+    revision: ShortText = ""
+    dtype: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+@router.get("/backbones", response=list[BackboneOut], summary="List models")
+@paginate(Page)
+def backbone_list(request: KeyRequest) -> "QuerySet[Backbone]":
+    return rows_for(request.auth, Backbone).order_by("created_at", "id")
+
+
+@router.post("/backbones", response={201: BackboneOut}, summary="Register a model")
+def backbone_create(request: KeyRequest, payload: BackboneIn) -> Backbone:
+    need(request.auth, WRITE_ROLES[Backbone])
+    shared = {"workspace": request.auth.workspace, "name": payload.name, "dtype": payload.dtype, "by": request.auth.created_by}
+    if payload.hub_id:
+        return backbone_register_hub(repository=payload.hub_id, revision=payload.revision, **shared)
+    return backbone_register_local(folder=payload.folder, **shared)
+
+
+@router.get("/backbones/{uuid:backbone_id}", response=BackboneOut, summary="Look at a model")
+def backbone_detail(request: KeyRequest, backbone_id: UUID) -> Backbone:
+    return get_for(request.auth, Backbone, backbone_id)
+
+
+@router.post("/backbones/{uuid:backbone_id}/verify", response={202: BackboneOut}, summary="Ask a worker to verify a model again")
+def backbone_verify(request: KeyRequest, backbone_id: UUID) -> Backbone:
+    backbone = get_for(request.auth, Backbone, backbone_id, write=True)
+    backbone_inspect(backbone=backbone, workspace=request.auth.workspace, by=request.auth.created_by)
+    return get_for(request.auth, Backbone, backbone_id)

@@ -1,0 +1,108 @@
+"""Shapes of comparisons on the wire. Knows no rule about what may be compared; `experiments.plans` does."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from ninja import Field, Schema
+
+from experiments.api.fields import LongText, Name, ShortText
+from experiments.models import Approach, Experiment, Run, TestOpening
+from experiments.recipes import PACK
+
+OptionValue = int | float | str | list[str] | None
+State = Literal["planned", "running", "finished"]
+
+
+class ApproachIn(Schema):
+    """One contender, spelled out."""
+
+    recipe: ShortText
+    prompt_version: UUID
+    backbone: UUID | None = Field(None, description="The bundled starter unless told.")
+    options: dict[str, OptionValue] = {}
+    name: ShortText = ""
+
+
+class ExperimentIn(Schema):
+    """Either `prompts` with `recipes`, as on the form, or `approaches` one by one. The plain baselines join `prompts` by themselves."""
+
+    name: Name
+    dataset_version: UUID
+    prompts: list[UUID] = Field([], max_length=50, description="Prompt versions.")
+    recipes: list[ShortText] = Field(list(PACK), max_length=50)
+    backbone: UUID | None = Field(None, description="The bundled starter unless told.")
+    tuned_prompt: UUID | None = Field(None, description="The prompt version that tuned approaches start from; the first unless told.")
+    options: dict[str, dict[str, OptionValue]] = Field({}, description="Settings by recipe.")
+    approaches: list[ApproachIn] = Field([], max_length=50)
+    seeds: list[int] = Field([0, 1], min_length=1, max_length=20)
+    description: LongText = ""
+    price_book: UUID | None = None
+    too_long: Literal["refuse", "truncate", "skip"] = "refuse"
+    truncate_column: ShortText = ""
+    monthly_requests: int = Field(100_000, ge=1, le=10**12)
+    margin: float = Field(0.01, ge=0.0, le=1.0, allow_inf_nan=False)
+    open_test_when_finished: bool = False
+    launch: bool = False
+
+
+class ApproachOut(Schema):
+    id: UUID
+    name: str
+    family: str
+    method: str
+    recipe: dict[str, Any]
+    backbone: UUID | None = Field(None, alias="backbone_id")
+    prompt_version: UUID | None = Field(None, alias="template_version_id")
+
+
+class RunOut(Schema):
+    id: UUID
+    approach: UUID = Field(alias="approach_id")
+    seed: int
+    state: str = Field(alias="job.state")
+    progress: dict[str, Any] = Field(alias="job.progress")
+    error: str = Field(alias="job.error")
+
+
+class ExperimentOut(Schema):
+    id: UUID
+    name: str
+    state: State
+    dataset_version: UUID = Field(alias="dataset_version_id")
+    created_at: datetime
+    launched_at: datetime | None
+    finished_at: datetime | None
+
+    @staticmethod
+    def resolve_state(experiment: Experiment) -> State:
+        if experiment.finished_at:
+            return "finished"
+        return "running" if experiment.launched_at else "planned"
+
+
+class ExperimentDetail(ExperimentOut):
+    description: str
+    seeds: list[int]
+    test_opened: bool
+    approaches: list[ApproachOut]
+    runs: list[RunOut]
+
+    @staticmethod
+    def resolve_test_opened(experiment: Experiment) -> bool:
+        return TestOpening.objects.filter(experiment=experiment).exists()
+
+    @staticmethod
+    def resolve_approaches(experiment: Experiment) -> Iterable[Approach]:
+        return list(experiment.approaches.all())
+
+    @staticmethod
+    def resolve_runs(experiment: Experiment) -> Iterable[Run]:
+        return list(Run.objects.filter(approach__experiment=experiment).select_related("job", "approach"))
+
+
+class ResultsOut(Schema):
+    split: str
+    computed_at: datetime
+    results: dict[str, Any] = Field(alias="payload")

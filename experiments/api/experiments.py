@@ -1,0 +1,101 @@
+"""Comparisons over the API: plan, launch, watch, read, stop, open the test set."""
+
+from typing import Annotated
+from uuid import UUID, uuid4
+
+from django.db.models import QuerySet
+from django.http import Http404
+from ninja import Header, Query, Router
+from ninja.pagination import paginate
+
+from experiments.access import WRITE_ROLES
+from experiments.api.access import get_for, need, rows_for
+from experiments.api.auth import KeyRequest
+from experiments.api.experiment_schemas import ExperimentDetail, ExperimentIn, ExperimentOut, ResultsOut
+from experiments.api.fields import IdempotencyKey, Page
+from experiments.api.plans import plan_of
+from experiments.api.waiting import wait_for
+from experiments.models import ComparisonTable, Experiment, Run, Split
+from experiments.services import experiments as services
+
+router = Router(tags=["Comparisons"])
+
+
+@router.get("/experiments", response=list[ExperimentOut], summary="List comparisons")
+@paginate(Page)
+def experiment_list(request: KeyRequest) -> "QuerySet[Experiment]":
+    return rows_for(request.auth, Experiment).order_by("-created_at", "id")
+
+
+@router.post("/experiments", response={201: ExperimentDetail}, summary="Plan a comparison, and launch it when asked to")
+def experiment_create(
+    request: KeyRequest, payload: ExperimentIn, idempotency_key: Annotated[IdempotencyKey, Header(alias="Idempotency-Key")] = ""
+) -> Experiment:
+    """With `"launch": true` the same Idempotency-Key gives the same comparison, however often it is sent."""
+    key = request.auth
+    need(key, WRITE_ROLES[Experiment])
+    plan = plan_of(key, payload)
+    if payload.launch:
+        launch_key = f"api:{idempotency_key or uuid4()}"
+        return services.experiment_start(workspace=key.workspace, by=key.created_by, plan=plan, key=launch_key)
+    return services.experiment_create(workspace=key.workspace, by=key.created_by, plan=plan)
+
+
+@router.get("/experiments/{uuid:experiment_id}", response=ExperimentDetail, summary="State of a comparison and its runs")
+def experiment_detail(request: KeyRequest, experiment_id: UUID) -> Experiment:
+    return get_for(request.auth, Experiment, experiment_id)
+
+
+@router.post("/experiments/{uuid:experiment_id}/launch", response={202: ExperimentDetail}, summary="Launch a planned comparison")
+def experiment_launch(
+    request: KeyRequest, experiment_id: UUID, idempotency_key: Annotated[IdempotencyKey, Header(alias="Idempotency-Key")] = ""
+) -> Experiment:
+    """A launched comparison is never launched again; a repeated call gives its state."""
+    experiment = get_for(request.auth, Experiment, experiment_id, write=True)
+    launch_key = f"api:{idempotency_key or uuid4()}"
+    return services.experiment_launch(experiment=experiment, by=request.auth.created_by, key=launch_key)
+
+
+@router.get("/experiments/{uuid:experiment_id}/wait", response=ExperimentDetail, summary="Wait until a comparison ends")
+def experiment_wait(
+    request: KeyRequest, experiment_id: UUID, timeout: Annotated[int, Query(ge=0, le=30, description="Seconds, at most 30.")] = 20
+) -> Experiment:
+    """Answers when the comparison ends or the time is up, whichever is first; look at `state` and call again."""
+    experiment = get_for(request.auth, Experiment, experiment_id)
+    wait_for(lambda: not Experiment.objects.filter(pk=experiment.pk, launched_at__isnull=False, finished_at=None).exists(), seconds=timeout)
+    return get_for(request.auth, Experiment, experiment_id)
+
+
+@router.get("/experiments/{uuid:experiment_id}/results", response=ResultsOut, summary="The comparison of one split")
+def experiment_results(request: KeyRequest, experiment_id: UUID, split: Split = Split.VALIDATION) -> ComparisonTable:
+    experiment = get_for(request.auth, Experiment, experiment_id)
+    table = ComparisonTable.objects.filter(experiment=experiment, split=split).first()
+    if table is None:
+        raise Http404(f"There are no results on the {split} rows yet. They are computed when the runs have ended{_opening(split)}.")
+    return table
+
+
+@router.post("/experiments/{uuid:experiment_id}/open-test", response={202: ExperimentDetail}, summary="Open the test set")
+def experiment_open_test(request: KeyRequest, experiment_id: UUID) -> Experiment:
+    """Lets the comparison see the test rows. Logged, counted per data version and printed on every report; done once."""
+    experiment = get_for(request.auth, Experiment, experiment_id, write=True)
+    services.experiment_open_test(experiment=experiment, by=request.auth.created_by)
+    return get_for(request.auth, Experiment, experiment_id)
+
+
+@router.post("/experiments/{uuid:experiment_id}/cancel", response={202: ExperimentDetail}, summary="Stop every run that has not ended")
+def experiment_cancel(request: KeyRequest, experiment_id: UUID) -> Experiment:
+    experiment = get_for(request.auth, Experiment, experiment_id, write=True)
+    services.experiment_cancel(experiment=experiment, by=request.auth.created_by)
+    return get_for(request.auth, Experiment, experiment_id)
+
+
+@router.post("/runs/{uuid:run_id}/retry", response={202: ExperimentDetail}, summary="Try a failed run again")
+def run_retry(request: KeyRequest, run_id: UUID) -> Experiment:
+    run = get_for(request.auth, Run, run_id, write=True)
+    services.run_retry(run=run, by=request.auth.created_by)
+    return get_for(request.auth, Experiment, run.approach.experiment_id)
+
+
+def _opening(split: Split) -> str:
+    return " and the test set has been opened" if split == Split.TEST else ""

@@ -1,0 +1,35 @@
+"""Shapes that several operations share: text that every database can keep, and pages of a list."""
+
+from typing import Annotated, Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from ninja import Field, Schema
+from ninja.pagination import LimitOffsetPagination
+from pydantic import AfterValidator, StringConstraints
+
+MAX_TEXT = 100_000
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("The text holds a NUL character. Remove it.")
+    return text
+
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120), AfterValidator(_storable)]
+ShortText = Annotated[str, StringConstraints(max_length=200), AfterValidator(_storable)]
+LongText = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_storable)]
+IdempotencyKey = Annotated[str, StringConstraints(max_length=100, pattern=r"^[\x21-\x7e]*$")]
+
+
+class Page(LimitOffsetPagination):
+    """`limit` (at most 200, 50 unless told) and `offset`; the answer is {"items": […], "count": n}."""
+
+    class Input(Schema):
+        limit: int = Field(50, ge=1, le=200)
+        offset: int = Field(0, ge=0, le=1_000_000)
+
+    def paginate_queryset(self, queryset: "QuerySet[Any]", pagination: Any, request: HttpRequest, **params: Any) -> dict[str, Any]:
+        start = pagination.offset
+        return {"items": list(queryset[start : start + pagination.limit]), "count": queryset.count()}

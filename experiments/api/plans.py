@@ -1,0 +1,71 @@
+"""From the ids of a request to the plan of a comparison. Every noun is fetched as the key may see it."""
+
+from uuid import UUID
+
+from experiments.api.access import get_for, rows_for
+from experiments.api.experiment_schemas import ApproachIn, ExperimentIn
+from experiments.errors import UserError
+from experiments.models import ApiKey, Backbone, DatasetVersion, PriceBook, TemplateVersion
+from experiments.models.backbones import BackboneKind
+from experiments.plans import ApproachPlan, Choice, ExperimentPlan, approaches_expand
+
+
+def plan_of(key: ApiKey, payload: ExperimentIn) -> ExperimentPlan:
+    """The plan that a request means.
+
+    Raises:
+        Http404: a noun is not in the key's workspace.
+        UserError: both or neither of `prompts` and `approaches` are given, or no approach comes out.
+    """
+    version = get_for(key, DatasetVersion, payload.dataset_version)
+    return ExperimentPlan(
+        name=payload.name,
+        dataset_version=version,
+        approaches=_approaches(key, payload, version),
+        seeds=tuple(payload.seeds),
+        description=payload.description,
+        price_book=get_for(key, PriceBook, payload.price_book) if payload.price_book else None,
+        too_long=payload.too_long,
+        truncate_column=payload.truncate_column,
+        monthly_requests=payload.monthly_requests,
+        margin=payload.margin,
+        open_test_when_finished=payload.open_test_when_finished,
+    )
+
+
+def _approaches(key: ApiKey, payload: ExperimentIn, version: DatasetVersion) -> tuple[ApproachPlan, ...]:
+    if bool(payload.prompts) == bool(payload.approaches):
+        raise UserError("Say what to compare: either `prompts` (with `recipes`), or `approaches` one by one.")
+    if payload.approaches:
+        return tuple(_approach(key, wanted) for wanted in payload.approaches)
+    choice = Choice(
+        dataset_version=version,
+        recipes=payload.recipes,
+        templates=[get_for(key, TemplateVersion, prompt) for prompt in payload.prompts],
+        backbone=_backbone(key, payload.backbone),
+        tuned_template=get_for(key, TemplateVersion, payload.tuned_prompt) if payload.tuned_prompt else None,
+        options=payload.options,
+    )
+    approaches, notes = approaches_expand(choice=choice)
+    if not approaches:
+        raise UserError(" ".join(notes))
+    return approaches
+
+
+def _approach(key: ApiKey, wanted: ApproachIn) -> ApproachPlan:
+    return ApproachPlan(
+        recipe=wanted.recipe,
+        backbone=_backbone(key, wanted.backbone),
+        template_version=get_for(key, TemplateVersion, wanted.prompt_version),
+        options=wanted.options,
+        name=wanted.name,
+    )
+
+
+def _backbone(key: ApiKey, backbone_id: UUID | None) -> Backbone:
+    if backbone_id:
+        return get_for(key, Backbone, backbone_id)
+    starter = rows_for(key, Backbone).filter(kind=BackboneKind.BUNDLED).first()
+    if starter is None:
+        raise UserError("This instance has no bundled model. Name one in `backbone`.")
+    return starter
