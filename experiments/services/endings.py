@@ -32,9 +32,9 @@ def _experiment_move_on(job: Job) -> None:
     # Moving on creates jobs, and jobs end here: the one circle among the services, opened at this line.
     from experiments.services.experiments import experiment_advance
 
-    experiment = Experiment.objects.filter(pk=_experiment_id(job.pk, job.kind)).first()
-    if experiment is not None:
-        experiment_advance(experiment=experiment)
+    experiment_id = _experiment_id(job.pk, job.kind)
+    if experiment_id:
+        experiment_advance(experiment=Experiment.objects.get(pk=experiment_id))
 
 
 def _experiment_id(job_id: UUID, kind: str) -> UUID | None:

@@ -37,7 +37,7 @@ class JobNotStopped(UserError):
     """Only what ended without a result can be tried again."""
 
     def __init__(self, job: Job) -> None:
-        super().__init__(f"Only what failed, was cancelled or was set aside can be started again; this has {job.get_state_display().lower()}.")
+        super().__init__(f"Only what failed, was cancelled or was set aside starts again; this has {job.get_state_display().lower()}.")
 
 
 def job_create(

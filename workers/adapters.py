@@ -1,0 +1,199 @@
+"""A job's rows become the engine's RunSpec. With `workers.outcomes`, the only place where both vocabularies meet."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from experiments.errors import UserError
+from experiments.models import Artifact, Backbone, DatasetVersion, Evaluation, Example, Job, JobKind, Preview, Run, Split, TemplateVersion
+from experiments.models.backbones import BackboneKind
+from workers.engine.outcome import write_json
+from workers.engine.recipes import METHODS
+from workers.engine.spec import BackboneRef, Demonstration, EvaluateOn, Recipe, RunSpec, TemplateSpec
+from workers.inputs import artifact_folder, rows_file, split_file
+
+STARTER = Path(__file__).parent / "starter" / "model"
+LATENCY_ROWS = {Split.TEST: 200}
+PREVIEW = "preview"
+WORDING = ("system", "user", "answer_cue", "answer_words", "demonstrations")
+
+
+@dataclass(frozen=True)
+class Order:
+    """A job as the engine host gets it. `folder` is the attempt's own; nothing else is written to."""
+
+    request: dict[str, Any]
+    folder: Path
+    time_limit_seconds: float | None = None
+
+
+def order_of(job: Job, *, fence: int) -> Order:
+    """Write what the engine needs for this attempt, and the request that starts it.
+
+    Raises:
+        UserError, BadSpec: the job asks for what this worker cannot do, in a sentence.
+    """
+    identity = f"{job.pk}:{fence}"
+    folder = Path(settings.ATTEMPTS_DIR) / str(job.pk) / str(fence)
+    folder.mkdir(parents=True, exist_ok=True)
+    if job.kind == JobKind.INSPECT:
+        backbone = Backbone.objects.get(pk=job.payload["backbone"])
+        return Order({"op": "inspect", "id": identity, "backbone": plain(backbone_ref(backbone))}, folder)
+    spec = SPECS[JobKind(job.kind)](job, folder)
+    write_json(folder / "spec.json", spec.to_json())
+    request = {"op": "run", "id": identity, "spec": str(folder / "spec.json"), "out": str(folder / "out")}
+    return Order(request, folder, spec.time_limit_seconds)
+
+
+def evaluation_name(evaluation: Evaluation) -> str:
+    """The engine's name for an evaluation: the split, and the suite and repetition where they are not the usual ones."""
+    parts = [evaluation.split]
+    if evaluation.suite != "plain" or evaluation.repetition:
+        parts += [evaluation.suite, str(evaluation.repetition)]
+    return "-".join(parts)
+
+
+def backbone_ref(backbone: Backbone) -> BackboneRef:
+    """Where the engine finds a model.
+
+    Raises:
+        UserError: this worker may not load models from there.
+    """
+    if backbone.kind == BackboneKind.BUNDLED:
+        return BackboneRef(str(STARTER), dtype=backbone.dtype)
+    if backbone.kind == BackboneKind.LOCAL:
+        return BackboneRef(str(_allowed_folder(backbone)), dtype=backbone.dtype)
+    if not settings.HF_HUB_ALLOWED:
+        raise UserError(
+            f"The model {backbone.name} lies on the Hugging Face Hub, and this installation loads nothing from there. "
+            "Set HF_HUB_ALLOWED=1 for the workers, or register a local folder instead."
+        )
+    return BackboneRef(backbone.source, revision=backbone.revision or None, dtype=backbone.dtype)
+
+
+def plain(ref: BackboneRef) -> dict[str, Any]:
+    """A backbone reference as JSON."""
+    return {"source": ref.source, "revision": ref.revision, "dtype": ref.dtype, "device": ref.device, "attention": ref.attention}
+
+
+def _allowed_folder(backbone: Backbone) -> Path:
+    folder = Path(backbone.source).resolve()
+    if not any(folder.is_relative_to(Path(allowed).resolve()) for allowed in settings.MODEL_FOLDERS):
+        raise UserError(
+            f"The folder of the model {backbone.name} is not below any of the folders in MODEL_FOLDERS. "
+            "Move it there, or ask whoever runs this installation to add its folder."
+        )
+    return folder
+
+
+def _run_spec(job: Job, folder: Path) -> RunSpec:
+    """Make an approach with one seed, and score it on the evaluations that belong to the job."""
+    run = Run.objects.select_related("approach__backbone", "approach__template_version").get(pk=job.payload["run"])
+    is_tuned = METHODS[run.approach.method].family == "tuned"
+    return _approach_spec(job, run, checkpoints=folder / "checkpoint" if is_tuned else None)
+
+
+def _evaluate_spec(job: Job, folder: Path) -> RunSpec:
+    """Score an approach that exists on one more evaluation."""
+    runs = Run.objects.select_related("approach__backbone", "approach__template_version", "artifact")
+    run = runs.get(evaluations=job.payload["evaluation"])
+    if METHODS[run.approach.method].family != "tuned":
+        return _approach_spec(job, run)
+    artifact = Artifact.objects.filter(run=run).first()
+    if artifact is None:
+        raise UserError(f"{run} has no tuned prompt to score: it did not end well. Start it again first.")
+    return _approach_spec(job, run, artifact=artifact)
+
+
+def _approach_spec(job: Job, run: Run, *, artifact: Artifact | None = None, checkpoints: Path | None = None) -> RunSpec:
+    approach, experiment, version = run.approach, run.approach.experiment, run.approach.experiment.dataset_version
+    needs_rows = METHODS[approach.method].needs_train and artifact is None
+    if checkpoints is not None:
+        _bring_checkpoint(checkpoints)
+    return RunSpec(
+        id=f"{run.pk}",
+        backbone=backbone_ref(_backbone_of(run)),
+        template=_template(_wording(approach.template_version), version),
+        evaluate=tuple(_target(evaluation) for evaluation in job.evaluations.select_related("dataset_version")),
+        task=version.task,
+        labels=tuple(version.labels),
+        answer_words=_answer_words(_wording(approach.template_version), version),
+        recipe=Recipe(approach.method, approach.recipe),
+        seed=run.seed,
+        train=split_file(version, Split.TRAIN) if needs_rows else None,
+        validation=split_file(version, Split.VALIDATION) if needs_rows and version.split_counts.get(Split.VALIDATION) else None,
+        artifact=str(artifact_folder(artifact)) if artifact else None,
+        too_long=experiment.too_long,
+        truncate_column=experiment.truncate_column,
+        checkpoint_dir=str(checkpoints) if checkpoints else None,
+        resume=checkpoints is not None,
+        time_limit_seconds=job.payload.get("time_limit_seconds"),
+    )
+
+
+def _preview_spec(job: Job, folder: Path) -> RunSpec:
+    """A wording tried on a few rows, with the rendered prompts kept."""
+    preview = Preview.objects.select_related("backbone", "dataset_version").get(pk=job.payload["preview"])
+    version = preview.dataset_version
+    rows = Example.objects.filter(pk__in=preview.examples, version=version).exclude(split=Split.TEST)
+    return RunSpec(
+        id=str(preview.pk),
+        backbone=backbone_ref(preview.backbone),
+        template=_template(preview.wording, version),
+        evaluate=(EvaluateOn(PREVIEW, rows_file(rows, folder / "rows.jsonl")),),
+        task=version.task,
+        labels=tuple(version.labels),
+        answer_words=_answer_words(preview.wording, version),
+        keep_prompts=True,
+    )
+
+
+def _backbone_of(run: Run) -> Backbone:
+    if run.approach.backbone is None:
+        raise UserError(f"The approach “{run.approach.name}” names no model. Choose one and launch the comparison again.")
+    return run.approach.backbone
+
+
+def _target(evaluation: Evaluation) -> EvaluateOn:
+    rows = LATENCY_ROWS.get(Split(evaluation.split), 0)
+    return EvaluateOn(evaluation_name(evaluation), split_file(evaluation.dataset_version, evaluation.split), latency_rows=rows)
+
+
+def _wording(written: TemplateVersion | None) -> dict[str, Any]:
+    """A stored prompt in the shape that previews use; empty when the approach has none."""
+    return {field: getattr(written, field) for field in WORDING} if written else {}
+
+
+def _template(wording: dict[str, Any], version: DatasetVersion) -> TemplateSpec:
+    """The hard prompt; without one, the bare frame: the row's columns, one a line."""
+    demonstrations = wording.get("demonstrations") or []
+    return TemplateSpec(
+        user=wording.get("user") or "\n".join(f"{{{{{column}}}}}" for column in version.columns),
+        system=wording.get("system", ""),
+        answer_cue=wording.get("answer_cue", ""),
+        demonstrations=tuple(Demonstration(shown["fields"], shown["label"]) for shown in demonstrations),
+    )
+
+
+def _answer_words(wording: dict[str, Any], version: DatasetVersion) -> dict[str, tuple[str, ...]]:
+    """Words of the labels that this data has; a prompt may know more labels than one version of the data."""
+    known = {label: given for label, given in wording.get("answer_words", {}).items() if label in version.labels and given}
+    return {label: (given,) if isinstance(given, str) else tuple(given) for label, given in known.items()}
+
+
+def _bring_checkpoint(folder: Path) -> None:
+    """Copy the newest checkpoint of an earlier attempt on this machine. Two attempts never write to the same folder.
+
+    A copy torn by an attempt that still writes is refused by the checkpoint's own hashes, and the run starts from the beginning.
+    """
+    attempt = folder.parent
+    earlier = [path for path in attempt.parent.glob(f"*/{folder.name}") if int(path.parent.name) < int(attempt.name)]
+    if earlier:
+        newest = max(earlier, key=lambda path: int(path.parent.name))
+        shutil.copytree(newest, folder, dirs_exist_ok=True)
+
+
+SPECS = {JobKind.RUN: _run_spec, JobKind.EVALUATE: _evaluate_spec, JobKind.PREVIEW: _preview_spec}

@@ -1,0 +1,110 @@
+"""Keeps a claimed job's lease alive on the worker's own clock, and learns what the outside wants of it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from celery.worker import state as celery_state
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from experiments.services.leases import Lease, LeaseLost, lease_is_cancelled, lease_record, lease_renew
+from workers.host import Watch, Wish
+
+CANCEL_LOOK_SECONDS = 2.0
+RECORD_SECONDS = 1.0
+log = structlog.get_logger(__name__)
+
+
+def worker_is_leaving() -> bool:
+    """Whether this Celery worker has been asked to end."""
+    return celery_state.should_stop is not None or celery_state.should_terminate is not None
+
+
+class LeaseKeeper:
+    """Beats for one lease. A database that is away is forgiven for two thirds of the lease; after that somebody else may hold the job."""
+
+    def __init__(self, lease: Lease, *, is_leaving: Callable[[], bool] = worker_is_leaving) -> None:
+        self.lease = lease
+        self._is_leaving = is_leaving
+        self._renewed_at = self._beat_at = self._looked_at = time.monotonic()
+        self._recorded_at = 0.0
+        self._last: Wish = Wish.GO_ON
+
+    def watch(self) -> Watch:
+        return Watch(look=self.look, record=self.record)
+
+    def look(self) -> Wish:
+        """Renew when it is time, and say what is wanted now."""
+        if self._last is not Wish.DROP:
+            self._last = self._ask()
+        return self._last
+
+    def record(self, progress: dict[str, Any]) -> None:
+        """Store the engine's progress, at most once a second. What is lost by that, the next message brings."""
+        now = time.monotonic()
+        if now - self._recorded_at < RECORD_SECONDS:
+            return
+        self._recorded_at = now
+        try:
+            lease_record(lease=self.lease, progress=progress)
+        except LeaseLost:
+            self._last = Wish.DROP
+        except DatabaseError as error:
+            self._forgive(error)
+
+    def _ask(self) -> Wish:
+        if self._is_leaving():
+            return Wish.LEAVE
+        try:
+            return Wish.CANCEL if self._is_cancelled() else self._last
+        except LeaseLost:
+            return Wish.DROP
+        except DatabaseError as error:
+            return self._forgive(error)
+
+    def _is_cancelled(self) -> bool:
+        now = time.monotonic()
+        if now - self._beat_at >= settings.JOB_HEARTBEAT_SECONDS:
+            self._beat_at = now
+            is_cancelled = lease_renew(lease=self.lease)
+            self._renewed_at = now
+            return is_cancelled
+        if now - self._looked_at >= CANCEL_LOOK_SECONDS:
+            self._looked_at = now
+            return lease_is_cancelled(lease=self.lease)
+        return False
+
+    def _forgive(self, error: DatabaseError) -> Wish:
+        log.warning("lease_without_database", job=str(self.lease.job_id), error=type(error).__name__)
+        connection.close()
+        is_safe = time.monotonic() - self._renewed_at < settings.JOB_LEASE_SECONDS * 2 / 3
+        return self._last if is_safe else Wish.DROP
+
+
+@contextmanager
+def lease_kept_by_thread(lease: Lease, *, give_up_seconds: float) -> Iterator[None]:
+    """Renew from a thread while the caller's own thread does the work; for work that has no process of its own.
+
+    After `give_up_seconds` the thread lets the lease go, so that stuck work does not hold its job for ever.
+    """
+    done = threading.Event()
+    thread = threading.Thread(target=_renew_until, args=(lease, done, give_up_seconds), name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _renew_until(lease: Lease, done: threading.Event, give_up_seconds: float) -> None:
+    keeper = LeaseKeeper(lease, is_leaving=lambda: False)
+    give_up_at = time.monotonic() + give_up_seconds
+    while not done.wait(min(1.0, settings.JOB_HEARTBEAT_SECONDS / 2)) and time.monotonic() < give_up_at:
+        if keeper.look() is Wish.DROP:
+            break
+    connection.close()
