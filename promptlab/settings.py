@@ -1,5 +1,6 @@
 """Every setting, one section a concern. Each environment variable is read once, here, and stands in .env.example."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,7 @@ JOB_CANCEL_GRACE_SECONDS = 20.0
 JOB_HANG_SECONDS = env.float("JOB_HANG_SECONDS", default=600.0)
 JOB_MEMORY_LIMIT_BYTES = env.int("JOB_MEMORY_LIMIT_BYTES", default=0)  # 0: the machine's own limit
 HOST_IDLE_SECONDS = 900.0
+ENGINE_HOST_COMMAND = [sys.executable, "-m", "workers.engine", "host"]
 ATTEMPTS_DIR = HOME / "attempts"  # scratch space of running jobs; a sweep clears what no row refers to
 HF_HUB_ALLOWED = env.bool("HF_HUB_ALLOWED", default=False)  # may workers load models from the Hugging Face Hub?
 MODEL_FOLDERS = env.list("MODEL_FOLDERS", default=[])  # folders below which local models may be registered
