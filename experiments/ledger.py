@@ -1,0 +1,233 @@
+"""What every approach costs at a volume, and from which volume it pays against the baseline. Pure; no Django.
+
+A total is the one-off cost plus serving all requests over the months, on request with the cost of wrong answers.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from decimal import Context, Decimal
+from typing import Any, Literal
+
+from experiments.economics import (
+    Amount,
+    Demand,
+    DeviceUse,
+    Effort,
+    Line,
+    Number,
+    Prices,
+    Use,
+    exact,
+    mistakes_cost,
+    num_replicas,
+    one_off_lines,
+    scaled,
+    serving_cost,
+    total,
+)
+from experiments.wording import counted, listed
+
+Pays = Literal["from", "until", "always", "never", "sometimes", "equal", "unknown"]
+
+# 1, 2, 5, 10, … requests in all, up to a billion.
+VOLUMES = (*(digit * 10**power for power in range(9) for digit in (1, 2, 5)), 10**9)
+_TWELVE_DIGITS = Context(prec=12)
+SENSITIVITY = (Decimal("0.5"), Decimal(2))
+PRICE_NAMES = {
+    "device_hour": "device-hour",
+    "input_million_tokens": "input tokens",
+    "cached_million_tokens": "cached input tokens",
+    "output_million_tokens": "output tokens",
+    "labelled_row": "labelled row",
+    "person_hour": "person-hour",
+    "wrong_answer": "wrong answer",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One approach as the ledger sees it. use: None where nobody measured it. wrong_share: 0 to 1."""
+
+    approach: str
+    name: str
+    use: Use | None
+    effort: Effort
+    wrong_share: float | None = None
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """Whether and from which total number of requests an approach is cheaper than the baseline.
+
+    pays: "from" or "until" `requests`; "always", "never", "equal"; "sometimes" when machines kept for the peak make it
+    change more than once; "unknown" with the reasons in the sentence.
+    """
+
+    pays: Pays
+    requests: int | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Variation:
+    """The break-even when one assumption is other than stated, for example half the price of a device-hour."""
+
+    assumption: str
+    factor: Decimal
+    break_even: BreakEven
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """One approach's money at the stated volume. Amounts per thousand requests, per month and once.
+
+    amortised_per_thousand spreads the one-off cost over all requests; totals are by VOLUMES.
+    """
+
+    approach: str
+    per_thousand: Amount
+    mistakes_per_thousand: Amount
+    monthly: Amount
+    replicas: int | None
+    one_off: Amount
+    one_off_lines: tuple[Line, ...]
+    amortised_per_thousand: Amount
+    totals: tuple[Amount, ...]
+    break_even: BreakEven | None
+    break_even_with_mistakes: BreakEven | None
+    sensitivity: tuple[Variation, ...]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The money of one comparison."""
+
+    prices: Prices
+    demand: Demand
+    baseline: str | None
+    volumes: tuple[int, ...]
+    rows: tuple[LedgerRow, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The ledger as plain JSON values; amounts are text with up to 12 digits."""
+        return dict(_plain(asdict(self)))
+
+
+def ledger_build(*, prices: Prices, demand: Demand, entries: Sequence[Entry], baseline: str | None = None) -> Ledger:
+    """The ledger of approaches.
+
+    Args:
+        baseline: the approach that the others have to pay against; None leaves break-even out.
+    """
+    base = next((entry for entry in entries if entry.approach == baseline), None)
+    rows = tuple(_ledger_row(entry, base, prices, demand) for entry in entries)
+    return Ledger(prices, demand, base.approach if base else None, VOLUMES, rows)
+
+
+def total_cost(entry: Entry, prices: Prices, demand: Demand, *, with_mistakes: bool = False) -> Amount:
+    """One-off cost plus serving the whole demand."""
+    parts = [_one_off(entry, prices), _serving(entry, prices, demand)]
+    if with_mistakes:
+        parts.append(scaled(mistakes_cost(entry.wrong_share, prices), demand.requests))
+    return total(parts)
+
+
+def break_even(entry: Entry, base: Entry, prices: Prices, demand: Demand, *, with_mistakes: bool = False) -> BreakEven:
+    """From which total number of requests on the approach costs less than the baseline.
+
+    Both totals are compared over VOLUMES; the change between two of them is then found by bisection, exact to one request.
+    """
+
+    def saving(requests: int) -> Decimal | None:
+        at_volume = replace(demand, requests=requests)
+        costs = [total_cost(one, prices, at_volume, with_mistakes=with_mistakes).value for one in (base, entry)]
+        return None if costs[0] is None or costs[1] is None else costs[0] - costs[1]
+
+    savings = [saving(volume) for volume in VOLUMES]
+    known = [value for value in savings if value is not None]
+    if len(known) < len(savings):
+        return _unknown(entry, base, prices, demand, with_mistakes)
+    return _break_even_of(known, lambda requests: saving(requests) or Decimal(0))
+
+
+def _break_even_of(savings: Sequence[Decimal], saving: Callable[[int], Decimal]) -> BreakEven:
+    pays = [value > 0 for value in savings]
+    changes = [at for at in range(1, len(pays)) if pays[at] != pays[at - 1]]
+    if not changes:
+        if not any(savings):
+            return BreakEven("equal", None, "Costs the same at every volume.")
+        if pays[0]:
+            return BreakEven("always", None, "Costs less at every volume.")
+        return BreakEven("never", None, f"Does not cost less at any volume up to {VOLUMES[-1]:,} requests.")
+    first = _first_change(VOLUMES[changes[0] - 1], VOLUMES[changes[0]], saving)
+    if len(changes) > 1:
+        return BreakEven("sometimes", first, f"Costs less at some volumes, first at {counted(first, 'request')}; see the chart.")
+    if pays[-1]:
+        return BreakEven("from", first, f"Costs less from {counted(first, 'request')} on.")
+    return BreakEven("until", first - 1, f"Costs less up to {counted(first - 1, 'request')}.")
+
+
+def _first_change(below: int, above: int, saving: Callable[[int], Decimal]) -> int:
+    """The smallest volume above `below` on the other side of the break-even, which lies between the two."""
+    side = saving(above) > 0
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (below, middle) if (saving(middle) > 0) == side else (middle, above)
+    return above
+
+
+def _unknown(entry: Entry, base: Entry, prices: Prices, demand: Demand, with_mistakes: bool) -> BreakEven:
+    costs = total(total_cost(one, prices, demand, with_mistakes=with_mistakes) for one in (entry, base))
+    return BreakEven("unknown", None, f"Unknown: {listed(costs.unknown)} {'is' if len(costs.unknown) == 1 else 'are'} missing.")
+
+
+def _ledger_row(entry: Entry, base: Entry | None, prices: Prices, demand: Demand) -> LedgerRow:
+    serving = _serving(entry, prices, demand)
+    against = base if base and base.approach != entry.approach else None
+    return LedgerRow(
+        approach=entry.approach,
+        per_thousand=_divided(serving, demand.requests, 1_000),
+        mistakes_per_thousand=scaled(mistakes_cost(entry.wrong_share, prices), 1_000),
+        monthly=_divided(serving, demand.months),
+        replicas=num_replicas(entry.use, demand) if isinstance(entry.use, DeviceUse) else None,
+        one_off=_one_off(entry, prices),
+        one_off_lines=one_off_lines(entry.effort, prices),
+        amortised_per_thousand=_divided(total_cost(entry, prices, demand), demand.requests, 1_000),
+        totals=tuple(total_cost(entry, prices, replace(demand, requests=volume)) for volume in VOLUMES),
+        break_even=break_even(entry, against, prices, demand) if against else None,
+        break_even_with_mistakes=break_even(entry, against, prices, demand, with_mistakes=True) if against else None,
+        sensitivity=_sensitivity(entry, against, prices, demand) if against else (),
+    )
+
+
+def _sensitivity(entry: Entry, base: Entry, prices: Prices, demand: Demand) -> tuple[Variation, ...]:
+    """The break-even with each known price halved and doubled, where that changes it; wrong answers stay out of it."""
+    stated = break_even(entry, base, prices, demand)
+    variations = []
+    for field, name in PRICE_NAMES.items():
+        price = getattr(prices, field)
+        for factor in SENSITIVITY if price else ():
+            other = break_even(entry, base, replace(prices, **{field: price * factor}), demand)
+            if other != stated:
+                variations.append(Variation(f"price of a {name}" if "tokens" not in name else f"price of {name}", factor, other))
+    return tuple(variations)
+
+
+def _one_off(entry: Entry, prices: Prices) -> Amount:
+    return total(line.amount for line in one_off_lines(entry.effort, prices))
+
+
+def _serving(entry: Entry, prices: Prices, demand: Demand) -> Amount:
+    return serving_cost(entry.use, prices, demand) if entry.use else Amount(None, ("what a request uses",))
+
+
+def _divided(amount: Amount, by: Number, times: int = 1) -> Amount:
+    return amount if amount.value is None else Amount(amount.value * times / exact(by))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return format(value.normalize(_TWELVE_DIGITS), "f") if isinstance(value, Decimal) else value
