@@ -1,8 +1,5 @@
 """`manage.py create_owner --email … --workspace …`: the first account of an instance. Its password goes to a file, never to the screen."""
 
-import os
-import secrets
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from experiments.errors import UserError
 from experiments.models import User
+from experiments.owner_password import password_keep, password_make
 from experiments.services.accounts import owner_create, sign_in_url
 
 
@@ -22,21 +20,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, email: str, workspace: str, **options: Any) -> None:
         new = not User.objects.filter(email__iexact=email).exists()
-        password = secrets.token_urlsafe(18)
+        password = password_make()
         try:
             user, home = owner_create(email=email, password=password, workspace_name=workspace)
         except UserError as error:
             raise CommandError(str(error)) from error
         if new:
-            self.stdout.write(f"Password of {user.email}: {_keep_password(user, password)}")
+            self.stdout.write(f"Password of {user.email}: {password_keep(settings.HOME, user, password)}")
         self.stdout.write(f"Workspace: /w/{home.slug}/")
         self.stdout.write(f"Sign in within 15 minutes: {sign_in_url(user)}")
-
-
-def _keep_password(user: User, password: str) -> Path:
-    """Write the password where only the operator's account can read it."""
-    path = Path(settings.HOME) / f"password-{user.pk}.txt"
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(f"{user.email}\n{password}\n")
-    return path
