@@ -11,12 +11,16 @@ from django.db.models import Model, QuerySet
 from django.http import Http404
 
 from experiments.models import (
+    ApiKey,
+    Artifact,
     Backbone,
     Dataset,
     DatasetVersion,
     Experiment,
+    Invitation,
     Membership,
     Preview,
+    PriceBook,
     PromptTemplate,
     Report,
     Role,
@@ -31,11 +35,15 @@ M = TypeVar("M", bound=Model)
 
 # The least role that may change each noun; everybody in the workspace may read.
 WRITE_ROLES: dict[type[Model], Role] = {
+    ApiKey: Role.OWNER,
     Backbone: Role.ML_ENGINEER,
     Dataset: Role.DOMAIN_EXPERT,
     DatasetVersion: Role.DOMAIN_EXPERT,
     Experiment: Role.DOMAIN_EXPERT,
+    Invitation: Role.OWNER,
+    Membership: Role.OWNER,
     Preview: Role.DOMAIN_EXPERT,
+    PriceBook: Role.DOMAIN_EXPERT,
     PromptTemplate: Role.DOMAIN_EXPERT,
     Report: Role.DOMAIN_EXPERT,
     Run: Role.DOMAIN_EXPERT,
@@ -106,8 +114,10 @@ def get_preview_for(user: User, preview_id: UUID, *, write: bool = False) -> Pre
 
 
 def get_backbone_for(user: User, backbone_id: UUID, *, write: bool = False) -> Backbone:
-    """A workspace's own model. The bundled ones belong to no workspace: `Backbone.objects.visible_to` lists them."""
-    return _fetch(Backbone.objects.select_related("workspace", "job"), "workspace", user, backbone_id, write)
+    """A workspace's own model, or to read a shared one: those belong to no workspace, and every member of any may look."""
+    rows = Backbone.objects.select_related("workspace", "job")
+    shared = None if write else rows.filter(pk=backbone_id, workspace=None).first()
+    return shared or _fetch(rows, "workspace", user, backbone_id, write)
 
 
 def get_experiment_for(user: User, experiment_id: UUID, *, write: bool = False) -> Experiment:
@@ -117,7 +127,31 @@ def get_experiment_for(user: User, experiment_id: UUID, *, write: bool = False) 
 
 
 def get_run_for(user: User, run_id: UUID, *, write: bool = False) -> Run:
-    return _fetch(Run.objects.select_related("approach__experiment__workspace", "job"), "approach__experiment__workspace", user, run_id, write)
+    return _fetch(
+        Run.objects.select_related("approach__experiment__workspace", "job"), "approach__experiment__workspace", user, run_id, write
+    )
+
+
+def get_artifact_for(user: User, artifact_id: UUID) -> Artifact:
+    rows = Artifact.objects.select_related("run__approach__experiment__workspace")
+    return _fetch(rows, "run__approach__experiment__workspace", user, artifact_id, False)
+
+
+def get_price_book_for(user: User, book_id: UUID, *, write: bool = False) -> PriceBook:
+    return _fetch(PriceBook.objects.select_related("workspace"), "workspace", user, book_id, write)
+
+
+def get_api_key_for(user: User, key_id: UUID, *, write: bool = False) -> ApiKey:
+    return _fetch(ApiKey.objects.select_related("workspace"), "workspace", user, key_id, write)
+
+
+def get_invitation_for(user: User, invitation_id: UUID, *, write: bool = False) -> Invitation:
+    return _fetch(Invitation.objects.select_related("workspace"), "workspace", user, invitation_id, write)
+
+
+def get_member_for(user: User, membership_id: int, *, write: bool = False) -> Membership:
+    """Somebody's membership of a workspace that `user` belongs to."""
+    return _fetch(Membership.objects.select_related("workspace", "user"), "workspace", user, membership_id, write)
 
 
 def get_report_for(user: User, report_id: UUID, *, write: bool = False) -> Report:
@@ -128,7 +162,7 @@ def get_share_for(user: User, share_id: UUID, *, write: bool = False) -> Share:
     return _fetch(Share.objects.select_related("report__workspace"), "report__workspace", user, share_id, write)
 
 
-def _fetch(rows: "QuerySet[M]", path: str, user: User, noun_id: UUID, write: bool) -> M:
+def _fetch(rows: "QuerySet[M]", path: str, user: User, noun_id: UUID | int, write: bool) -> M:
     """One row whose workspace (at lookup `path`) the user belongs to, with the role that the noun's change needs."""
     noun = rows.filter(**{f"{path}__memberships__user": user}).filter(pk=noun_id).first()
     if noun is None:

@@ -1,0 +1,44 @@
+"""Where a model lies, as typed. Whether it may be used is for the service and a worker to say."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+
+from experiments.models import Backbone, User, Workspace
+from experiments.services.backbones import backbone_register_hub, backbone_register_local
+
+DTYPES = [("auto", "Automatic: bf16 where the machine is fast at it"), ("fp32", "fp32"), ("bf16", "bf16")]
+
+
+class BackboneForm(forms.Form):
+    """Only the places that this instance's operator allows are offered."""
+
+    name = forms.CharField(max_length=120, help_text="How your team will call it.")
+    place = forms.ChoiceField(label="Where it lies", choices=(), widget=forms.RadioSelect)
+    folder = forms.CharField(max_length=400, required=False, help_text="Full path on the workers.")
+    hub_id = forms.CharField(label="Hub id", max_length=200, required=False, help_text="Owner/model, such as HuggingFaceTB/SmolLM2-135M.")
+    revision = forms.CharField(max_length=40, required=False, help_text="The full commit, 40 characters: a branch or tag could move.")
+    dtype = forms.ChoiceField(label="Number format", choices=DTYPES, initial="auto")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        places = [("local", "A folder on the workers")] if settings.MODEL_FOLDERS else []
+        places += [("hub", "The Hugging Face Hub")] if settings.HF_HUB_ALLOWED else []
+        self.fields["place"] = forms.ChoiceField(
+            label="Where it lies", choices=places, widget=forms.RadioSelect, initial=places[0][0] if places else None
+        )
+        self.fields["folder"].help_text = f"Full path on the workers, below {' or '.join(settings.MODEL_FOLDERS)}."
+
+    @property
+    def offers(self) -> list[str]:
+        """The places that this instance allows."""
+        return [place for place, _ in self.fields["place"].choices]  # type: ignore[attr-defined]
+
+    def register(self, workspace: Workspace, by: User) -> Backbone:
+        """Hand the cleaned input to the service. Raises UserError with what is wrong."""
+        typed = self.cleaned_data
+        shared = {"workspace": workspace, "name": typed["name"], "dtype": typed["dtype"], "by": by}
+        if typed["place"] == "hub":
+            return backbone_register_hub(repository=typed["hub_id"].strip(), revision=typed["revision"].strip(), **shared)
+        return backbone_register_local(folder=typed["folder"].strip(), **shared)
