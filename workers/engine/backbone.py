@@ -57,6 +57,18 @@ class Backbone:
         digest.update(f"{self.dtype}:{torch.get_num_threads()}:{torch.is_grad_enabled()}".encode())
         return digest.hexdigest()[:32]
 
+    def public_facts(self) -> dict[str, Any]:
+        """What a person may want to know before choosing this model."""
+        return {
+            "window": self.window,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": self.device.type,
+            "has_chat_template": bool(getattr(self.tokenizer, "chat_template", None)),
+            "start_ids": list(self.start_ids),
+            "terminator_id": self.terminator_id,
+            "embedding_rms": self.embedding_rms(),
+        }
+
     def parameter_count(self) -> int:
         """Weights of the frozen model, shared ones counted once."""
         return sum(parameter.numel() for parameter in self.model.parameters())

@@ -1,42 +1,90 @@
 """One run, from spec to result. The story is told here; every chapter lives in a module of its own."""
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-import torch
-
-from workers.engine.backbone import Backbone, load_backbone
-from workers.engine.frame import Frame
-from workers.engine.metrics import classification_metrics
-from workers.engine.outcome import Metrics, Progress, RunResult, write_json, write_predictions
-from workers.engine.predicting import predict_labels
+from workers.engine.approach import Approach, build_approach
+from workers.engine.errors import OutOfMemory
+from workers.engine.latency import time_requests
+from workers.engine.metrics import classification_metrics, extraction_metrics
+from workers.engine.outcome import Metrics, Prediction, Progress, RunResult, write_json, write_predictions
 from workers.engine.rows import read_rows
-from workers.engine.runtime import Stopwatch, keep_freed_memory, peak_memory_bytes, seed_everything, versions
-from workers.engine.scoring import Scorer
-from workers.engine.spec import RunSpec
+from workers.engine.run import Run
+from workers.engine.runtime import (
+    describe_machine,
+    is_out_of_memory,
+    keep_freed_memory,
+    peak_memory_bytes,
+    seed_everything,
+    versions,
+)
+from workers.engine.spec import EvaluateOn, Item
 
 
+def execute(run: Run) -> RunResult:
+    """Make the approach, answer every row of every file, and leave predictions, artifact and result in the run's folder.
 
-
-def execute(spec: RunSpec, out: Path, on_progress, should_stop) -> RunResult:
+    Raises:
+        EngineError: the run cannot go on; nothing half-done lies in the folder under a final name.
+    """
+    spec = run.spec
     keep_freed_memory()
     seed_everything(spec.seed)
-    watch = Stopwatch()
-    watch.start("load")
-    backbone = load_backbone(spec.backbone)
-    watch.stop("load")
-    frame = Frame(spec, backbone)
-    scorer = Scorer(backbone, frame.trie)
-    out.mkdir(parents=True, exist_ok=True)
+    run.out.mkdir(parents=True, exist_ok=True)
+    rows = {target.name: read_rows(target.file, spec.labels, spec.max_rows) for target in spec.evaluate}
     result = RunResult(spec.id, "succeeded", spec.recipe.method, dict(spec.recipe.options), spec.seed)
-    for target in spec.evaluate:
-        items = read_rows(target.file, spec.labels, spec.max_rows)
-        watch.start("score")
-        predictions = predict_labels(frame, scorer, items)
-        seconds = watch.stop("score")
-        result.metrics[target.name] = classification_metrics(predictions, spec.labels, seconds)
-        write_predictions(out / f"predictions-{target.name}.jsonl", predictions)
-    result.timings = watch.seconds
-    result.warnings = frame.warnings
-    write_json(out / "result.json", result.to_json())
+    with _memory_named():
+        approach = build_approach(run)
+        try:
+            for target in spec.evaluate:
+                _evaluate(run, approach, target, rows[target.name], result)
+            result.artifact = approach.save(run.out / "artifact")
+            _describe(run, approach, result)
+        finally:
+            approach.release()
+    write_json(run.out / "result.json", result.to_json())
     return result
+
+
+def _evaluate(run: Run, approach: Approach, target: EvaluateOn, items: Sequence[Item], result: RunResult) -> None:
+    def on_rows(done: int) -> None:
+        run.report(Progress("scoring", rows=done, rows_total=len(items)))
+
+    run.watch.start("score")
+    predictions = approach.predict(items, on_rows)
+    seconds = run.watch.stop("score")
+    result.metrics[target.name] = _measure(run, predictions, seconds)
+    name = f"predictions-{target.name}.jsonl"
+    write_predictions(run.out / name, predictions)
+    result.predictions[target.name] = name
+    if target.latency_rows:
+        usable = [item for item, p in zip(items, predictions, strict=True) if p.error is None]
+        result.latency[target.name] = time_requests(approach.warm(), usable[: target.latency_rows], run.check_stop)
+
+
+def _measure(run: Run, predictions: Sequence[Prediction], seconds: float) -> Metrics:
+    if run.spec.task == "extraction":
+        return extraction_metrics(predictions, seconds)
+    return classification_metrics(predictions, run.spec.labels, seconds)
+
+
+def _describe(run: Run, approach: Approach, result: RunResult) -> None:
+    for name, value in approach.facts().items():
+        setattr(result, name, value)
+    for name, value in describe_machine(run.spec.backbone.device).items():
+        setattr(result, name, value)
+    result.timings = dict(run.watch.seconds)
+    result.versions = versions()
+    result.peak_memory_bytes = peak_memory_bytes()
+    result.warnings = list(dict.fromkeys(run.warnings))
+
+
+@contextmanager
+def _memory_named() -> Iterator[None]:
+    """Turn every way in which memory runs out into one sentence."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory("The machine ran out of memory. Use a smaller model, shorter rows, or a smaller micro_batch_size.") from error

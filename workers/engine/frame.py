@@ -4,6 +4,7 @@ Every approach reads its rows through this one module. It knows the tokenizer an
 [virtual tokens][start ids][template text][row][answer], where a tuned prompt may stand in place of the template text.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -96,7 +97,7 @@ class Frame:
         rows: list[EncodedRow] = []
         cut = 0
         for item, text, ids in zip(items, texts, encoded, strict=True):
-            row = self._row(item, text, [*self._start_ids(), *ids])
+            row = self._row(item, text, [*self.start_ids(), *ids])
             if len(row.ids) > self.room():
                 row = self._too_long(row)
                 cut += row.error is None
@@ -104,6 +105,18 @@ class Frame:
         if cut:
             self.warnings.append(f"{cut:,} rows were too long; their column {self.spec.truncate_column!r} was cut to fit.")
         return rows
+
+    def facts(self) -> dict[str, object]:
+        """What fixes the token sequence around a row, for manifests and results."""
+        return {
+            "chat_template": self.is_chat,
+            "chat_template_sha256": _sha256(str(self.tokenizer.chat_template)) if self.is_chat else None,
+            "start_ids": list(self.start_ids()),
+            "terminator_id": self.backbone.terminator_id,
+            "template_text": "replaced" if self.replaced else "kept",
+            "opening_tokens": len(self.opening_ids),
+            "opening_sha256": _sha256(",".join(map(str, self.opening_ids))),
+        }
 
     def room(self) -> int:
         """Context tokens that fit beside the virtual tokens and the longest answer."""
@@ -148,7 +161,8 @@ class Frame:
     def _encode(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _start_ids(self) -> tuple[int, ...]:
+    def start_ids(self) -> tuple[int, ...]:
+        """Special ids before the text. BOS is never left to a tokenizer's default."""
         # A chat template writes its own start token.
         return () if self.is_chat else self.backbone.start_ids
 
@@ -156,10 +170,10 @@ class Frame:
         """Ids that every row begins with whatever its text: start ids and the template's text before the row."""
         slots = self.template.slots()
         encoded = [self._encode(self._body(self.render(dict.fromkeys(slots, probe)))) for probe in _PROBES]
-        return (*self._start_ids(), *common_prefix(encoded))
+        return (*self.start_ids(), *common_prefix(encoded))
 
     def _row(self, item: Item, text: str, ids: Sequence[int]) -> EncodedRow:
-        fixed = min(self._fixed_tokens + len(self._start_ids()), len(ids))
+        fixed = min(self._fixed_tokens + len(self.start_ids()), len(ids))
         row_tokens = len(ids) - fixed
         if self.replaced:
             opening = len(common_prefix([ids, self.opening_ids]))
@@ -189,7 +203,7 @@ class Frame:
         while high - low > 1:
             middle = (low + high) // 2
             text = self.render({**row.item.fields, column: value[:middle]})
-            shorter = self._row(row.item, text, [*self._start_ids(), *self._encode(self._body(text))])
+            shorter = self._row(row.item, text, [*self.start_ids(), *self._encode(self._body(text))])
             if len(shorter.ids) <= self.room():
                 low, best = middle, shorter
             else:
@@ -225,6 +239,10 @@ class Frame:
         messages.append({"role": "user", "content": user})
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return str(text) + cue
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def fill(template: str, fields: Mapping[str, str]) -> str:

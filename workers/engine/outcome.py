@@ -18,6 +18,11 @@ class Progress:
     rows_total: int = 0
     metrics: dict[str, float | None] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; numbers that are not finite become null."""
+        plain: dict[str, Any] = _finite(asdict(self))
+        return plain
+
 
 @dataclass
 class Prediction:

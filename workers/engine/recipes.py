@@ -66,7 +66,9 @@ _RELATIVE_RATE = Option(
     0.05, "Step size as a multiple of the typical embedding coordinate.", 1e-5, 10.0, unit="x embedding RMS"
 )
 _PROMPT = {
-    "num_virtual_tokens": Option(20, "Learned vectors in front of the row.", 1, 2000, unit="tokens"),
+    "num_virtual_tokens": Option(
+        20, "Learned vectors in front of the row; 0 takes as many as the start text has tokens.", 0, 2000, unit="tokens"
+    ),
     "init": Option(
         "template",
         "What the vectors start from.",

@@ -66,6 +66,19 @@ class Scorer:
         with torch.inference_mode():
             return self._score_plain(rows) if self.plain_reason else self._score_shared(rows)
 
+    def score_one(self, row: Sequence[int], opening: Sequence[int], prefix: PrefixStates | None) -> Tensor:
+        """[C] scores of one row behind a prefix that was run before, as a served request is answered.
+
+        Args:
+            row: context ids.
+            opening: ids that `prefix` holds besides the learned part; a row that does not begin with them is run anew.
+            prefix: states of learned part and opening.
+        """
+        with torch.inference_mode():
+            if tuple(row[: len(opening)]) != tuple(opening) or len(row) == len(opening):
+                return self.score([row]).labels[0]
+            return label_scores(self._tree_scores([row[len(opening) :]], prefix).float().cpu(), self.trie)[0]
+
     def _score_shared(self, rows: Sequence[Sequence[int]]) -> RowScores:
         shared = shared_ids(rows)
         prefix = prefix_of(self.backbone.model, self.virtual, shared)
@@ -98,7 +111,7 @@ class Scorer:
 
     def _tree_scores(self, rows: Sequence[Sequence[int]], prefix: PrefixStates | None) -> Tensor:
         batch = tree_batch(rows, self.trie).to(self.backbone.device)
-        logits = shared_pass(self.backbone.model, prefix, batch).float()
+        logits = shared_pass(self.backbone.model, prefix, batch)
         return _sum_steps(logits.view(batch.size, self.trie.num_positions, -1), self.trie)
 
     def _line_scores(self, rows: Sequence[Sequence[int]]) -> Tensor:
@@ -110,9 +123,35 @@ class Scorer:
         return torch.stack(columns, dim=1)
 
     def _line_sums(self, batch: Batch, answer_length: int) -> Tensor:
-        logits = plain_pass(self.backbone.model, self.virtual, batch).float()
-        found = logits.log_softmax(-1).gather(1, batch.targets[:, None])
+        logits = plain_pass(self.backbone.model, self.virtual, batch)
+        found = logits.gather(1, batch.targets[:, None])[:, 0].float() - log_normaliser(logits)
         return found.view(batch.size, answer_length).sum(1)
+
+
+def line_scores(
+    backbone: Backbone, virtual: Virtual, contexts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], plain: bool
+) -> Tensor:
+    """[N] summed log-likelihood of one given answer a row, for answers that are free text.
+
+    Args:
+        contexts: context ids of each row without virtual tokens.
+        answers: ids of each row's answer, terminator included.
+        plain: run whole sequences instead of sharing the prefix.
+    """
+    found = torch.empty(len(contexts))
+    with torch.inference_mode():
+        shared = () if plain else shared_ids(contexts)
+        prefix = None if plain else prefix_of(backbone.model, virtual, shared)
+        lengths = [len(row) + len(answer) for row, answer in zip(contexts, answers, strict=True)]
+        for group in buckets(lengths, 0, MAX_TOKENS, MAX_ROWS):
+            rows = [contexts[index][len(shared) :] for index in group]
+            batch = line_batch(rows, [answers[index] for index in group]).to(backbone.device)
+            model = backbone.model
+            logits = plain_pass(model, virtual, batch) if plain else shared_pass(model, prefix, batch)
+            each = logits.gather(1, batch.targets[:, None])[:, 0].float() - log_normaliser(logits)
+            sizes = [len(answers[index]) for index in group]
+            found[group] = torch.stack([part.sum() for part in each.split(sizes)]).cpu()
+    return found
 
 
 def label_scores(answers: Tensor, trie: AnswerTrie) -> Tensor:
@@ -134,6 +173,14 @@ def _sum_steps(logits: Tensor, trie: AnswerTrie) -> Tensor:
         torch.tensor(column, device=logits.device)
         for column in zip(*((p, t, i) for i, path in enumerate(trie.steps) for p, t in path), strict=True)
     )
-    normaliser = logits.logsumexp(-1)
-    found = logits[:, position, token] - normaliser[:, position]
+    found = logits[:, position, token].float() - log_normaliser(logits)[:, position]
     return found.new_zeros(len(logits), len(trie.answers)).index_add_(1, answer, found)
+
+
+def log_normaliser(logits: Tensor) -> Tensor:
+    """[...] logarithm of the sum of exponentials over the last axis of [..., V], in fp32.
+
+    A few positions at a time, so that the fp32 copy stays in the processor's cache.
+    """
+    flat = logits.reshape(-1, logits.shape[-1])
+    return torch.cat([part.float().logsumexp(-1) for part in flat.split(16)]).view(logits.shape[:-1])

@@ -1,0 +1,209 @@
+"""An approach ready to answer rows: a prompt with or without a tuned part, or a plain baseline."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from workers.engine.artifacts import load_tuning, save_artifact
+from workers.engine.backbone import Backbone
+from workers.engine.baselines import Predict, fit_baseline
+from workers.engine.errors import BadSpec
+from workers.engine.frame import Frame
+from workers.engine.generation import Generator, predict_texts
+from workers.engine.learning import learn
+from workers.engine.outcome import ArtifactRecord, Prediction, TrainingRecord
+from workers.engine.predicting import predict_labels
+from workers.engine.prefix import Virtual, prefix_of
+from workers.engine.probe import scoring_reason
+from workers.engine.rows import read_rows
+from workers.engine.run import Run
+from workers.engine.scoring import Scorer
+from workers.engine.spec import Item
+from workers.engine.tuning import Tuning, create_tuning, replaces_text, reserved_positions
+
+OnRows = Callable[[int], None]
+
+
+class Approach(Protocol):
+    """What a run needs from any contender."""
+
+    def predict(self, items: Sequence[Item], on_rows: OnRows) -> list[Prediction]:
+        """An answer for every row, in order."""
+
+    def warm(self) -> Callable[[Item], object]:
+        """A function that answers one row as a served request would, everything cacheable already cached."""
+
+    def save(self, folder: Path) -> ArtifactRecord | None:
+        """Leave the tuned part in a folder; None when there is nothing to keep."""
+
+    def facts(self) -> dict[str, Any]:
+        """Fields of the result that only the approach knows."""
+
+    def release(self) -> None:
+        """Give the backbone back as it was."""
+
+
+@dataclass
+class Prompted:
+    """A written prompt, a tuned part, or both, on a backbone."""
+
+    run: Run
+    frame: Frame
+    tuning: Tuning | None = None
+    training: TrainingRecord | None = None
+    plain_reason: str | None = None
+    probed: bool = False
+
+    @property
+    def backbone(self) -> Backbone:
+        return self.frame.backbone
+
+    def virtual(self) -> Virtual:
+        """The learned part, fixed."""
+        if self.tuning is None:
+            return Virtual()
+        with torch.no_grad():
+            return self.tuning.virtual()
+
+    def predict(self, items: Sequence[Item], on_rows: OnRows) -> list[Prediction]:
+        """An answer for every row, in order; labels are scored, extractions are written."""
+        if self.frame.trie is None:
+            generator = Generator(self.backbone, self.run.spec.max_new_tokens, self.virtual(), on_rows)
+            return predict_texts(self.frame, generator, items)
+        scorer = Scorer(self.backbone, self.frame.trie, self.virtual(), self.plain_reason, on_rows)
+        if not self.probed:
+            self._probe(scorer, items)
+            scorer = replace(scorer, plain_reason=self.plain_reason)
+        return predict_labels(self.frame, scorer, items)
+
+    def warm(self) -> Callable[[Item], object]:
+        """One request at a time; the text before the row is run once, now."""
+        if self.frame.trie is None:
+            generator = Generator(self.backbone, self.run.spec.max_new_tokens, self.virtual())
+            return lambda item: predict_texts(self.frame, generator, [item])
+        scorer = Scorer(self.backbone, self.frame.trie, self.virtual(), self.plain_reason)
+        if self.plain_reason:
+            return lambda item: predict_labels(self.frame, scorer, [item])
+        opening = () if self.frame.replaced else self.frame.opening_ids
+        with torch.inference_mode():
+            prefix = prefix_of(self.backbone.model, scorer.virtual, opening)
+        return lambda item: scorer.score_one(self.frame.encode([item])[0].ids, opening, prefix)
+
+    def save(self, folder: Path) -> ArtifactRecord | None:
+        """Leave the tuned part, if there is one, as a PEFT folder."""
+        if self.tuning is None:
+            return None
+        return save_artifact(folder, self.run.spec, self.frame, self.tuning)
+
+    def facts(self) -> dict[str, Any]:
+        """Backbone, frame, parameters, training and how the prefix was run."""
+        trained = sum(parameter.numel() for parameter in self.tuning.trained()) if self.tuning else 0
+        return {
+            "training": self.training,
+            "parameters": {"trainable": trained, "total": self.backbone.parameter_count() + trained},
+            "backbone": {**self.backbone.facts},
+            "frame": self.frame.facts(),
+            "shared_prefix": f"plain: {self.plain_reason}" if self.plain_reason else "shared",
+            "dtype": str(self.backbone.dtype).removeprefix("torch."),
+        }
+
+    def release(self) -> None:
+        """Take the tuned part off the backbone."""
+        if self.tuning is not None:
+            self.tuning.remove()
+        self.backbone.model.requires_grad_(False).eval()
+
+    def _probe(self, scorer: Scorer, items: Sequence[Item]) -> None:
+        rows = [row.ids for row in self.frame.encode(list(items[:2])) if row.error is None]
+        if rows:
+            self.plain_reason = scoring_reason(scorer, rows)
+            self.probed = True
+
+
+@dataclass
+class Baseline:
+    """A plain baseline; only the linear probe holds a backbone."""
+
+    run: Run
+    believe: Predict
+    backbone: Backbone | None = None
+
+    def predict(self, items: Sequence[Item], on_rows: OnRows) -> list[Prediction]:
+        """A label for every row with log-probabilities; there are no tokens to count."""
+        labels = self.run.spec.labels
+        beliefs = self.believe(items)
+        on_rows(len(items))
+        predictions = []
+        for item, row in zip(items, beliefs.tolist(), strict=True):
+            best = labels[max(range(len(labels)), key=row.__getitem__)]
+            scores = dict(zip(labels, row, strict=True))
+            predictions.append(Prediction(item.id, item.label, predicted=best, loglikelihoods=scores, text=best))
+        return predictions
+
+    def warm(self) -> Callable[[Item], object]:
+        """One request at a time."""
+        return lambda item: self.believe([item])
+
+    def save(self, folder: Path) -> None:
+        """Nothing is kept: a baseline is fitted again in moments."""
+        del folder
+
+    def facts(self) -> dict[str, Any]:
+        """The backbone, where there is one."""
+        return {"backbone": {**self.backbone.facts}, "shared_prefix": "none"} if self.backbone else {"shared_prefix": "none"}
+
+    def release(self) -> None:
+        """Nothing was changed."""
+
+
+def build_approach(run: Run) -> Approach:
+    """Make the approach that a run asks for: fit, train, load or just assemble it.
+
+    Raises:
+        EngineError: as the chapters say.
+    """
+    return _baseline(run) if run.spec.recipe.is_baseline else _prompted(run)
+
+
+def _baseline(run: Run) -> Baseline:
+    spec = run.spec
+    train = read_rows(spec.train, spec.labels, spec.max_rows) if spec.train else []
+    backbone = run.load() if spec.recipe.method == "linear_probe" else None
+    run.watch.start("train")
+    believe = fit_baseline(spec, train, backbone)
+    run.watch.stop("train")
+    return Baseline(run, believe, backbone)
+
+
+def _prompted(run: Run) -> Prompted:
+    spec = run.spec
+    backbone = run.load()
+    frame = Frame(spec, backbone, reserved_positions(spec.recipe), replaces_text(spec.recipe))
+    _refuse_full_window(frame)
+    if spec.artifact is not None:
+        return Prompted(run, frame, load_tuning(Path(spec.artifact), backbone))
+    if not spec.recipe.is_tuned:
+        return Prompted(run, frame)
+    tuning = create_tuning(backbone, frame, spec.recipe, spec.seed)
+    run.warnings += tuning.warnings
+    approach = Prompted(run, frame, tuning)
+    run.watch.start("train")
+    try:
+        approach.training = learn(run, frame, tuning)
+    except BaseException:
+        approach.release()
+        raise
+    finally:
+        run.watch.stop("train")
+    return approach
+
+
+def _refuse_full_window(frame: Frame) -> None:
+    if frame.room() < 1:
+        raise BadSpec(
+            f"{frame.reserved:,} virtual tokens leave no room for a row: the model reads {frame.backbone.window:,} tokens. "
+            "Use fewer virtual tokens."
+        )

@@ -1,0 +1,126 @@
+"""Plain baselines that every classification is measured against. Knows scikit-learn; the linear probe also asks the backbone."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from workers.engine.backbone import Backbone
+from workers.engine.batching import buckets
+from workers.engine.spec import Item, RunSpec
+
+# One row a label, C columns: how much a baseline believes in each label, as log-probabilities.
+Beliefs = NDArray[np.float64]
+Predict = Callable[[Sequence[Item]], Beliefs]
+_SMOOTHING = 1e-9
+_MAX_TOKENS = 4096
+
+
+def fit_baseline(spec: RunSpec, train: Sequence[Item], backbone: Backbone | None) -> Predict:
+    """A fitted baseline.
+
+    Args:
+        spec: method, labels, label words, the columns that the prompt reads, and the seed.
+        train: rows to learn from; label overlap needs none.
+        backbone: only for the linear probe.
+    Returns:
+        A function from N rows to [N, C] log-probabilities in the order of `spec.labels`.
+    """
+    method = spec.recipe.method
+    if method == "majority":
+        return _majority(spec, train)
+    if method == "label_overlap":
+        return _label_overlap(spec)
+    if method == "tfidf_logreg":
+        return _tfidf(spec, train)
+    assert backbone is not None, "the linear probe reads the backbone's states"
+    return _linear_probe(spec, train, backbone)
+
+
+def row_text(spec: RunSpec, item: Item) -> str:
+    """The columns that the prompt shows, joined: baselines read what the prompt reads."""
+    return "\n".join(item.fields.get(slot, "") for slot in sorted(spec.template.slots()))
+
+
+def _majority(spec: RunSpec, train: Sequence[Item]) -> Predict:
+    counts = Counter(item.label for item in train)
+    shares = np.array([counts[label] for label in spec.labels], dtype=np.float64) / len(train)
+    return lambda items: np.tile(np.log(shares + _SMOOTHING), (len(items), 1))
+
+
+def _label_overlap(spec: RunSpec) -> Predict:
+    """Words that a row shares with a label's name and words; no training."""
+    label_words = [_words(" ".join((label, *spec.words_of(label)))) for label in spec.labels]
+
+    def predict(items: Sequence[Item]) -> Beliefs:
+        shared = np.array([[len(_words(row_text(spec, item)) & words) for words in label_words] for item in items], dtype=np.float64)
+        shares = (shared + _SMOOTHING) / (shared + _SMOOTHING).sum(axis=1, keepdims=True)
+        beliefs: Beliefs = np.log(shares)
+        return beliefs
+
+    return predict
+
+
+def _words(text: str) -> set[str]:
+    """Lower-case words without a plural's s, so that "cards" meets "card"."""
+    return {word.rstrip("s") or word for word in re.findall(r"\w+", text.casefold())}
+
+
+def _tfidf(spec: RunSpec, train: Sequence[Item]) -> Predict:
+    classifier = LogisticRegression(C=10.0, max_iter=1000, random_state=spec.seed)
+    pipeline = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"), classifier)
+    texts = [row_text(spec, item) for item in train]
+    return _fitted(spec, pipeline, texts, [item.label for item in train], lambda items: [row_text(spec, item) for item in items])
+
+
+def _linear_probe(spec: RunSpec, train: Sequence[Item], backbone: Backbone) -> Predict:
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000, random_state=spec.seed))
+
+    def states(items: Sequence[Item]) -> NDArray[np.float32]:
+        return mean_states(backbone, [row_text(spec, item) for item in items])
+
+    return _fitted(spec, pipeline, states(train), [item.label for item in train], states)
+
+
+def _fitted(spec: RunSpec, pipeline, inputs, labels: list[str], read) -> Predict:  # type: ignore[no-untyped-def]
+    """scikit-learn refuses to learn a single class; then that class is all there is to say."""
+    seen = sorted(set(labels))
+    if len(seen) == 1:
+        only = np.where(np.array(spec.labels) == seen[0], 1.0, _SMOOTHING)
+        return lambda items: np.tile(np.log(only), (len(items), 1))
+    pipeline.fit(inputs, labels)
+    columns = [spec.labels.index(label) for label in pipeline.classes_]
+
+    def predict(items: Sequence[Item]) -> Beliefs:
+        beliefs = np.full((len(items), len(spec.labels)), np.log(_SMOOTHING))
+        beliefs[:, columns] = np.log(pipeline.predict_proba(read(items)) + _SMOOTHING)
+        return beliefs
+
+    return predict
+
+
+def mean_states(backbone: Backbone, texts: Sequence[str]) -> NDArray[np.float32]:
+    """[N, H] mean over tokens of the last hidden states: what a frozen model knows of a text without any prompt."""
+    encoded = backbone.tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=backbone.window - 2)["input_ids"]
+    rows = [[*backbone.start_ids, *ids] or [backbone.terminator_id] for ids in encoded]
+    found = np.zeros((len(rows), backbone.model.config.hidden_size), dtype=np.float32)
+    with torch.inference_mode():
+        for group in buckets([len(row) for row in rows], 0, _MAX_TOKENS, 64):
+            width = max(len(rows[index]) for index in group)
+            ids = torch.zeros(len(group), width, dtype=torch.long)
+            own = torch.zeros(len(group), width, dtype=torch.long)
+            for place, index in enumerate(group):
+                ids[place, : len(rows[index])] = torch.tensor(rows[index])
+                own[place, : len(rows[index])] = 1
+            ids, own = ids.to(backbone.device), own.to(backbone.device)
+            states = backbone.model.base_model(input_ids=ids, attention_mask=own, use_cache=False).last_hidden_state.float()
+            means = (states * own[:, :, None]).sum(1) / own.sum(1, keepdim=True)
+            found[group] = means.cpu().numpy()
+    return found

@@ -1,0 +1,115 @@
+"""Brings rows and a tuned part to the training loop: which rows learn, which rows choose, and how a candidate is judged."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from workers.engine.backbone import Backbone
+from workers.engine.errors import BadData
+from workers.engine.frame import EncodedRow, Frame
+from workers.engine.outcome import TrainingRecord
+from workers.engine.rows import read_rows
+from workers.engine.run import Run
+from workers.engine.scoring import Scorer, line_scores
+from workers.engine.spec import Item
+from workers.engine.training import Hooks, Lines, Quality, Trainer
+from workers.engine.tuning import Tuning
+
+
+def learn(run: Run, frame: Frame, tuning: Tuning) -> TrainingRecord:
+    """Train a tuned part on the rows of a run and leave its best candidate in place.
+
+    Raises:
+        BadData: fewer than two usable rows.
+        RunStopped, TimeLimit, NonFinite, OutOfMemory: as the loop says.
+    """
+    spec = run.spec
+    assert spec.train is not None, "the spec refuses a tuned method without train rows"
+    items = read_rows(spec.train, spec.labels, spec.max_rows)
+    _warn_of_unseen_labels(run, items)
+    rows = _usable(run, frame, items)
+    if spec.validation is not None:
+        inner, source = _usable(run, frame, read_rows(spec.validation, spec.labels, spec.max_rows)), "validation file"
+    else:
+        rows, inner = _split(rows, float(tuning.recipe.options["inner_share"]), spec.seed)  # type: ignore[arg-type]
+        source = "inner split of train"
+    limit = int(tuning.recipe.options["validation_rows"])  # type: ignore[arg-type]
+    chosen = _sample(inner, limit, spec.seed)
+    lines = Lines(tuple(row.ids for row in rows), tuple(_answer(frame, row.item) for row in rows))
+    hooks = Hooks(
+        evaluate=judge(frame.backbone, frame, tuning, chosen),
+        on_progress=run.report,
+        check_stop=run.check_stop,
+        checkpoint_dir=Path(spec.checkpoint_dir) if spec.checkpoint_dir else None,
+        checkpoint_seconds=spec.checkpoint_seconds,
+        resume=spec.resume,
+    )
+    trainer = Trainer(frame.backbone, tuning, lines, spec.seed, hooks)
+    record = trainer.train()
+    record.validation_source = f"{len(chosen)} rows of the {source}"
+    if trainer.plain_reason:
+        run.warnings.append(f"Training ran whole sequences, which is slower: {trainer.plain_reason}.")
+    return record
+
+
+def judge(backbone: Backbone, frame: Frame, tuning: Tuning, rows: Sequence[EncodedRow]) -> Callable[[], Quality]:
+    """A function that says how good the present candidate is on these rows, by the same scoring path as every result."""
+    contexts = [row.ids for row in rows]
+    if frame.trie is None:
+        answers = [_answer(frame, row.item) for row in rows]
+
+        def judge_text() -> Quality:
+            found = line_scores(backbone, tuning.virtual(), contexts, answers, plain=False)
+            return Quality(accuracy=0.0, loss=-float(found.mean()))
+
+        return judge_text
+    trie = frame.trie
+    expected = torch.tensor([frame.spec.labels.index(row.item.label) for row in rows])
+
+    def judge_labels() -> Quality:
+        with torch.no_grad():
+            found = Scorer(backbone, trie, tuning.virtual()).score(contexts).labels
+        accuracy = float((found.argmax(1) == expected).float().mean())
+        return Quality(accuracy, -float(found.gather(1, expected[:, None]).mean()))
+
+    return judge_labels
+
+
+def _answer(frame: Frame, item: Item) -> tuple[int, ...]:
+    if frame.trie is None:
+        return frame.answer_ids(item.label)
+    return frame.answers_of(item.label)[0].ids
+
+
+def _usable(run: Run, frame: Frame, items: Sequence[Item]) -> list[EncodedRow]:
+    encoded = frame.encode(items)
+    usable = [row for row in encoded if row.error is None]
+    if len(usable) < len(encoded):
+        run.warnings.append(f"{len(encoded) - len(usable):,} rows were left out of training, because they are too long or empty.")
+    if not usable:
+        raise BadData("No row is left to learn from. Shorten the rows or the prompt.")
+    return usable
+
+
+def _split(rows: list[EncodedRow], share: float, seed: int) -> tuple[list[EncodedRow], list[EncodedRow]]:
+    """A seeded share of the train rows set aside for choices; at least one row stays on either side."""
+    if len(rows) < 2:
+        raise BadData("Training needs at least two rows: one to learn from and one to choose by. Add rows.")
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    aside = min(len(rows) - 1, max(1, round(len(rows) * share)))
+    return [rows[index] for index in sorted(order[aside:])], [rows[index] for index in sorted(order[:aside])]
+
+
+def _sample(rows: list[EncodedRow], limit: int, seed: int) -> list[EncodedRow]:
+    if len(rows) <= limit:
+        return rows
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()[:limit]
+    return [rows[index] for index in sorted(order)]
+
+
+def _warn_of_unseen_labels(run: Run, items: Sequence[Item]) -> None:
+    unseen = [label for label in run.spec.labels if label not in {item.label for item in items}]
+    if unseen:
+        names = ", ".join(unseen[:3]) + (" and others" if len(unseen) > 3 else "")
+        run.warnings.append(f"{len(unseen)} of {len(run.spec.labels)} labels have no train row: {names}.")

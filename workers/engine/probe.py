@@ -1,0 +1,84 @@
+"""May the shared prefix be used with this model? Asked of the model itself at run time, never of its name."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from workers.engine.answers import build_trie
+from workers.engine.prefix import embed
+from workers.engine.scoring import Scorer, shared_ids
+
+# Largest allowed difference between the shared and the plain computation, by dtype: log-likelihoods in nats, and gradients
+# as a share of their length. In bf16 both paths round differently at every layer.
+SCORE_TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 1.0}
+LOSS_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+GRADIENT_TOLERANCE = {torch.float32: 5e-3, torch.bfloat16: 0.3}
+_PROBE_TOKENS = 32
+
+
+def dropout_reason(model: nn.Module) -> str | None:
+    """Dropout draws anew for every row, so a prefix run once would not be the rows' own."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout) and module.training and module.p > 0:
+            return "dropout is active"
+    return None
+
+
+def causality_reason(model: PreTrainedModel, ids: Sequence[int]) -> str | None:
+    """Change a later token: the states before it must not move.
+
+    Args:
+        ids: at least two ids of ordinary text.
+    """
+    first, last = list(ids[:8]), ids[0]
+    with torch.inference_mode():
+        here = _logits_before_end(model, [*first, last])
+        there = _logits_before_end(model, [*first, ids[-1] if ids[-1] != last else (last + 1) % model.config.vocab_size])
+    if not torch.equal(here, there) and float((here - there).abs().max()) > SCORE_TOLERANCE[model.dtype] / 10:
+        return "the model is not causal: earlier states change with later tokens"
+    return None
+
+
+def scoring_reason(scorer: Scorer, rows: Sequence[Sequence[int]]) -> str | None:
+    """Why scoring must take whole sequences, or None: both ways are tried on the ends of two rows of this run.
+
+    Args:
+        scorer: the approach, free to share.
+        rows: context ids.
+    """
+    model = scorer.backbone.model
+    if reason := dropout_reason(model):
+        return reason
+    shared = len(shared_ids(rows))
+    first = max(0, shared - _PROBE_TOKENS)
+    few = [row[first : max(shared, len(row) - 1) + 1][: 2 * _PROBE_TOKENS] for row in (rows[0], rows[-1])]
+    small = replace(scorer, trie=build_trie(scorer.trie.answers[:3]), on_rows=None)
+    try:
+        if reason := causality_reason(model, [*few[0], scorer.backbone.terminator_id]):
+            return reason
+        gap = (small.score(few).answers - replace(small, plain_reason="probe").score(few).answers).abs().max()
+    except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError, IndexError) as error:
+        return f"this model cannot read a shared prefix ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
+    if not float(gap) <= SCORE_TOLERANCE[scorer.backbone.dtype]:
+        return f"shared and plain scores differ by {float(gap):.3g} nats"
+    return None
+
+
+def gradient_reason(dtype: torch.dtype, shared: tuple[float, Sequence[Tensor]], plain: tuple[float, Sequence[Tensor]]) -> str | None:
+    """Loss and gradient of one small batch must agree either way."""
+    loss_gap = abs(shared[0] - plain[0]) / max(abs(plain[0]), 1e-6)
+    if not loss_gap <= LOSS_TOLERANCE[dtype]:
+        return f"shared and plain loss differ by {loss_gap:.2%}"
+    ours, theirs = (torch.cat([g.flatten().float() for g in gradients]) for gradients in (shared[1], plain[1]))
+    gap = float((ours - theirs).norm() / theirs.norm().clamp_min(1e-12))
+    if not gap <= GRADIENT_TOLERANCE[dtype]:
+        return f"shared and plain gradients differ by {gap:.2%}"
+    return None
+
+
+def _logits_before_end(model: PreTrainedModel, ids: Sequence[int]) -> Tensor:
+    logits: Tensor = model(inputs_embeds=embed(model, ids)[None], use_cache=False).logits
+    return logits[0, :-1].float()

@@ -1,0 +1,346 @@
+"""The one training loop, top to bottom. It knows token ids and a tuned part; where rows come from is not its business.
+
+The shared prefix (learned vectors, template text) runs once a step. Its states are a leaf that collects the gradients of all
+micro-batches; then one backward pass takes the sum through the prefix. Exact, since in a causal model the prefix does not depend
+on the rows. The loss is the mean over the label tokens of the whole batch, so micro-batches do not change it.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from workers.engine.backbone import Backbone
+from workers.engine.batching import Batch, line_batch
+from workers.engine.checkpoints import load_checkpoint, save_checkpoint
+from workers.engine.errors import BadSpec, NonFinite, OutOfMemory
+from workers.engine.forward import plain_pass, shared_pass
+from workers.engine.outcome import CurvePoint, Progress, TrainingRecord
+from workers.engine.prefix import prefix_of
+from workers.engine.probe import dropout_reason, gradient_reason
+from workers.engine.runtime import is_out_of_memory
+from workers.engine.scoring import shared_ids
+from workers.engine.tuning import Tuning
+
+# Few distinct lengths mean few distinct shapes, so that memory once touched is used again.
+_LENGTH_STEP = 8
+_WINDOW_BATCHES = 8
+_MAX_SKIPPED_IN_A_ROW = 3
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Training rows as ids: contexts without virtual tokens, and the answer that each is to be followed by."""
+
+    contexts: tuple[tuple[int, ...], ...]
+    answers: tuple[tuple[int, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.contexts)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good a candidate is on the rows that choices are made on; more accurate is better, then less loss."""
+
+    accuracy: float
+    loss: float
+
+    def beats(self, other: "Quality | None") -> bool:
+        if other is None:
+            return True
+        if math.isnan(self.loss):
+            return False
+        return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop asks of the outside: a look at the validation rows, a sign of life, a reason to stop."""
+
+    evaluate: Callable[[], Quality]
+    on_progress: Callable[[Progress], None]
+    check_stop: Callable[[], None]
+    checkpoint_dir: Path | None = None
+    checkpoint_seconds: float = 60.0
+    resume: bool = False
+
+
+class Trainer:
+    """Trains one tuned part.
+
+    Args:
+        backbone: the frozen model, adapters active in its modules.
+        tuning: the part that learns.
+        lines: the rows.
+        seed: order of the rows.
+        hooks: the outside.
+    """
+
+    def __init__(self, backbone: Backbone, tuning: Tuning, lines: Lines, seed: int, hooks: Hooks) -> None:
+        self.backbone, self.tuning, self.lines, self.seed, self.hooks = backbone, tuning, lines, seed, hooks
+        self.options: dict[str, Any] = dict(tuning.recipe.options)
+        self.parameters = tuning.parameters()
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(), lr=1.0, betas=(0.9, 0.95), weight_decay=self.options["weight_decay"], fused=True
+        )
+        self.peak_rate = tuning.learning_rate(backbone)
+        self.batch_size = min(int(self.options["batch_size"]), len(lines))
+        self.micro_size = min(int(self.options["micro_batch_size"]) or self.batch_size, self.batch_size)
+        self.shared = shared_ids(lines.contexts)
+        self.record = TrainingRecord(micro_batch_size=self.micro_size)
+        self.plain_reason: str | None = None
+        self.step = 0
+        self.best: Quality | None = None
+        self.best_state = self._state()
+        self._bad_steps = 0
+        self._looks_without_gain = 0
+        self._recent_losses: list[float] = []
+
+    def train(self) -> TrainingRecord:
+        """Run all steps and leave the best candidate in place.
+
+        Raises:
+            RunStopped, TimeLimit: asked to stop; the last checkpoint stays.
+            NonFinite: three steps in a row gave numbers that are not finite.
+            OutOfMemory: not even a single row fits.
+        """
+        self.plain_reason = self._plain_reason()
+        resumed = self._resume()
+        if not resumed:
+            self._look(train_loss=None)
+        saved_at = time.monotonic()
+        batches = self._batches()
+        for _ in range(self.step):
+            next(batches)
+        while self.step < int(self.options["max_steps"]) and not self.record.stopped_early:
+            self.hooks.check_stop()
+            started = time.perf_counter()
+            self._take_step(next(batches))
+            self.step += 1
+            self.record.train_seconds += time.perf_counter() - started
+            self._report()
+            if self.step % int(self.options["evaluate_every"]) == 0 or self.step == int(self.options["max_steps"]):
+                self._look(train_loss=self._mean_recent_loss())
+            if time.monotonic() - saved_at >= self.hooks.checkpoint_seconds:
+                self._save()
+                saved_at = time.monotonic()
+        self._restore(self.best_state)
+        self.record.steps = self.step
+        return self.record
+
+    def loss_and_gradients(self, indices: Sequence[int], plain: bool) -> tuple[float, list[Tensor]]:
+        """Loss of one batch and the gradient of every trained parameter, without an update.
+
+        Args:
+            indices: rows of the batch.
+            plain: run whole sequences instead of sharing the prefix.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._backward(indices, plain)
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.parameters.values()]
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss, gradients
+
+    def _take_step(self, indices: Sequence[int]) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._backward_or_shrink(indices)
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), float(self.options["clip_norm"]) or math.inf)
+        if not math.isfinite(loss) or not bool(torch.isfinite(norm)):
+            self._skip_step()
+            return
+        self._bad_steps = 0
+        self._recent_losses.append(loss)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate()
+        self.optimizer.step()
+
+    def _skip_step(self) -> None:
+        self.record.skipped_steps += 1
+        self._bad_steps += 1
+        if self._bad_steps >= _MAX_SKIPPED_IN_A_ROW:
+            self._restore(self.best_state)
+            raise NonFinite(
+                f"Training broke down at step {self.step + 1}: {self._bad_steps} steps in a row gave numbers that are not finite. "
+                f"Lower learning_rate ({self.options['learning_rate']:g}); the best candidate is of step {self.record.best_step}."
+            )
+
+    def _backward_or_shrink(self, indices: Sequence[int]) -> float:
+        """One gradient of the whole batch; on lack of memory the micro-batch is halved, the batch stays."""
+        while True:
+            try:
+                return self._backward(indices, plain=self.plain_reason is not None)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self.micro_size <= 1:
+                    raise OutOfMemory("Not even one row fits into memory for training. Shorten the rows or use a smaller model.") from error
+            self.optimizer.zero_grad(set_to_none=True)
+            self.micro_size = math.ceil(self.micro_size / 2)
+            self.record.micro_batch_size = self.micro_size
+
+    def _backward(self, indices: Sequence[int], plain: bool) -> float:
+        label_tokens = sum(len(self.lines.answers[index]) for index in indices)
+        micro = [indices[at : at + self.micro_size] for at in range(0, len(indices), self.micro_size)]
+        self.record.label_tokens += label_tokens
+        self.record.row_tokens += sum(len(self.lines.contexts[index]) for index in indices)
+        run = self._plain_losses if plain else self._shared_losses
+        return run(micro, label_tokens)
+
+    def _shared_losses(self, micro: Sequence[Sequence[int]], label_tokens: int) -> float:
+        prefix = prefix_of(self.backbone.model, self.tuning.virtual(), self.shared)
+        leaf = prefix.as_leaf() if prefix else None
+        total = 0.0
+        for indices in micro:
+            batch = self._batch(indices, len(self.shared))
+            logits = shared_pass(self.backbone.model, leaf, batch)
+            loss = nn.functional.cross_entropy(logits.float(), batch.targets, reduction="sum") / label_tokens
+            loss.backward()
+            total += float(loss.detach())
+        if prefix and leaf:
+            pairs = [(made, cut.grad) for made, cut in zip(prefix.tensors, leaf.tensors, strict=True) if made.requires_grad]
+            pairs = [pair for pair in pairs if pair[1] is not None]
+            if pairs:
+                torch.autograd.backward([made for made, _ in pairs], [gradient for _, gradient in pairs])
+        return total
+
+    def _plain_losses(self, micro: Sequence[Sequence[int]], label_tokens: int) -> float:
+        total = 0.0
+        for indices in micro:
+            batch = self._batch(indices, 0)
+            logits = plain_pass(self.backbone.model, self.tuning.virtual(), batch)
+            loss = nn.functional.cross_entropy(logits.float(), batch.targets, reduction="sum") / label_tokens
+            loss.backward()
+            total += float(loss.detach())
+        return total
+
+    def _batch(self, indices: Sequence[int], start: int) -> Batch:
+        rows = [self.lines.contexts[index][start:] for index in indices]
+        return line_batch(rows, [self.lines.answers[index] for index in indices], _LENGTH_STEP).to(self.backbone.device)
+
+    def _batches(self) -> Iterator[list[int]]:
+        """Batches without end: seeded shuffles, sorted by length inside windows so that little is spent on padding."""
+        epoch = 0
+        while True:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            order = torch.randperm(len(self.lines), generator=generator).tolist()
+            window = self.batch_size * _WINDOW_BATCHES
+            for at in range(0, len(order), window):
+                rows = sorted(order[at : at + window], key=lambda index: len(self.lines.contexts[index]))
+                cut = [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]
+                for place in torch.randperm(len(cut), generator=generator).tolist():
+                    yield cut[place]
+            epoch += 1
+
+    def _rate(self) -> float:
+        """Step size of the coming step: a linear rise, then constant or a linear fall to zero."""
+        warmup, steps = int(self.options["warmup_steps"]), int(self.options["max_steps"])
+        if self.step < warmup:
+            return self.peak_rate * (self.step + 1) / warmup
+        if self.options["schedule"] == "constant":
+            return self.peak_rate
+        return self.peak_rate * (steps - self.step) / max(1, steps - warmup)
+
+    def _plain_reason(self) -> str | None:
+        """Why rows must not share a prefix in training, or None: asked of the model on two rows."""
+        reason = dropout_reason(self.backbone.model)
+        if reason:
+            return reason
+        if not self.shared and not self.tuning.is_prompt:
+            return None
+        rows = list(range(min(2, len(self.lines))))
+        try:
+            shared = self.loss_and_gradients(rows, plain=False)
+        except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+            if is_out_of_memory(error):
+                raise
+            return f"this model cannot train behind a shared prefix ({type(error).__name__})"
+        return gradient_reason(self.backbone.dtype, shared, self.loss_and_gradients(rows, plain=True))
+
+    def _look(self, train_loss: float | None) -> None:
+        """Score the validation rows with the present candidate; keep it when it is the best so far."""
+        started = time.perf_counter()
+        quality = self.hooks.evaluate()
+        self.record.evaluation_seconds += time.perf_counter() - started
+        if quality.beats(self.best):
+            self.best, self.best_state, self.record.best_step = quality, self._state(), self.step
+            self._looks_without_gain = 0
+        else:
+            self._looks_without_gain += 1
+        patience = int(self.options["patience"])
+        self.record.stopped_early = 0 < patience <= self._looks_without_gain
+        self.record.curve.append(
+            CurvePoint(self.step, train_loss, quality.accuracy, quality.loss, self.record.train_seconds)
+        )
+        self._report()
+
+    def _mean_recent_loss(self) -> float | None:
+        losses, self._recent_losses = self._recent_losses, []
+        return sum(losses) / len(losses) if losses else None
+
+    def _report(self) -> None:
+        metrics: dict[str, float | None] = {"train_loss": self._recent_losses[-1] if self._recent_losses else None}
+        if self.record.curve:
+            metrics["validation_accuracy"] = self.record.curve[-1].validation_accuracy
+            metrics["validation_loss"] = self.record.curve[-1].validation_loss
+        self.hooks.on_progress(Progress("training", step=self.step, steps=int(self.options["max_steps"]), metrics=metrics))
+
+    def _state(self) -> dict[str, Tensor]:
+        return {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+
+    def _restore(self, state: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(state[name])
+
+    def _save(self) -> None:
+        if self.hooks.checkpoint_dir is None:
+            return
+        tensors = {f"now/{name}": tensor for name, tensor in self._state().items()}
+        tensors |= {f"best/{name}": tensor for name, tensor in self.best_state.items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items()}
+        facts = {
+            "record": asdict(self.record),
+            "best": None if self.best is None else asdict(self.best),
+            "looks_without_gain": self._looks_without_gain,
+            "bad_steps": self._bad_steps,
+            "recent_losses": self._recent_losses,
+            "micro_size": self.micro_size,
+        }
+        save_checkpoint(self.hooks.checkpoint_dir, self.step, tensors, facts)
+
+    def _resume(self) -> bool:
+        """Go on from the last checkpoint when the run asks for it and one is there."""
+        if not self.hooks.resume or self.hooks.checkpoint_dir is None:
+            return False
+        found = load_checkpoint(self.hooks.checkpoint_dir)
+        if found is None:
+            return False
+        step, tensors, facts = found
+        if any(f"now/{name}" not in tensors for name in self.parameters):
+            raise BadSpec("The checkpoint belongs to another recipe. Start this run without resuming.")
+        self._restore({name: tensors[f"now/{name}"] for name in self.parameters})
+        self.best_state = {name: tensors[f"best/{name}"].to(p.device) for name, p in self.parameters.items()}
+        self._load_optimizer(tensors)
+        self.step, self.micro_size = step, facts["micro_size"]
+        curve = [CurvePoint(**point) for point in facts["record"].pop("curve")]
+        self.record = TrainingRecord(**facts["record"], curve=curve)
+        self.record.resumed_from = step
+        self.best = Quality(**facts["best"]) if facts["best"] else None
+        self._looks_without_gain, self._bad_steps = facts["looks_without_gain"], facts["bad_steps"]
+        self._recent_losses = facts["recent_losses"]
+        return True
+
+    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer/"):
+                _, index, key = name.split("/")
+                state.setdefault(int(index), {})[key] = tensor
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
