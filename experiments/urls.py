@@ -3,7 +3,7 @@
 from django.urls import path
 from django.urls.resolvers import URLPattern, URLResolver
 
-from experiments.views import accounts, backbones, datasets, health, home, keys, library, prices, workspace
+from experiments.views import accounts, backbones, comparisons, datasets, examples, health, home, keys, library, prices, runs, workspace
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -24,6 +24,20 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("w/<slug:slug>/data/versions/<uuid:version_id>/retry/", datasets.dataset_version_retry, name="dataset-version-retry"),
     path("w/<slug:slug>/data/versions/<uuid:version_id>/discard/", datasets.dataset_version_discard, name="dataset-version-discard"),
     path("w/<slug:slug>/data/versions/<uuid:version_id>/file/", datasets.dataset_version_download, name="dataset-version-download"),
+    path("w/<slug:slug>/comparisons/", comparisons.comparison_list, name="comparison-list"),
+    path("w/<slug:slug>/comparisons/new/", comparisons.comparison_create, name="comparison-create"),
+    path("w/<slug:slug>/comparisons/estimate/", comparisons.comparison_estimate, name="comparison-estimate"),
+    path("w/<slug:slug>/comparisons/<uuid:experiment_id>/", comparisons.comparison_detail, name="comparison-detail"),
+    path("w/<slug:slug>/comparisons/<uuid:experiment_id>/state/", comparisons.comparison_state, name="comparison-state"),
+    path("w/<slug:slug>/comparisons/<uuid:experiment_id>/table/", comparisons.comparison_table, name="comparison-table"),
+    path("w/<slug:slug>/comparisons/<uuid:experiment_id>/examples/", examples.comparison_examples, name="comparison-examples"),
+    path("w/<slug:slug>/comparisons/<uuid:experiment_id>/open-test/", comparisons.comparison_open_test, name="comparison-open-test"),
+    path("w/<slug:slug>/comparisons/<uuid:experiment_id>/cancel/", comparisons.comparison_cancel, name="comparison-cancel"),
+    path("w/<slug:slug>/comparisons/<uuid:experiment_id>/compute/", comparisons.comparison_compute, name="comparison-compute"),
+    path("w/<slug:slug>/runs/<uuid:run_id>/", runs.run_detail, name="run-detail"),
+    path("w/<slug:slug>/runs/<uuid:run_id>/state/", runs.run_state, name="run-state"),
+    path("w/<slug:slug>/runs/<uuid:run_id>/cancel/", runs.run_cancel, name="run-cancel"),
+    path("w/<slug:slug>/runs/<uuid:run_id>/retry/", runs.run_retry, name="run-retry"),
     path("w/<slug:slug>/library/", library.library, name="library"),
     path("w/<slug:slug>/library/models/new/", backbones.backbone_create, name="backbone-create"),
     path("w/<slug:slug>/library/models/<uuid:backbone_id>/", backbones.backbone_detail, name="backbone-detail"),
