@@ -25,6 +25,7 @@ def library(request: HttpRequest, slug: str) -> HttpResponse:
         Artifact.objects.filter(run__approach__experiment__workspace=workspace)
         .select_related("run__approach__experiment", "run__approach__backbone")
         .prefetch_related(Prefetch("run__evaluations", validation, to_attr="validation"))
+        .defer("manifest", "files")
         .order_by("-created_at", "-pk")
     )
     page = Paginator(artifacts, PAGE).get_page(request.GET.get("page"))

@@ -1,0 +1,137 @@
+import re
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from experiments.models import AuditEntry, Invitation, Membership, Role, Workspace
+from tests.factories import make_membership, make_user, make_workspace
+
+
+@pytest.fixture
+def owner(client_for, alice, workspace):
+    return client_for(alice)
+
+
+def test_members_see_each_other_and_only_owners_see_forms(client_for, owner, bob):
+    seen = client_for(bob).get("/w/acme/settings/").content.decode()
+
+    assert "alice@example.com" in seen
+    assert "Make an invitation" not in seen
+    assert "Make an invitation" in owner.get("/w/acme/settings/").content.decode()
+
+
+def test_stranger_gets_404_for_every_part_of_the_settings(client_for, charlie, workspace):
+    for part in ("", "keys/", "prices/", "links/", "audit/"):
+        assert client_for(charlie).get(f"/w/acme/settings/{part}").status_code == 404
+
+
+def test_viewer_may_neither_rename_invite_nor_read_keys_and_trail(client_for, bob, workspace):
+    viewer = client_for(bob)
+
+    assert viewer.post("/w/acme/settings/", {"name": "Mine"}).status_code == 403
+    assert viewer.post("/w/acme/settings/members/invite/", {"email": "x@example.com", "role": "owner"}).status_code == 403
+    assert viewer.get("/w/acme/settings/keys/").status_code == 403
+    assert viewer.get("/w/acme/settings/audit/").status_code == 403
+
+
+def test_owner_renames_the_workspace(owner):
+    assert owner.post("/w/acme/settings/", {"name": "Acme Support"}).status_code == 302
+    assert Workspace.objects.get(slug="acme").name == "Acme Support"
+
+
+def test_invitation_link_is_shown_once_and_works(owner, client_for, charlie):
+    page = owner.post("/w/acme/settings/members/invite/", {"email": "charlie@example.com", "role": "viewer"}).content.decode()
+    link = re.search(r"http://testserver(/invitations/[\w-]+/)", page)[1]
+
+    assert client_for(charlie).post(link).status_code == 302
+    assert link not in owner.get("/w/acme/settings/").content.decode()
+
+
+@pytest.mark.parametrize("typed", [{"email": "no email", "role": "viewer"}, {"email": "x@example.com", "role": "emperor"}, {}])
+def test_malformed_invitation_is_refused_beside_the_field(owner, typed):
+    answer = owner.post("/w/acme/settings/members/invite/", typed)
+
+    assert answer.status_code == 422
+    assert "errorlist" in answer.content.decode()
+
+
+def test_withdrawn_invitation_is_gone(owner):
+    owner.post("/w/acme/settings/members/invite/", {"email": "x@example.com", "role": "viewer"})
+
+    owner.post(f"/w/acme/settings/invitations/{Invitation.objects.get().pk}/withdraw/")
+
+    assert not Invitation.objects.exists()
+
+
+def test_owner_changes_a_role_and_removes_a_member(owner, bob):
+    member = Membership.objects.get(user=bob)
+
+    owner.post(f"/w/acme/settings/members/{member.pk}/role/", {"role": "ml_engineer"})
+    assert Membership.objects.get(pk=member.pk).role == Role.ML_ENGINEER
+
+    owner.post(f"/w/acme/settings/members/{member.pk}/remove/")
+    assert not Membership.objects.filter(pk=member.pk).exists()
+
+
+def test_last_owner_is_told_why_they_stay(owner, alice):
+    member = Membership.objects.get(user=alice)
+
+    page = owner.post(f"/w/acme/settings/members/{member.pk}/remove/", follow=True).content.decode()
+
+    assert "at least one owner" in page
+    assert Membership.objects.filter(pk=member.pk).exists()
+
+
+def test_membership_of_another_workspace_is_out_of_reach(owner, charlie):
+    theirs = Membership.objects.get(user=charlie)
+
+    assert owner.post(f"/w/acme/settings/members/{theirs.pk}/remove/").status_code == 404
+    assert Membership.objects.filter(pk=theirs.pk).exists()
+
+
+def test_owner_of_two_workspaces_cannot_act_on_one_through_the_address_of_the_other(owner, alice):
+    other = make_workspace("second", owner=alice)
+    member = make_membership(other, make_user("x@example.com"))
+
+    assert owner.post(f"/w/acme/settings/members/{member.pk}/remove/").status_code == 404
+
+
+def test_changes_ask_for_post(owner, bob):
+    member = Membership.objects.get(user=bob)
+
+    for path in ("members/invite/", f"members/{member.pk}/role/", f"members/{member.pk}/remove/", "keys/new/"):
+        assert owner.get(f"/w/acme/settings/{path}").status_code == 405
+
+
+def test_audit_trail_is_shown_newest_first_in_pages(owner, alice, workspace):
+    for number in range(60):
+        AuditEntry.objects.create(
+            workspace=workspace, actor=alice, actor_label="a", verb=f"step-{number:02}", target_kind="x", target_id="1"
+        )
+
+    first = owner.get("/w/acme/settings/audit/").content.decode()
+    older = owner.get("/w/acme/settings/audit/" + re.search(r"\?before=\d+", first)[0]).content.decode()
+
+    assert first.index("step-59") < first.index("step-10")
+    assert "step-09" not in first
+    assert "step-09" in older
+    assert "step-10" not in older
+
+
+@pytest.mark.parametrize("before", ["x", "-1", "9" * 40, "²", "1;drop"])
+def test_nonsense_in_the_trails_address_is_ignored(owner, before):
+    assert owner.get("/w/acme/settings/audit/", {"before": before}).status_code == 200
+
+
+def test_settings_take_the_same_number_of_queries_for_one_and_twenty_members(owner, workspace):
+    def num_queries():
+        with CaptureQueriesContext(connection) as seen:
+            owner.get("/w/acme/settings/")
+        return len(seen)
+
+    few = num_queries()
+    for number in range(20):
+        make_membership(workspace, make_user(f"user{number}@example.com"))
+
+    assert num_queries() == few <= 8
