@@ -231,7 +231,7 @@ def _backbone_problems(backbone: Backbone) -> Iterator[str]:
     if backbone.problem:
         yield f"The model {quoted(backbone.name)} was refused: {backbone.problem}"
     elif not backbone.verified_at and backbone.kind != BackboneKind.BUNDLED:
-        yield f"The model {quoted(backbone.name)} has not been verified by a worker. Verify it under Settings, Models."
+        yield f"The model {quoted(backbone.name)} has not been verified by a worker. Verify it in the Library."
 
 
 def _approach_problems(approach: ApproachPlan) -> Iterator[str]:

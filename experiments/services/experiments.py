@@ -256,6 +256,21 @@ def run_retry(*, run: Run, by: User | None) -> None:
         Experiment.objects.filter(pk=run.approach.experiment_id).update(finished_at=None)
 
 
+def comparison_retry(*, experiment: Experiment, by: User | None) -> None:
+    """Try the latest comparisons again that could not be computed.
+
+    Raises:
+        UserError: none failed.
+    """
+    failed = Q(kind=JobKind.COMPARE, state__in=[JobState.FAILED, JobState.QUARANTINED])
+    with transaction.atomic():
+        jobs = list(_jobs(experiment).filter(failed))
+        if not jobs:
+            raise UserError("No comparison has failed, so there is nothing to try again.")
+        for job in jobs:
+            job_retry(job=job, by=by)
+
+
 def _jobs(experiment: Experiment) -> "QuerySet[Job]":
     """Every job of a comparison: runs, evaluations and comparisons."""
     runs, evaluations = _runs(experiment), Evaluation.objects.filter(run__approach__experiment=experiment)

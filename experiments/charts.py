@@ -1,0 +1,268 @@
+"""Plotly figures as plain dictionaries, each with the sentence and the table that say the same. Knows no query and no library.
+
+Colours are written as "token:<name>" and resolved by static/charts.js from the style sheet's tokens, so that dark and light agree.
+Plotly reads a small markup in texts; `plain` keeps people's own words from being read as such.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.wording import listed
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down", "pentagon", "hexagram")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+HEIGHT = 380
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure, what it shows in a sentence, and its numbers as a table."""
+
+    id: str
+    title: str
+    summary: str
+    figure: dict[str, Any]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def plain(text: str) -> str:
+    """A person's text that Plotly shows as it is written."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def symbol(member: int) -> str:
+    """The marker that tells the members of a family apart."""
+    return SYMBOLS[member % len(SYMBOLS)]
+
+
+def quality_chart(payload: Mapping[str, Any]) -> Chart | None:
+    """Accuracy against what a request costs: money where every price is known, else computed tokens. Intervals and the Pareto front."""
+    rows = payload["rows"]
+    priced = [row for row in rows if row["cost"]["per_thousand"] is not None]
+    by_money = bool(priced) and len(priced) == len(rows)
+    shown = priced if by_money else [row for row in rows if row["tokens"]["computed"] is not None or row["family"] == "baseline"]
+    if not shown:
+        return None
+    points = [(row, float(row["cost"]["per_thousand"]) if by_money else float(row["tokens"]["computed"] or 0)) for row in shown]
+    front = pareto_front([(x, row["accuracy"]) for row, x in points])
+    unit = f"Cost of 1,000 requests ({shown[0]['cost']['currency']})" if by_money else "Computed tokens a request"
+    names = [points[index][0]["name"] for index in front]
+    figure = {
+        "data": [
+            _front_line([(points[index][1], points[index][0]["accuracy"]) for index in front]),
+            *(_point(row, x, unit) for row, x in points),
+        ],
+        "layout": _layout(unit, "Right answers", y_percent=True),
+    }
+    return Chart(
+        "chart-quality",
+        "Right answers against cost" if by_money else "Right answers against tokens",
+        f"Higher is better, further left is cheaper. Nobody beats on both: {listed(names)}.",
+        figure,
+        ("Approach", unit, "Right", "95 % interval"),
+        tuple(
+            (row["name"], f"{x:,.4g}", _percent(row["accuracy"]), f"{_percent(row['low'])} to {_percent(row['high'])}") for row, x in points
+        ),
+    )
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the points (cost, quality) that no other point beats on one and equals on the other, cheapest first."""
+    front: list[int] = []
+    best = float("-inf")
+    for index in sorted(range(len(points)), key=lambda at: (points[at][0], -points[at][1])):
+        if points[index][1] > best:
+            front.append(index)
+            best = points[index][1]
+    return front
+
+
+def _point(row: Mapping[str, Any], x: float, unit: str) -> dict[str, Any]:
+    text = (
+        f"{plain(row['name'])}<br>{_percent(row['accuracy'])} right ({_percent(row['low'])} to {_percent(row['high'])})<br>{unit}: {x:,.4g}"
+    )
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": plain(row["name"]),
+        "x": [x],
+        "y": [row["accuracy"]],
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": [row["high"] - row["accuracy"]],
+            "arrayminus": [row["accuracy"] - row["low"]],
+            "color": f"token:{row['family']}",
+            "thickness": 1.5,
+            "width": 4,
+        },
+        "marker": {"symbol": symbol(row["member"]), "size": 11, "color": f"token:{row['family']}"},
+        "hoverinfo": "text",
+        "hovertext": [text],
+    }
+
+
+def _front_line(points: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "Pareto front",
+        "x": [x for x, _ in points],
+        "y": [y for _, y in points],
+        "line": {"color": "token:line-strong", "width": 1.5, "dash": "dot", "shape": "hv"},
+        "hoverinfo": "skip",
+    }
+
+
+def break_even_chart(payload: Mapping[str, Any]) -> Chart | None:
+    """What approaches cost in all by the number of requests; None while prices are unknown."""
+    money = payload.get("money") or {}
+    lines = {line["approach"]: line for line in money.get("rows", []) if all(amount["value"] is not None for amount in line["totals"])}
+    rows = [row for row in _money_rows(payload) if row["approach"] in lines]
+    if len(rows) < 2:
+        return None
+    volumes, currency = money["volumes"], money["prices"]["currency"]
+    traces = [_money_line(row, volumes, [float(amount["value"]) for amount in lines[row["approach"]]["totals"]]) for row in rows]
+    layout = _layout("Requests in all", f"Cost in all ({currency})")
+    layout["xaxis"] = {**layout["xaxis"], "type": "log", "rangemode": "normal", "exponentformat": "SI"}
+    layout["yaxis"] = {**layout["yaxis"], "type": "log", "exponentformat": "SI"}
+    shown = [at for at, volume in enumerate(volumes) if str(volume)[0] == "1"]
+    return Chart(
+        "chart-break-even",
+        "Cost by number of requests",
+        "One-off cost plus serving, both axes in powers of ten. Where two lines cross, the cheaper one changes.",
+        {"data": traces, "layout": layout},
+        ("Approach", *(f"{volumes[at]:,}" for at in shown)),
+        tuple((row["name"], *(f"{float(lines[row['approach']]['totals'][at]['value']):,.2f}" for at in shown)) for row in rows),
+    )
+
+
+def _money_rows(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The baseline and the best of each family: few enough to tell the lines apart."""
+    by_quality = sorted(payload["rows"], key=lambda row: -row["accuracy"])
+    chosen = [row for row in by_quality if row["approach"] == payload.get("baseline")]
+    for row in by_quality:
+        if sum(1 for other in chosen if other["family"] == row["family"]) < (2 if row["family"] == "tuned" else 1):
+            chosen.append(row)
+    return chosen
+
+
+def _money_line(row: Mapping[str, Any], volumes: Sequence[int], totals: Sequence[float]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": plain(row["name"]),
+        "x": list(volumes),
+        "y": [max(total, 1e-9) for total in totals],
+        "line": {"color": f"token:{row['family']}", "width": 2, "dash": DASHES[row["member"] % len(DASHES)]},
+    }
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The looks of one training run at the validation rows: step, seconds, train loss and validation accuracy of each."""
+
+    name: str
+    family: str
+    member: int
+    seed: int
+    points: tuple[Mapping[str, Any], ...]
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class CurveKind:
+    """One thing that is followed during training: where it stands in a curve's points, and how it reads."""
+
+    id: str
+    field: str
+    title: str
+    summary: str
+    is_share: bool
+
+    def text(self, value: float) -> str:
+        return _percent(value) if self.is_share else f"{value:.4f}"
+
+
+CURVE_KINDS = (
+    CurveKind(
+        "chart-accuracy",
+        "validation_accuracy",
+        "Right on validation rows",
+        "Where a curve is flat, more steps bring nothing.",
+        is_share=True,
+    ),
+    CurveKind(
+        "chart-loss",
+        "train_loss",
+        "Loss on train rows",
+        "Lower is better; a falling loss beside a flat accuracy means learning by heart.",
+        is_share=False,
+    ),
+)
+
+
+def curve_charts(curves: Sequence[Curve], *, against: str = "step") -> list[Chart]:
+    """Validation accuracy and train loss of training runs, against steps or seconds.
+
+    Args:
+        against: "step" or "seconds".
+    """
+    drawn = [curve for curve in curves if curve.points]
+    if not drawn:
+        return []
+    unit = "Seconds of training" if against == "seconds" else "Step"
+    return [_curve_chart(drawn, against, unit, kind) for kind in CURVE_KINDS]
+
+
+def _curve_chart(curves: Sequence[Curve], against: str, unit: str, kind: CurveKind) -> Chart:
+    traces, rows = [], []
+    for curve in curves:
+        points = [point for point in curve.points if point.get(kind.field) is not None]
+        traces.append(_curve_trace(curve, [point[against] for point in points], [point[kind.field] for point in points]))
+        rows += [(curve.label, f"{point[against]:,.4g}", kind.text(point[kind.field])) for point in points]
+    figure = {"data": traces, "layout": _layout(unit, kind.title, y_percent=kind.is_share)}
+    return Chart(kind.id, kind.title, kind.summary, figure, ("Run", unit, kind.title), tuple(rows))
+
+
+def _curve_trace(curve: Curve, x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": plain(curve.label),
+        "x": list(x),
+        "y": list(y),
+        "line": {"color": f"token:{curve.family}", "width": 2, "dash": DASHES[curve.seed % len(DASHES)]},
+        "marker": {"symbol": symbol(curve.member), "size": 6},
+    }
+
+
+def _layout(x_title: str, y_title: str, *, y_percent: bool = False) -> dict[str, Any]:
+    axis = {"gridcolor": "token:line", "zerolinecolor": "token:line", "linecolor": "token:line-strong", "automargin": True}
+    return {
+        "height": HEIGHT,
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "paper_bgcolor": "token:transparent",
+        "plot_bgcolor": "token:transparent",
+        "font": {"family": "token:font", "size": 12, "color": "token:text-colour"},
+        "hoverlabel": {
+            "bgcolor": "token:surface",
+            "bordercolor": "token:line-strong",
+            "font": {"color": "token:text-colour"},
+            "align": "left",
+        },
+        "hovermode": "closest",
+        "dragmode": False,
+        "legend": {"orientation": "h", "y": -0.28, "yanchor": "top", "x": 0, "xanchor": "left"},
+        "xaxis": {**axis, "title": {"text": x_title}, "fixedrange": True, "rangemode": "tozero"},
+        "yaxis": {**axis, "title": {"text": y_title}, "fixedrange": True, **({"tickformat": ".0%"} if y_percent else {})},
+    }
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.1f} %"

@@ -1,0 +1,52 @@
+"""The money of a comparison: prices, demand and what each approach was measured to use, handed to the ledger. Reads no rows of data."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from experiments.economics import Demand, DeviceUse, Effort, Prices
+from experiments.ledger import Entry, Ledger, ledger_build
+from experiments.models import Experiment, PriceBook
+from experiments.wording import listed
+
+PRICE_FIELDS = ("device_hour", "input_million_tokens", "output_million_tokens", "wrong_answer", "labelled_row", "person_hour")
+NO_PRICES = "no price book was chosen"
+
+
+def costs_table(
+    experiment: Experiment, rows: Sequence[Mapping[str, Any]], effort_seconds: Mapping[str, float], baseline: str | None
+) -> dict[str, Any]:
+    """The ledger of a table's rows as JSON values, with the prices and the volume that it assumes.
+
+    Args:
+        effort_seconds: {approach: device seconds of all its trainings, looks at validation included}.
+    """
+    book = experiment.price_book
+    prices = _prices(book)
+    entries = [_entry(row, effort_seconds.get(row["approach"], 0.0)) for row in rows]
+    ledger = ledger_build(prices=prices, demand=Demand.of_month(experiment.monthly_requests), entries=entries, baseline=baseline)
+    return {**ledger.to_json(), "book": _book(book), "costs": {row.approach: _cost(row.per_thousand, ledger, book) for row in ledger.rows}}
+
+
+def _prices(book: PriceBook | None) -> Prices:
+    if book is None:
+        return Prices()
+    return Prices(currency=book.currency, **{field: getattr(book, field) for field in PRICE_FIELDS})
+
+
+def _entry(row: Mapping[str, Any], seconds: float) -> Entry:
+    use = DeviceUse(row.get("rows_per_second"))
+    return Entry(row["approach"], row["name"], use, Effort(device_seconds=seconds), wrong_share=1 - row["accuracy"])
+
+
+def _cost(per_thousand: Any, ledger: Ledger, book: PriceBook | None) -> dict[str, Any]:
+    value: Decimal | None = per_thousand.value
+    reason = "" if value is not None else NO_PRICES if book is None else f"{listed(per_thousand.unknown)} is missing"
+    return {"per_thousand": None if value is None else f"{value:.6f}", "currency": ledger.prices.currency, "reason": reason}
+
+
+def _book(book: PriceBook | None) -> dict[str, Any] | None:
+    if book is None:
+        return None
+    known = {field: format(value.normalize(), "f") for field in PRICE_FIELDS if (value := getattr(book, field)) is not None}
+    return {"name": book.name, "currency": book.currency, "effective_on": book.effective_on.isoformat(), "prices": known}

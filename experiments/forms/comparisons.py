@@ -1,0 +1,195 @@
+"""The comparison form: what may be chosen in a workspace, and the plan that a choice means. Stores nothing."""
+
+import uuid
+from typing import Any
+
+from django import forms
+from django.db.models import OuterRef, Q, Subquery
+
+from experiments.errors import UserError
+from experiments.models import Backbone, DatasetVersion, PriceBook, TemplateVersion, Workspace
+from experiments.models.comparisons import TooLong
+from experiments.plans import Choice, ExperimentPlan, approaches_expand
+from experiments.recipes import BASELINE, CATALOGUE, PACK, RecipeKind, RecipeOption
+from experiments.wording import counted
+
+CHOICES = [(kind.key, kind.name) for kind in CATALOGUE.values() if kind.family != BASELINE]
+DIALLED = [kind for kind in CATALOGUE.values() if kind.free_options]
+
+
+class DatasetVersionField(forms.ModelChoiceField):
+    def label_from_instance(self, obj: DatasetVersion) -> str:  # type: ignore[override]
+        labels = f", {counted(len(obj.labels), 'label')}" if obj.labels else ""
+        return f"{obj} ({counted(obj.num_rows, 'row')}{labels})"
+
+
+class PromptField(forms.ModelMultipleChoiceField):
+    def label_from_instance(self, obj: TemplateVersion) -> str:  # type: ignore[override]
+        shown = len(obj.demonstrations)
+        return f"{obj} ({counted(shown, 'example')} shown)" if shown else str(obj)
+
+
+class SeedsField(forms.CharField):
+    """Whole numbers, comma-separated."""
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value)
+        try:
+            return tuple(int(part) for part in text.replace(",", " ").split())
+        except ValueError as error:
+            raise forms.ValidationError("Seeds are whole numbers with commas between them, such as 0, 1.") from error
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, tuple | list) else value
+
+
+class ComparisonForm(forms.Form):
+    """One form for the whole comparison. `plan()` is what it asks for; `notes` says what was left out."""
+
+    name = forms.CharField(max_length=120, label="Name", help_text="What the comparison should settle, such as “Which prompt for triage?”")
+    dataset_version = DatasetVersionField(DatasetVersion.objects.none(), label="Data")
+    templates = PromptField(
+        TemplateVersion.objects.none(),
+        label="Prompts",
+        widget=forms.CheckboxSelectMultiple,
+        help_text="The newest version of each prompt. Each one is compared as it is written.",
+    )
+    backbone = forms.ModelChoiceField(
+        Backbone.objects.none(), label="Model", help_text="The frozen language model that all approaches use."
+    )
+    recipes = forms.MultipleChoiceField(choices=CHOICES, initial=PACK, widget=forms.CheckboxSelectMultiple, label="Approaches")
+    tuned_template = forms.ModelChoiceField(
+        TemplateVersion.objects.none(),
+        required=False,
+        label="Prompt of the tuned approaches",
+        empty_label="The first chosen prompt without examples",
+        help_text="The hybrid and LoRA keep this prompt; the soft prompt starts from its words.",
+    )
+    seeds = SeedsField(
+        initial=(0, 1),
+        required=False,
+        label="Seeds",
+        help_text="Each tuned approach is trained once a seed, so that you see how much is luck. A verdict on a method needs five.",
+    )
+    price_book = forms.ModelChoiceField(
+        PriceBook.objects.none(), required=False, label="Prices", empty_label="None: costs are shown as unknown"
+    )
+    monthly_requests = forms.IntegerField(
+        min_value=1, max_value=10**12, initial=100_000, label="Requests a month", help_text="The volume that the costs assume."
+    )
+    margin = forms.FloatField(
+        min_value=0,
+        max_value=50,
+        initial=1.0,
+        label="Margin in points",
+        help_text="“Not worse” means: at most this many points of accuracy less.",
+    )
+    too_long = forms.ChoiceField(choices=TooLong.choices, initial=TooLong.REFUSE, label="Rows longer than the model can hold")
+    truncate_column = forms.ChoiceField(required=False, label="Column to cut", help_text="Only when rows are cut.")
+    open_test_when_finished = forms.BooleanField(
+        required=False,
+        label="Open the test set when every run has ended",
+        help_text="Choices are made on the validation rows. The test rows give the honest final figure, once: opening them is logged and "
+        "counted on the report. Leave this off while you still try things.",
+    )
+    key = forms.CharField(max_length=80, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, workspace: Workspace, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.notes: list[str] = []
+        self.fields["key"].initial = str(uuid.uuid4())
+        versions = DatasetVersion.objects.complete().filter(dataset__workspace=workspace).select_related("dataset").order_by("-created_at")
+        prompts = newest_versions(workspace)
+        models = Backbone.objects.filter(Q(workspace=None) | Q(workspace=workspace), problem="")
+        self._offer("dataset_version", versions)
+        self._offer("templates", prompts)
+        self._offer("tuned_template", prompts)
+        self._offer("backbone", models)
+        self._offer("price_book", PriceBook.objects.filter(workspace=workspace))
+        columns = sorted({column for version in versions for column in version.columns})
+        self.fields["truncate_column"] = forms.ChoiceField(
+            required=False, label="Column to cut", choices=[("", "–"), *((column, column) for column in columns)]
+        )
+        self._add_option_fields()
+
+    def _offer(self, name: str, rows: Any) -> None:
+        """Let a field choose among rows, the first one chosen where a choice is needed."""
+        field: Any = self.fields[name]
+        field.queryset = rows
+        if not field.required:
+            return
+        first = rows.first()
+        field.initial = [first] if name == "templates" and first else first
+
+    def _add_option_fields(self) -> None:
+        for kind in DIALLED:
+            for option in kind.free_options:
+                self.fields[f"{kind.key}-{option.name}"] = option_field(option)
+
+    def recipe_boxes(self) -> list[tuple[RecipeKind, Any]]:
+        """Each choosable line of the catalogue with its tick box."""
+        return [(CATALOGUE[box.data["value"]], box) for box in self["recipes"]]
+
+    def advanced(self) -> list[tuple[RecipeKind, list[forms.BoundField]]]:
+        """The dials of each approach that has any, for the folded part of the form."""
+        return [(kind, [self[f"{kind.key}-{option.name}"] for option in kind.free_options]) for kind in DIALLED]
+
+    def changed_options(self) -> dict[str, dict[str, Any]]:
+        """{recipe: {option: value}} of the fields that somebody filled in; an empty field keeps its default."""
+        given: dict[str, dict[str, Any]] = {}
+        for kind in DIALLED:
+            filled = {option.name: self.cleaned_data.get(f"{kind.key}-{option.name}") for option in kind.free_options}
+            given[kind.key] = {name: value for name, value in filled.items() if value not in (None, "")}
+        return given
+
+    def plan(self) -> ExperimentPlan:
+        """The plan of a valid form.
+
+        Raises:
+            UserError: an approach is unknown.
+        """
+        chosen = self.cleaned_data
+        choice = Choice(
+            dataset_version=chosen["dataset_version"],
+            recipes=chosen["recipes"],
+            templates=list(chosen["templates"]),
+            backbone=chosen["backbone"],
+            tuned_template=chosen["tuned_template"],
+            options=self.changed_options(),
+        )
+        approaches, self.notes = approaches_expand(choice=choice)
+        return ExperimentPlan(
+            name=chosen["name"],
+            dataset_version=chosen["dataset_version"],
+            approaches=approaches,
+            seeds=chosen["seeds"],
+            price_book=chosen["price_book"],
+            too_long=chosen["too_long"],
+            truncate_column=chosen["truncate_column"],
+            monthly_requests=chosen["monthly_requests"],
+            margin=chosen["margin"] / 100,
+            open_test_when_finished=chosen["open_test_when_finished"],
+        )
+
+    def refuse(self, error: UserError) -> None:
+        """Show why the plan cannot be launched, a sentence a line."""
+        for sentence in getattr(error, "problems", [str(error)]):
+            self.add_error(None, sentence)
+
+
+def newest_versions(workspace: Workspace) -> Any:
+    """The newest version of each prompt of a workspace, by prompt name."""
+    newest = TemplateVersion.objects.filter(template=OuterRef("template")).order_by("-number").values("pk")[:1]
+    rows = TemplateVersion.objects.filter(template__workspace=workspace, pk=Subquery(newest))
+    return rows.select_related("template").order_by("template__name")
+
+
+def option_field(option: RecipeOption) -> forms.Field:
+    """A form field of one dial: its range as help, its default as the placeholder. The catalogue itself checks the value."""
+    help_text = " ".join(filter(None, [option.help, f"{option.range_text}." if option.range_text else ""]))
+    if option.choices:
+        return forms.ChoiceField(required=False, label=option.label, choices=option.choices, initial=option.default, help_text=help_text)
+    shown = "all" if option.default is None else str(option.default)
+    numeric = isinstance(option.default, int | float)
+    attrs = {"placeholder": shown, "inputmode": "decimal" if numeric else "text"}
+    return forms.CharField(required=False, max_length=2000, label=option.label, help_text=help_text, widget=forms.TextInput(attrs=attrs))

@@ -1,0 +1,161 @@
+"""Comparisons: the list, the form with its estimate, the page of one comparison with its live part, and what can be done to it."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import Count
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from experiments.access import get_experiment_for, get_membership_for, get_workspace_for
+from experiments.charts import break_even_chart, curve_charts, quality_chart
+from experiments.errors import UserError
+from experiments.estimates import plan_estimate
+from experiments.forms.comparisons import ComparisonForm
+from experiments.headlines import headline
+from experiments.live import curves_of, live_state
+from experiments.models import Experiment, Role, Split, TestOpening
+from experiments.plans import plan_problems
+from experiments.services import experiments as services
+from experiments.table_view import confusion_view, table_view
+from experiments.views.viewer import require_here, viewer
+from experiments.wording import counted
+
+PAGE = 50
+
+
+def experiment_at(request: HttpRequest, slug: str, experiment_id: UUID, *, write: bool = False) -> Experiment:
+    """The comparison at this address. The workspace in the address must be its own, for the page's frame shows it."""
+    experiment = get_experiment_for(viewer(request), experiment_id, write=write)
+    require_here(experiment.workspace, slug)
+    return experiment
+
+
+@require_safe
+def comparison_list(request: HttpRequest, slug: str) -> HttpResponse:
+    workspace = get_workspace_for(viewer(request), slug)
+    rows = workspace.experiments.select_related("dataset_version__dataset", "created_by").annotate(num_approaches=Count("approaches"))
+    page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
+    return render(request, "comparison_list.html", {"page": page})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def comparison_create(request: HttpRequest, slug: str) -> HttpResponse:
+    workspace = get_membership_for(viewer(request), slug, needs=Role.DOMAIN_EXPERT).workspace
+    form = ComparisonForm(request.POST or None, workspace=workspace)
+    if request.method == "POST" and form.is_valid():
+        try:
+            plan = form.plan()
+            experiment = services.experiment_start(workspace=workspace, by=viewer(request), plan=plan, key=form.cleaned_data["key"])
+        except UserError as error:
+            form.refuse(error)
+        else:
+            return redirect("comparison-detail", slug, experiment.pk)
+    return render(request, "comparison_create.html", {"form": form})
+
+
+@require_POST
+def comparison_estimate(request: HttpRequest, slug: str) -> HttpResponse:
+    """The part of the form that says how much work it asks for and what stands against it."""
+    workspace = get_membership_for(viewer(request), slug, needs=Role.DOMAIN_EXPERT).workspace
+    asked = request.POST.copy()
+    asked["name"] = asked.get("name") or "–"
+    form = ComparisonForm(asked, workspace=workspace)
+    if not form.is_valid():
+        return render(request, "_comparison_estimate.html", {"missing": True})
+    try:
+        plan = form.plan()
+        problems = plan_problems(plan)
+        estimate = None if problems else plan_estimate(plan)
+    except UserError as error:
+        problems, estimate = [str(error)], None
+    return render(request, "_comparison_estimate.html", {"problems": problems, "estimate": estimate, "notes": form.notes, "plan": plan})
+
+
+@require_safe
+def comparison_detail(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
+    experiment = experiment_at(request, slug, experiment_id)
+    state = live_state(experiment)
+    results = results_of(request, experiment)
+    curves = curves_of(experiment) if results["table"] else []
+    context = {
+        "experiment": experiment,
+        "state": state,
+        **results,
+        "curve_charts": curve_charts(curves, against="seconds" if request.GET.get("curves") == "seconds" else "step"),
+        "num_test_rows": experiment.dataset_version.split_counts.get(Split.TEST, 0),
+        "num_openings": TestOpening.objects.filter(version__dataset=experiment.dataset_version.dataset_id).count(),
+    }
+    return render(request, "comparison_detail.html", context)
+
+
+@require_safe
+def comparison_state(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
+    """The polled part. Once a table has come or everything has ended, it asks the browser to load the page anew."""
+    experiment = experiment_at(request, slug, experiment_id)
+    state = live_state(experiment)
+    response = render(request, "_comparison_state.html", {"experiment": experiment, "state": state})
+    if request.GET.get("stamp", "") != state.stamp:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+@require_safe
+def comparison_table(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
+    """The results table alone, in another order."""
+    experiment = experiment_at(request, slug, experiment_id)
+    results = results_of(request, experiment)
+    if results["table"] is None:
+        raise Http404("The comparison has not been computed yet. The page shows it when the runs have ended.")
+    return render(request, "_comparison_table.html", {"experiment": experiment, **results})
+
+
+@require_POST
+def comparison_open_test(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
+    experiment = experiment_at(request, slug, experiment_id, write=True)
+    try:
+        services.experiment_open_test(experiment=experiment, by=viewer(request))
+    except UserError as error:
+        messages.error(request, str(error))
+    return redirect("comparison-detail", slug, experiment.pk)
+
+
+@require_POST
+def comparison_cancel(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
+    experiment = experiment_at(request, slug, experiment_id, write=True)
+    stopped = services.experiment_cancel(experiment=experiment, by=viewer(request))
+    messages.info(request, f"{counted(stopped, 'run')} asked to stop. What has succeeded is kept and compared.")
+    return redirect("comparison-detail", slug, experiment.pk)
+
+
+@require_POST
+def comparison_compute(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
+    """Try a comparison again that could not be computed."""
+    experiment = experiment_at(request, slug, experiment_id, write=True)
+    try:
+        services.comparison_retry(experiment=experiment, by=viewer(request))
+    except UserError as error:
+        messages.error(request, str(error))
+    return redirect("comparison-detail", slug, experiment.pk)
+
+
+def results_of(request: HttpRequest, experiment: Experiment) -> dict[str, Any]:
+    """What the page shows of the asked split: the test rows' table when nothing was asked and there is one."""
+    splits = list(experiment.tables.order_by("split").values_list("split", flat=True))
+    split = request.GET.get("split", "")
+    if split not in splits:
+        split = splits[0] if splits else ""
+    table = experiment.tables.filter(split=split).first()
+    if table is None:
+        return {"table": None, "splits": splits}
+    return {
+        "table": table_view(table.payload, sort=request.GET.get("sort", ""), reverse="turn" in request.GET),
+        "splits": splits,
+        "computed_at": table.computed_at,
+        "headline": headline(table.payload),
+        "charts": [chart for chart in (quality_chart(table.payload), break_even_chart(table.payload)) if chart],
+        "confusion": confusion_view(table.payload, request.GET.get("confusion", "")),
+    }

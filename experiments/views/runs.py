@@ -1,0 +1,73 @@
+"""One run: what it was asked, how it trained, what it gave; stopping it and trying it again."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from experiments.access import get_run_for
+from experiments.charts import curve_charts
+from experiments.errors import UserError
+from experiments.live import curves_of, progress_sentence
+from experiments.models import Run
+from experiments.services import experiments as services
+from experiments.views.viewer import require_here, viewer
+
+
+def run_at(request: HttpRequest, slug: str, run_id: UUID, *, write: bool = False) -> Run:
+    run = get_run_for(viewer(request), run_id, write=write)
+    require_here(run.approach.experiment.workspace, slug)
+    return run
+
+
+@require_safe
+def run_detail(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
+    run = run_at(request, slug, run_id)
+    against = "seconds" if request.GET.get("curves") == "seconds" else "step"
+    context = {
+        "run": run,
+        "experiment": run.approach.experiment,
+        "evaluations": run.evaluations.select_related("job").prefetch_related("scores"),
+        "curve_charts": curve_charts(curves_of(run.approach.experiment, run=run), against=against),
+        "against": against,
+        **state_of(run),
+    }
+    return render(request, "run_detail.html", context)
+
+
+@require_safe
+def run_state(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
+    """The polled part; it asks the browser to load the page anew once the run has ended."""
+    run = run_at(request, slug, run_id)
+    response = render(request, "_run_state.html", {"run": run, **state_of(run)})
+    if run.job.has_ended:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+def state_of(run: Run) -> dict[str, Any]:
+    return {"job": run.job, "sentence": progress_sentence(run.job), "attempts": run.job.attempts.all()}
+
+
+@require_POST
+def run_cancel(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
+    run = run_at(request, slug, run_id, write=True)
+    return _done(request, slug, run, services.run_cancel)
+
+
+@require_POST
+def run_retry(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
+    run = run_at(request, slug, run_id, write=True)
+    return _done(request, slug, run, services.run_retry)
+
+
+def _done(request: HttpRequest, slug: str, run: Run, change: Any) -> HttpResponse:
+    """Make the change and go back to the comparison, with a sentence when it cannot be made."""
+    try:
+        change(run=run, by=viewer(request))
+    except UserError as error:
+        messages.error(request, str(error))
+    return redirect("comparison-detail", slug, run.approach.experiment_id)

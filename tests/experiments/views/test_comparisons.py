@@ -1,0 +1,196 @@
+"""The comparison's pages: they work, refuse strangers and wrong verbs, and cost a fixed number of queries."""
+
+import pytest
+from django.urls import reverse
+
+from experiments.models import Experiment, Job, JobKind, JobState, TestOpening
+from tests import factories
+from tests.comparison_data import make_finished_experiment, make_price_book
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def finished(workspace):
+    return make_finished_experiment(workspace, num_test=30, price_book=make_price_book(workspace))
+
+
+def address(name, experiment, **query):
+    return reverse(name, args=["acme", experiment.pk], query=query or None)
+
+
+@pytest.fixture
+def ready(workspace):
+    """A workspace in which a comparison can be set up, and the answers of its form."""
+    version = factories.make_dataset_version(workspace)
+    template = factories.make_template_version(workspace)
+    backbone = factories.make_backbone()
+    return {
+        "name": "Which prompt?",
+        "dataset_version": str(version.pk),
+        "templates": [str(template.pk)],
+        "backbone": str(backbone.pk),
+        "recipes": ["zero_shot", "few_shot", "soft_prompt", "hybrid", "lora"],
+        "seeds": "0, 1",
+        "monthly_requests": "100000",
+        "margin": "1",
+        "too_long": "refuse",
+        "key": "form-1",
+    }
+
+
+def test_member_sees_the_form_with_the_pack_ticked(client_for, alice, ready):
+    page = client_for(alice).get(reverse("comparison-create", args=["acme"])).content.decode()
+
+    assert page.count("checked") == 6  # five approaches and the prompt
+    assert "None: costs are shown as unknown" in page
+    assert "1 to 2,000 tokens" in page
+
+
+def test_launch_leads_to_the_comparison(client_for, alice, ready):
+    answer = client_for(alice).post(reverse("comparison-create", args=["acme"]), ready)
+
+    experiment = Experiment.objects.get()
+    assert answer.url == address("comparison-detail", experiment)
+    assert experiment.launched_at
+    assert Job.objects.filter(kind=JobKind.RUN).count() == 1 + 3 * 2 + 4
+
+
+def test_launch_sent_twice_gives_one_comparison(client_for, alice, ready):
+    client = client_for(alice)
+
+    answers = [client.post(reverse("comparison-create", args=["acme"]), ready) for _ in range(2)]
+
+    assert answers[0].url == answers[1].url
+    assert Experiment.objects.count() == 1
+
+
+def test_a_problem_stands_on_the_form_and_nothing_is_stored(client_for, alice, ready):
+    page = client_for(alice).post(reverse("comparison-create", args=["acme"]), ready | {"lora-rank": "9000"}).content.decode()
+
+    assert "LoRA: rank is “9000”; it must be a whole number from 1 to 512." in page
+    assert Experiment.objects.count() == 0
+
+
+def test_estimate_says_how_much_and_what_is_left_out(client_for, alice, ready):
+    page = client_for(alice).post(reverse("comparison-estimate", args=["acme"]), ready).content.decode()
+
+    assert "8, in 11 runs" in page
+    assert "unknown until the first run" in page
+    assert "Few-shot is left out" in page
+    assert "unknown, for no prices are chosen" in page
+
+
+def test_estimate_names_what_stands_against_the_launch(client_for, alice, ready):
+    page = client_for(alice).post(reverse("comparison-estimate", args=["acme"]), ready | {"seeds": "3, 3"}).content.decode()
+
+    assert "A seed is given twice" in page
+
+
+def test_viewer_may_read_but_not_set_up_or_open(client_for, bob, finished):
+    client = client_for(bob)
+
+    assert client.get(address("comparison-detail", finished)).status_code == 200
+    assert client.get(reverse("comparison-create", args=["acme"])).status_code == 403
+    assert client.post(address("comparison-open-test", finished)).status_code == 403
+    assert client.post(address("comparison-cancel", finished)).status_code == 403
+
+
+@pytest.mark.parametrize("name", ["comparison-detail", "comparison-state", "comparison-table", "comparison-examples"])
+def test_stranger_gets_404(client_for, charlie, finished, name):
+    assert client_for(charlie).get(address(name, finished)).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["comparison-open-test", "comparison-cancel", "comparison-compute"])
+def test_change_refuses_get_and_strangers(client_for, alice, charlie, finished, name):
+    assert client_for(alice).get(address(name, finished)).status_code == 405
+    assert client_for(charlie).post(address(name, finished)).status_code == 404
+
+
+def test_address_of_another_workspace_gives_404(client_for, alice, finished):
+    factories.make_workspace("second", owner=alice)
+
+    assert client_for(alice).get(reverse("comparison-detail", args=["second", finished.pk])).status_code == 404
+
+
+def test_page_shows_every_figure_of_the_table(client_for, alice, finished):
+    page = client_for(alice).get(address("comparison-detail", finished, split="validation")).content.decode()
+
+    for words in ["LoRA", "of 60", "Against baseline", "Macro-F1", "1 error", "seed 0; 2 seeds from", "1.2 M", "Context", "Computed", "€"]:
+        assert words in page, words
+    assert "Pareto front" in page
+    assert "What is taken for what" in page
+
+
+def test_sorting_follows_the_address_and_ignores_nonsense(client_for, alice, finished):
+    client = client_for(alice)
+
+    best_first = client.get(address("comparison-table", finished, sort="accuracy")).content.decode()
+    worst_first = client.get(address("comparison-table", finished, sort="accuracy", turn="1")).content.decode()
+    planned = client.get(address("comparison-table", finished, sort="no_such__lookup")).content.decode()
+
+    assert best_first.index("LoRA") < best_first.index("Most frequent label")
+    assert worst_first.index("LoRA") > worst_first.index("Most frequent label")
+    assert 'aria-sort="descending"' in best_first
+    assert "aria-sort" not in planned
+
+
+def test_costs_without_prices_are_unknown_never_zero(client_for, alice, workspace):
+    experiment = make_finished_experiment(workspace)
+
+    page = client_for(alice).get(address("comparison-detail", experiment)).content.decode()
+
+    assert "unknown" in page
+    assert "$0" not in page
+
+
+def test_polling_stops_when_everything_has_ended(client_for, alice, finished, ready):
+    client = client_for(alice)
+    client.post(reverse("comparison-create", args=["acme"]), ready)
+    going_on = Experiment.objects.get(launch_key="form-1")
+
+    assert "every 2s" in client.get(address("comparison-state", going_on)).content.decode()
+    assert "every 2s" not in client.get(address("comparison-state", finished)).content.decode()
+
+
+def test_polled_part_asks_for_the_whole_page_once_a_table_has_come(client_for, alice, finished):
+    answer = client_for(alice).get(address("comparison-state", finished, stamp=""))
+
+    assert answer["HX-Refresh"] == "true"
+
+
+def test_nobody_to_do_the_work_is_said(client_for, alice, ready):
+    client = client_for(alice)
+    client.post(reverse("comparison-create", args=["acme"]), ready)
+
+    page = client.get(address("comparison-state", Experiment.objects.get())).content.decode()
+
+    assert "No worker for tuning and scoring is running" in page
+
+
+def test_failed_run_shows_its_sentence_and_can_be_tried_again(client_for, alice, ready):
+    client = client_for(alice)
+    client.post(reverse("comparison-create", args=["acme"]), ready)
+    job = Job.objects.filter(kind=JobKind.RUN).first()
+    Job.objects.filter(pk=job.pk).update(state=JobState.FAILED, error="The model ran out of memory. Choose a smaller batch.")
+
+    page = client.get(address("comparison-state", Experiment.objects.get())).content.decode()
+    client.post(reverse("run-retry", args=["acme", job.run.pk]))
+
+    assert "The model ran out of memory. Choose a smaller batch." in page
+    assert Job.objects.get(pk=job.pk).state == JobState.QUEUED
+
+
+def test_test_set_is_opened_by_the_button(client_for, alice, workspace):
+    experiment = make_finished_experiment(workspace, num_test=12)
+    TestOpening.objects.all().delete()
+    experiment.tables.filter(split="test").delete()
+    for run_evaluation in list(experiment.approaches.values_list("runs__evaluations", flat=True)):
+        pass
+
+    page = client_for(alice).get(address("comparison-detail", experiment)).content.decode()
+    answer = client_for(alice).post(address("comparison-open-test", experiment))
+
+    assert "Nobody has opened the test rows of this data yet" in page
+    assert answer.url == address("comparison-detail", experiment)
+    assert TestOpening.objects.get().opened_by == alice
