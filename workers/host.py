@@ -1,6 +1,6 @@
 """One engine host: a warm child process that executes jobs one after another, and the watch over it. Knows no Django and no job rows.
 
-The child gets JSON lines on its standard input and answers with JSON lines; its error output goes to a log of limited size.
+The child gets JSON lines on its standard input and answers with JSON lines; of its error output the end is kept.
 The protocol stands in `workers.engine.host`.
 """
 
@@ -21,7 +21,6 @@ from typing import Any
 
 import psutil
 
-LOG_LIMIT_BYTES = 2 << 20
 TAIL_BYTES = 4096
 LOOK_SECONDS = 0.5
 PROVE_SECONDS = 60.0
@@ -74,24 +73,23 @@ class Watch:
 class EngineHost:
     """One child process."""
 
-    def __init__(self, command: list[str], *, environment: Mapping[str, str], folder: Path, log: Path) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self.log = log
+    def __init__(self, command: list[str], *, environment: Mapping[str, str], folder: Path) -> None:
         self.is_unchanged = True
         self.used_at = time.monotonic()
-        self._log_start = log.stat().st_size if log.exists() else 0
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        with log.open("ab") as errors:
-            self._process = subprocess.Popen(  # from the main thread: the leash is tied to the thread that starts it
-                [sys.executable, "-m", "workers.leash", str(os.getpid()), *command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=dict(environment),
-                cwd=folder,
-                start_new_session=True,
-            )
-        threading.Thread(target=self._read, name="host-messages", daemon=True).start()
+        self._last_words = bytearray()
+        self._process = subprocess.Popen(  # from the main thread: the leash is tied to the thread that starts it
+            [sys.executable, "-m", "workers.leash", str(os.getpid()), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(environment),
+            cwd=folder,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._read_messages, name="host-messages", daemon=True).start()
+        self._errors = threading.Thread(target=self._read_errors, name="host-errors", daemon=True)
+        self._errors.start()
 
     @property
     def pid(self) -> int:
@@ -126,18 +124,15 @@ class EngineHost:
         except psutil.Error:
             return 0
 
-    def mark_log(self) -> None:
-        """From here on the log belongs to the next job. A log past its limit starts anew."""
-        if self.log.stat().st_size > LOG_LIMIT_BYTES:
-            os.truncate(self.log, 0)
-        self._log_start = self.log.stat().st_size
+    def forget_errors(self) -> None:
+        """From here on the error output belongs to the next job."""
+        self._last_words.clear()
 
     def tail(self) -> str:
         """The end of what this job wrote to its error output, and how the process ended."""
-        with self.log.open("rb") as log:
-            size = log.seek(0, os.SEEK_END)
-            log.seek(max(size - TAIL_BYTES, self._log_start if self._log_start <= size else 0))
-            text = log.read().decode("utf-8", "replace").replace("\0", "")
+        if not self.is_alive:
+            self._errors.join(timeout=1.0)
+        text = bytes(self._last_words).decode("utf-8", "replace").replace("\0", "")
         return f"{text.strip()}\n{self._ending()}".strip()
 
     def signal(self, number: signal.Signals) -> None:
@@ -165,7 +160,7 @@ class EngineHost:
             return ""
         return f"The engine host ended by {signal.Signals(-code).name}." if code < 0 else f"The engine host ended with code {code}."
 
-    def _read(self) -> None:
+    def _read_messages(self) -> None:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             for line in lines:
@@ -174,6 +169,13 @@ class EngineHost:
                     if isinstance(message, dict):
                         self._messages.put(message)
         self._messages.put(None)
+
+    def _read_errors(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as stream:
+            while chunk := os.read(stream.fileno(), 65536):
+                self._last_words += chunk
+                del self._last_words[:-TAIL_BYTES]
 
 
 class Supervision:
@@ -187,7 +189,7 @@ class Supervision:
 
     def run(self) -> Outcome:
         """Send the job and see it through to its end; the caller looks at `host.is_alive` and `host.is_unchanged` afterwards."""
-        self.host.mark_log()
+        self.host.forget_errors()
         self.host.send(self.request)
         while True:
             message = self.host.next_message(LOOK_SECONDS)

@@ -4,7 +4,6 @@ import traceback
 import uuid
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import structlog
 from django.conf import settings
@@ -66,7 +65,6 @@ def _start_host() -> EngineHost:
         settings.ENGINE_HOST_COMMAND,
         environment=host_environment(hub_allowed=settings.HF_HUB_ALLOWED),
         folder=settings.BASE_DIR,
-        log=Path(settings.HOME) / "logs" / f"engine-host-{uuid.uuid4().hex[:8]}.log",
     )
 
 

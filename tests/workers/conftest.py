@@ -14,13 +14,13 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def start_host(tmp_path):
+def start_host():
     """Starts hosts that behave as named; all are ended with the test."""
     started: list[EngineHost] = []
 
     def start(how: str = "work", seconds: float = 0.0) -> EngineHost:
         command = [sys.executable, str(FAKE_HOST), how, str(seconds)]
-        started.append(EngineHost(command, environment=os.environ, folder=ROOT, log=tmp_path / f"host-{len(started)}.log"))
+        started.append(EngineHost(command, environment=os.environ, folder=ROOT))
         return started[-1]
 
     yield start

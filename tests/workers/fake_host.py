@@ -18,7 +18,8 @@ ARRIVED = threading.Condition()
 
 
 def say(**event: Any) -> None:
-    print(json.dumps(event), flush=True)
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
 
 
 def listen() -> None:
@@ -42,7 +43,7 @@ def next_request() -> dict[str, Any]:
 def behave(how: str, request: dict[str, Any]) -> None:
     """What a troubled engine does instead of answering."""
     if how == "segfault":
-        print("about to fall", file=sys.stderr, flush=True)
+        sys.stderr.write("about to fall\n")
         os.kill(os.getpid(), signal.SIGSEGV)
     elif how == "silence":
         time.sleep(3600)
@@ -53,6 +54,10 @@ def behave(how: str, request: dict[str, Any]) -> None:
         hoard = bytearray(400 << 20)
         time.sleep(3600)
         del hoard
+    elif how == "chatty":
+        for number in range(100_000):
+            sys.stderr.write(f"line {number}\n")
+        say(event="done", id=request["id"], result="")
     elif how == "refuse":
         say(event="failed", id=request["id"], kind="bad_data", message="Row 3 is empty.", detail="Traceback")
     elif how == "broken":

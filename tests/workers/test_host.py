@@ -120,14 +120,17 @@ def test_dead_host_is_replaced_at_the_next_job(make_slot, run_request, outside):
     assert slot.execute(run_request, watch=outside.watch(), limits=Limits()).kind == "done"
 
 
-def test_log_of_a_host_is_limited(start_host):
-    host = start_host()
-    host.log.write_bytes(b"x" * (3 << 20))
+def test_only_the_end_of_the_error_output_is_kept_and_only_of_this_job(make_slot, run_request, outside):
+    slot = make_slot("chatty")
 
-    host.mark_log()
+    slot.execute(run_request, watch=outside.watch(), limits=Limits())
+    slot._host.kill()
+    tail = slot._host.tail()
+    slot._host.forget_errors()
 
-    assert host.log.stat().st_size == 0
-    assert host.tail() == ""
+    assert len(tail) < 5000
+    assert "line 99999" in tail
+    assert "line" not in slot._host.tail()
 
 
 def test_idle_host_is_closed_only_after_its_time(make_slot, run_request, outside):
@@ -142,13 +145,12 @@ def test_idle_host_is_closed_only_after_its_time(make_slot, run_request, outside
     assert slot._host is None
 
 
-def test_host_dies_with_a_killed_supervisor(tmp_path):
+def test_host_dies_with_a_killed_supervisor():
     program = (
         "import os, sys, time\n"
         "from pathlib import Path\n"
         "from workers.host import EngineHost\n"
-        f"host = EngineHost([sys.executable, '-c', 'import time; time.sleep(3600)'], environment=os.environ, folder=Path.cwd(),"
-        f" log=Path({str(tmp_path / 'host.log')!r}))\n"
+        "host = EngineHost([sys.executable, '-c', 'import time; time.sleep(3600)'], environment=os.environ, folder=Path.cwd())\n"
         "print(host.pid, flush=True)\n"
         "time.sleep(3600)\n"
     )

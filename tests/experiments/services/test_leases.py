@@ -49,7 +49,8 @@ def answers(evaluation: Evaluation, correct: bool = True) -> list[Prediction]:
 
 
 def commit(lease: Lease, evaluation: Evaluation) -> None:
-    run_commit(lease=lease, evaluations=[EvaluationSummary(evaluation, {"n": 2})], result={"state": "ok"}, artifact=None, peak_memory_bytes=1)
+    done = [EvaluationSummary(evaluation, {"n": 2})]
+    run_commit(lease=lease, evaluations=done, result={"state": "succeeded"}, artifact=None, peak_memory_bytes=1)
 
 
 def test_claim_takes_the_job_and_opens_an_attempt(workspace):

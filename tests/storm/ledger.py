@@ -1,0 +1,98 @@
+"""What a storm works on, and the count afterwards. Imported once Django is set up."""
+
+import shutil
+from pathlib import Path
+
+from django.conf import settings
+from django.db.models import Count
+
+from experiments.models import Attempt, Evaluation, Experiment, Job, JobState, Prediction, Run, Workspace
+from experiments.services.experiments import experiment_launch
+from tests import factories
+
+NUM_APPROACHES = 6
+
+
+def prepare(num_rows: int) -> None:
+    """A workspace with one dataset version of `num_rows` validation and test rows."""
+    workspace = factories.make_workspace("storm")
+    rows = [(split, f"message {number}", factories.LABELS[number % 2]) for split in ("validation", "test") for number in range(num_rows)]
+    factories.make_dataset_version(workspace, [("train", "a", "refund"), ("train", "b", "delivery"), *rows])
+    factories.make_template_version(workspace)
+    factories.make_backbone()
+
+
+def keep_busy() -> None:
+    """Launch another comparison when little is left to do."""
+    if num_open() > 3:
+        return
+    workspace = Workspace.objects.get(slug="storm")
+    version = workspace.datasets.get().versions.get()
+    number = Experiment.objects.count()
+    experiment = factories.make_experiment(workspace, name=f"Storm {number}", dataset_version=version, open_test_when_finished=True)
+    template, backbone = workspace.prompt_templates.get().versions.get(), factories.Backbone.objects.get()
+    for position in range(NUM_APPROACHES):
+        tuned = {"method": "prompt_tuning", "family": "tuned"} if position % 2 else {}
+        factories.make_approach(experiment, name=f"Approach {position}", template_version=template, backbone=backbone, **tuned)
+    experiment_launch(experiment=experiment, by=None, key=f"storm-{number}")
+
+
+def num_open() -> int:
+    return Job.objects.exclude(state__in=JobState.terminal()).count()
+
+
+def num_running() -> int:
+    return Job.objects.filter(state=JobState.RUNNING, queue="gpu").count()
+
+
+def wipe_hints() -> None:
+    """Lose every message that waits."""
+    if settings.REDIS_URL:
+        import redis
+
+        with redis.Redis.from_url(settings.REDIS_URL) as client:
+            client.flushdb()
+        return
+    shutil.rmtree(settings.HINTS_DIR / "queue")
+    Path(settings.HINTS_DIR / "queue").mkdir(mode=0o700)
+
+
+def audit(num_rows: int) -> dict[str, object]:
+    """Count what is lost, doubled, mixed or half done. Everything but `jobs`, `attempts` and `lost_attempts` has to be 0."""
+    evaluations = list(Evaluation.objects.select_related("attempt__job"))
+    return {
+        "jobs": Job.objects.count(),
+        "attempts": Attempt.objects.count(),
+        "lost_attempts": Attempt.objects.filter(outcome="lost").count(),
+        "lost": Job.objects.exclude(state=JobState.SUCCEEDED).count() + sum(evaluation.attempt is None for evaluation in evaluations),
+        "errors": list(Job.objects.exclude(error="").values_list("error", "error_detail")[:3]),
+        "doubled": _doubled_jobs() + sum(evaluation.predictions.count() != num_rows for evaluation in evaluations),
+        "mixed": sum(_is_mixed(evaluation) for evaluation in evaluations),
+        "wrong_scores": sum(_is_wrong(evaluation, num_rows) for evaluation in evaluations),
+        "left_over_predictions": Prediction.objects.exclude(attempt__outcome="succeeded").count(),
+        "open_attempts": Attempt.objects.filter(ended_at=None).count(),
+        "runs_without_evaluation": Run.objects.annotate(n=Count("evaluations")).exclude(n=2).count(),
+        "unfinished_experiments": Experiment.objects.filter(finished_at=None).count(),
+        "missing_tables": 2 * Experiment.objects.count() - sum(experiment.tables.count() for experiment in Experiment.objects.all()),
+        "missing_artifacts": Run.objects.filter(approach__method="prompt_tuning", artifact=None).count(),
+    }
+
+
+def _doubled_jobs() -> int:
+    """Jobs that more than one attempt finished."""
+    return Attempt.objects.filter(outcome="succeeded").values("job").annotate(n=Count("pk")).filter(n__gt=1).count()
+
+
+def _is_mixed(evaluation: Evaluation) -> bool:
+    """Whether rows of two attempts stand together: the scripted engine signs every answer with its attempt."""
+    if evaluation.attempt is None:
+        return False
+    signature = f"{evaluation.attempt.job_id}:{evaluation.attempt.fence}"
+    return evaluation.predictions.exclude(attempt=evaluation.attempt, text=signature).exists()
+
+
+def _is_wrong(evaluation: Evaluation, num_rows: int) -> bool:
+    """Whether a score is not that of the stored rows."""
+    scores = {score.metric: score for score in evaluation.scores.all()}
+    share = evaluation.predictions.filter(correct=True).count() / num_rows
+    return set(scores) != {"accuracy", "macro_f1"} or scores["accuracy"].n != num_rows or abs(scores["accuracy"].value - share) > 1e-9

@@ -1,0 +1,79 @@
+"""A storm over a real instance: `python -m tests.storm.storm --kills 10` kills worker, host, io and sweep at random moments.
+
+Runs with `DJANGO_SETTINGS_MODULE=tests.storm.settings`; prints one JSON object with what it did and what it found.
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+import django
+
+ROWS = 300
+TARGETS = ["worker", "host", "worker", "host", "sweep", "io"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--patience", type=float, default=240.0, help="Seconds that the last jobs may take after the storm.")
+    arguments = parser.parse_args()
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    from tests.storm.fleet import Fleet, orphans
+
+    home = os.environ["PROMPTLAB_HOME"]
+    with Fleet(Path(home) / "logs") as fleet:
+        report = Storm(fleet, random.Random(arguments.seed)).rage(arguments.kills, arguments.patience)
+    report["orphans"] = len(orphans(home))
+    sys.stdout.write(json.dumps(report) + "\n")
+
+
+class Storm:
+    def __init__(self, fleet, dice: random.Random) -> None:
+        from tests.storm import ledger
+
+        self.fleet, self.dice, self.ledger = fleet, dice, ledger
+        self.report: dict[str, object] = {"kills": 0, "hits": 0, "by_target": {}, "hints_wiped": 0}
+
+    def rage(self, kills: int, patience: float) -> dict[str, object]:
+        """Keep work coming until there were enough kills, then wait for the last job and count."""
+        self.ledger.prepare(ROWS)
+        while self.report["kills"] < kills:
+            self.ledger.keep_busy()
+            self._strike()
+            self.fleet.keep_running()
+        started = time.monotonic()
+        while self.ledger.num_open() and time.monotonic() - started < patience:
+            self.fleet.keep_running()
+            time.sleep(0.2)
+        return self.report | {"settled_seconds": round(time.monotonic() - started, 1)} | self.ledger.audit(ROWS)
+
+    def _strike(self) -> None:
+        """One kill at a random moment after a job began to run."""
+        until = time.monotonic() + 30
+        while not self.ledger.num_running() and time.monotonic() < until:
+            self.fleet.keep_running()
+            time.sleep(0.02)
+        time.sleep(self.dice.uniform(0.0, 1.3))
+        target = self.dice.choice(TARGETS)
+        is_running = self.ledger.num_running() > 0
+        if not self.fleet.kill(target):
+            return
+        self.report["kills"] += 1
+        self.report["hits"] += is_running and target in ("worker", "host")
+        self.report["by_target"][target] = self.report["by_target"].get(target, 0) + 1
+        if self.dice.random() < 0.1:
+            self.ledger.wipe_hints()
+            self.report["hints_wiped"] += 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Kills at random moments lose nothing, double nothing and mix nothing. `STORM_KILLS=50` makes it longer."""
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.conf import settings
+
+ROOT = Path(__file__).parents[2]
+KILLS = os.environ.get("STORM_KILLS", "10")
+HARM = [
+    "lost",
+    "doubled",
+    "mixed",
+    "wrong_scores",
+    "left_over_predictions",
+    "open_attempts",
+    "runs_without_evaluation",
+    "unfinished_experiments",
+    "missing_tables",
+    "missing_artifacts",
+    "orphans",
+]
+
+
+def rage(home: Path, **surroundings: str) -> dict[str, object]:
+    """Run a storm in a process of its own and return its report."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    environment = kept | {
+        "PROMPTLAB_HOME": str(home),
+        "DJANGO_SETTINGS_MODULE": "tests.storm.settings",
+        "JOB_LEASE_SECONDS": "2",
+        "JOB_HEARTBEAT_SECONDS": "0.5",
+        "STORM_RUN_SECONDS": "1.0",
+        **surroundings,
+    }
+    command = [sys.executable, "-m", "tests.storm.storm", "--kills", KILLS]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    report: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return report
+
+
+def assert_unharmed(report: dict[str, object]) -> None:
+    assert report["errors"] == []
+    assert {name: report[name] for name in HARM} == dict.fromkeys(HARM, 0), report
+    assert report["kills"] >= int(KILLS)
+    assert report["hits"] >= 1, "no kill hit a running job, so this storm proves nothing"
+    assert report["lost_attempts"] >= 1, report
+
+
+@pytest.mark.slow
+def test_storm_over_files_and_sqlite(tmp_path):
+    assert_unharmed(rage(tmp_path))
+
+
+@pytest.fixture
+def postgres_url():
+    """A database of its own on the configured server, dropped afterwards."""
+    database = settings.DATABASES["default"]
+    where = {"host": database["HOST"], "port": database["PORT"] or 5432, "user": database["USER"], "password": database["PASSWORD"]}
+    name = f"storm_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(**where, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield "postgres://{user}:{password}@{host}:{port}/".format(**where) + name
+    with psycopg.connect(**where, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+@pytest.mark.redis
+def test_storm_over_redis_and_postgres(tmp_path, postgres_url):
+    assert_unharmed(rage(tmp_path, DATABASE_URL=postgres_url, REDIS_URL=os.environ["REDIS_URL"]))

@@ -1,0 +1,3 @@
+"""No pages: a storm watches workers."""
+
+urlpatterns: list[object] = []
