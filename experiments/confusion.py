@@ -1,22 +1,23 @@
 """Which label was taken for which: counts by pair, precision, recall and F1 for each label, and macro-F1 with its interval.
 
-Rows without an answer count as wrong for their label. numpy only, imported when needed; no Django.
+Rows without an answer count as wrong for their label. numpy and scipy are imported when needed; no Django.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from experiments.rates import Estimate
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
     Floats = NDArray[np.float64]
 
-CHUNK_CELLS = 2_000_000
+CHUNK = 2_000_000  # drawn rows held at a time
 
 
 @dataclass(frozen=True)
@@ -63,76 +64,78 @@ def macro_f1(confusion: Confusion) -> float:
 
 
 def macro_f1_estimate(confusion: Confusion, *, level: float = 0.95, resamples: int = 2_000, seed: int = 0) -> Estimate:
-    """Macro-F1 with its percentile bootstrap interval over rows.
-
-    Drawing n rows with replacement is one multinomial draw over the distinct cells, which is what makes it cheap.
-    """
-    cells = confusion.cells
-    draws = _macro_f1_draws(
-        [count for _, _, count in cells],
-        [([truth for truth, _, _ in cells], [answer for _, answer, _ in cells])],
-        resamples=resamples,
-        seed=seed,
-    )
-    return _percentiles(macro_f1(confusion), draws[0], level)
+    """Macro-F1 of one artifact with its percentile bootstrap interval over rows."""
+    truths, answers, counts = zip(*confusion.cells, strict=True)
+    (draws,) = _draws(counts, truths, [answers], resamples=resamples, seed=seed)
+    return percentile_estimate(macro_f1(confusion), draws, level=level)
 
 
-def macro_f1_difference(
-    expected: Sequence[str],
-    a: Sequence[str | None],
-    b: Sequence[str | None],
-    labels: Sequence[str],
-    *,
-    resamples: int = 2_000,
-    seed: int = 0,
-) -> Estimate:
-    """Macro-F1 of A minus that of B on the same rows, with its paired 95 % bootstrap interval."""
-    index = {label: position for position, label in enumerate(labels)}
-    counts = Counter(
-        (index[truth], index.get(one or "", -1), index.get(other or "", -1)) for truth, one, other in zip(expected, a, b, strict=True)
-    )
-    truths, ones, others = zip(*counts, strict=True)
-    draws = _macro_f1_draws(list(counts.values()), [(truths, ones), (truths, others)], resamples=resamples, seed=seed)
-    value = macro_f1(confusion_build(expected, a, labels)) - macro_f1(confusion_build(expected, b, labels))
-    return _percentiles(value, draws[0] - draws[1], 0.95)
-
-
-def _macro_f1_draws(
-    counts: Sequence[int], answers: Sequence[tuple[Sequence[int], Sequence[int]]], *, resamples: int, seed: int
+def macro_f1_draws(
+    expected: Sequence[str], answers: Sequence[Sequence[str | None]], labels: Sequence[str], *, resamples: int = 2_000, seed: int = 0
 ) -> "list[Floats]":
-    """Macro-F1 of each resample for each set of answers, [resamples] each; all sets see the same resamples."""
-    import numpy as np
+    """Macro-F1 of several artifacts on the same resamples of their rows, so that differences of draws are paired.
 
-    weights = np.asarray(counts, dtype=np.float64)
-    n = int(weights.sum())
-    generator = np.random.default_rng(seed)
-    size = max(1, CHUNK_CELLS // len(counts))
-    drawn: list[list[Any]] = [[] for _ in answers]
-    for start in range(0, resamples, size):
-        draw = generator.multinomial(n, weights / n, size=min(size, resamples - start)).astype(np.float64)
-        for into, (truths, predictions) in zip(drawn, answers, strict=True):
-            into.append(_macro_f1_of(draw, np.asarray(truths), np.asarray(predictions)))
-    return [np.concatenate(parts) for parts in drawn]
+    Returns:
+        For each artifact [resamples] values; subtract two of them for the draws of a difference.
+    """
+    index = {label: position for position, label in enumerate(labels)}
+    columns = [[index[truth] for truth in expected], *([index.get(answer or "", -1) for answer in column] for column in answers)]
+    cells = Counter(zip(*columns, strict=True))
+    truths, *others = zip(*cells, strict=True)
+    return _draws(list(cells.values()), truths, others, resamples=resamples, seed=seed)
 
 
-def _macro_f1_of(draw: "Floats", truths: "NDArray[np.intp]", answers: "NDArray[np.intp]") -> "Floats":
-    """Macro-F1 of drawn cell counts [R, cells], over the labels that occur in each draw."""
-    import numpy as np
-
-    num_labels = int(max(truths.max(), answers.max())) + 1
-    of_truth, of_answer = (np.eye(num_labels + 1)[column][:, :num_labels] for column in (truths, answers))
-    rows, answered = draw @ of_truth, draw @ of_answer
-    right = draw @ (of_truth * of_answer)
-    f1 = 2 * right / np.maximum(rows + answered, 1)
-    present = rows > 0
-    return np.asarray((f1 * present).sum(axis=1) / present.sum(axis=1))
-
-
-def _percentiles(value: float, draws: "Floats", level: float) -> Estimate:
+def percentile_estimate(value: float, draws: "Floats", *, level: float = 0.95) -> Estimate:
+    """A value with the percentile interval of its bootstrap draws."""
     import numpy as np
 
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value, float(low), float(high))
+
+
+def _draws(counts: Sequence[int], truths: Sequence[int], answers: Sequence[Sequence[int]], *, resamples: int, seed: int) -> "list[Floats]":
+    """Macro-F1 of each resample for each set of answers. Rows with equal truth and answers are one cell with a count."""
+    import numpy as np
+
+    num_labels = max(*truths, *(max(column) for column in answers)) + 1
+    generator = np.random.default_rng(seed)
+    size = max(1, CHUNK // sum(counts))
+    of_truth = _indicator(truths, num_labels)
+    of_answers = [(_indicator(column, num_labels), _indicator(_where_equal(truths, column), num_labels)) for column in answers]
+    drawn: list[list[Floats]] = [[] for _ in answers]
+    for start in range(0, resamples, size):
+        weights = _resample(np.asarray(counts), min(size, resamples - start), generator)
+        rows = of_truth @ weights
+        for into, (of_answer, of_right) in zip(drawn, of_answers, strict=True):
+            f1 = 2 * (of_right @ weights) / np.maximum(rows + of_answer @ weights, 1)
+            into.append(np.asarray(f1.sum(axis=0) / (rows > 0).sum(axis=0)))
+    return [np.concatenate(parts) for parts in drawn]
+
+
+def _resample(counts: "NDArray[np.int64]", size: int, generator: "np.random.Generator") -> "Floats":
+    """How often each cell is drawn when n rows are drawn with replacement, [cells, size]; by whichever way is cheaper."""
+    import numpy as np
+
+    n, num_cells = int(counts.sum()), len(counts)
+    if num_cells * 8 < n:
+        return np.ascontiguousarray(generator.multinomial(n, counts / n, size=size).T, dtype=np.float64)
+    cells = np.repeat(np.arange(num_cells), counts)[generator.integers(n, size=(size, n))]
+    flat = cells * size + np.arange(size)[:, None]
+    return np.bincount(flat.ravel(), minlength=num_cells * size).reshape(num_cells, size).astype(np.float64)
+
+
+def _indicator(codes: Sequence[int], num_labels: int) -> "csr_array":
+    """Sparse [labels, cells] with a one where a cell has a label; a code of -1 has none."""
+    import numpy as np
+    from scipy.sparse import csr_array
+
+    known = [(code, at) for at, code in enumerate(codes) if code >= 0]
+    rows, columns = zip(*known, strict=True) if known else ((), ())
+    return csr_array((np.ones(len(known)), (rows, columns)), shape=(num_labels, len(codes)))
+
+
+def _where_equal(truths: Sequence[int], answers: Sequence[int]) -> list[int]:
+    return [truth if truth == answer else -1 for truth, answer in zip(truths, answers, strict=True)]
 
 
 def _label_result(label: str, rows: int, answered: int, right: int) -> LabelResult:

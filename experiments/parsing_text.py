@@ -109,8 +109,8 @@ def _feed_csv(reader: "_csv.Reader", sink: RowSink) -> None:
             return
         except csv.Error as error:
             if number == 1:
-                raise BadFile(f"The first row cannot be read: {_csv_fault(error, line, sink.limits)}") from error
-            sink.bad_row(number, f"Row {number:,} (line {line:,}): {_csv_fault(error, line, sink.limits)}")
+                raise BadFile(f"The first row cannot be read: {_csv_fault(error, sink.limits)}") from error
+            sink.bad_row(number, f"Row {number:,} (line {line:,}): {_csv_fault(error, sink.limits)}")
             continue
         if number == 1:
             sink.header(cells)
@@ -118,13 +118,13 @@ def _feed_csv(reader: "_csv.Reader", sink: RowSink) -> None:
             sink.row(number, cells)
 
 
-def _csv_fault(error: csv.Error, line: int, limits: Limits) -> str:
+def _csv_fault(error: csv.Error, limits: Limits) -> str:
     if "field limit" in str(error):
         most = f"{limits.cell_characters:,}"
-        return f"a cell has more than {most} characters. Shorten it, or close the quote if one is opened on line {line:,} and never closed."
+        return f"a cell has more than {most} characters. Shorten it, or close the quote if one is opened there and never closed."
     if "expected after" in str(error):
         return 'a text goes on after its closing quote. Double the quotes inside a quoted cell (""), or remove the row.'
-    return f'a quote is opened on line {line:,} and never closed. Close it, or double it ("") if it is part of the text.'
+    return 'a quote is opened and never closed. Close it, or double it ("") if it is part of the text.'
 
 
 def _feed_object(number: int, line: str, sink: RowSink) -> None:

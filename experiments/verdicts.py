@@ -7,9 +7,13 @@ from experiments.wording import counted, listed, quoted
 
 
 def difference_sentence(
-    verdict: str, estimate: Estimate, *, p_adjusted: float, num_compared: int, level: float, margin: float, not_worse: bool
+    verdict: str, estimate: Estimate, *, p_adjusted: float, num_compared: int, level: float, margin: float | None
 ) -> str:
-    """One pair: "Better by 4.2 points (95 % interval 1.1 to 7.3, Holm-adjusted p = 0.003)." """
+    """One pair: "Better by 4.2 points (95% interval 1.1 to 7.3, Holm-adjusted p = 0.003)."
+
+    Args:
+        margin: the share of rows within which this one is proven not worse; None where it is not proven.
+    """
     value, low, high = estimate.value or 0.0, estimate.low or 0.0, estimate.high or 0.0
     p_name = "Holm-adjusted p" if num_compared > 1 else "p"
     evidence = f"{level:.0%} interval {points(low)} to {points(high)}, {p_name} {p_text(p_adjusted)}"
@@ -17,7 +21,7 @@ def difference_sentence(
         sentence = f"No detectable difference ({points(value, sign=True)} {_unit(value)}, {evidence})."
     else:
         sentence = f"{verdict.capitalize()} by {points(abs(value))} {_unit(value)} ({evidence})."
-    if not_worse and verdict != "better":
+    if margin is not None and verdict != "better":
         sentence += f" Not worse within a margin of {points(margin)} {_unit(margin)}."
     return sentence
 

@@ -219,7 +219,7 @@ def test_a_quote_that_is_never_closed_is_placed_where_it_opens(parse):
     report = parse(HEADER + b'fine,a\n"never closed,b\nmore,c\n')
 
     assert report.problems[0].row == 3
-    assert sentences(report)[0].startswith("Row 3 (line 3): a quote is opened on line 3 and never closed.")
+    assert sentences(report)[0].startswith("Row 3 (line 3): a quote is opened and never closed.")
 
 
 BAD_LINES = {

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
-from experiments.confusion import confusion_build, macro_f1, macro_f1_difference, macro_f1_estimate
+from experiments.confusion import confusion_build, macro_f1, macro_f1_draws, macro_f1_estimate
 from experiments.rates import holm_adjusted, mcnemar_p, paired_difference, seed_spread, wilson_rate
 
 LABELS = ["a", "b", "c, d", "“e” 👋"]
@@ -137,13 +137,23 @@ def test_the_macro_f1_interval_is_that_of_a_plain_bootstrap_over_rows():
     assert [estimate.low, estimate.high] == pytest.approx(plain_bootstrap(expected, [answer], 600), abs=0.025)
 
 
-def test_the_macro_f1_difference_is_resampled_in_pairs():
+def test_macro_f1_differences_are_resampled_in_pairs():
     expected, (one, other) = quality_set(120, 0.8, 0.6)
 
-    estimate = macro_f1_difference(expected, one, other, LABELS, resamples=4_000)
+    draws = macro_f1_draws(expected, [one, other, one], LABELS, resamples=4_000)
 
-    assert [estimate.low, estimate.high] == pytest.approx(plain_bootstrap(expected, [one, other], 600), abs=0.03)
-    assert macro_f1_difference(expected, one, one, LABELS) == macro_f1_difference(expected, other, other, LABELS)
+    assert list(np.quantile(draws[0] - draws[1], [0.025, 0.975])) == pytest.approx(plain_bootstrap(expected, [one, other], 600), abs=0.03)
+    assert not (draws[0] - draws[2]).any()
+
+
+def test_both_ways_of_resampling_draw_from_the_same_distribution():
+    expected, (answer,) = quality_set(3_000, 0.7)
+
+    by_cell = macro_f1_estimate(confusion_build(expected, answer, LABELS), resamples=4_000)
+    unlike = [str(row) for row in range(3_000)]  # a second artifact makes every row a cell of its own
+    by_row = np.quantile(macro_f1_draws(expected, [answer, unlike], [*LABELS, *unlike], resamples=1_000)[0], [0.025, 0.975])
+
+    assert list(by_row) == pytest.approx([by_cell.low, by_cell.high], abs=0.003)
 
 
 def test_the_same_seed_gives_the_same_interval():

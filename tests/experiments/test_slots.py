@@ -1,6 +1,7 @@
 """Slots are names and nothing else: found, checked and filled without any template language."""
 
 import contextlib
+import re
 import time
 
 import pytest
@@ -86,6 +87,13 @@ def test_the_text_is_its_slots_and_what_lies_between(text):
     names = slot_names(text)
 
     assert slot_fill(text, {name: "{{" + name + "}}" for name in names}).replace(" ", "") == text.replace(" ", "")
+
+
+@given(st.text("{}ab \t\n", max_size=40))
+def test_the_rule_is_the_documented_pattern(text):
+    pattern = re.compile(r"\{\{([^{}\r\n]{1,200})\}\}")
+
+    assert [slot.name for slot in slot_iterate(text)] == [name for found in pattern.findall(text) if (name := found.strip(" \t"))]
 
 
 @pytest.mark.parametrize("hostile", ["{{" * 500_000, "{{}}" * 250_000, "{{a}b}} " * 125_000, "{" * 999_998 + "}}", "}}" * 500_000])
