@@ -176,7 +176,7 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
-SESAME_TOKEN_NAME = "token"
+SESAME_TOKEN_NAME = "token"  # noqa: S105 - the name of a query parameter
 SESAME_MAX_AGE = 15 * 60
 SESAME_ONE_TIME = True
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")

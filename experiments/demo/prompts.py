@@ -43,11 +43,7 @@ OPTIONS = Wording(
 CAREFUL = Wording(
     name="Careful wording",
     description="The queues listed the way the model was taught to read options, with the task said in plain words.",
-    user=(
-        "A customer of a bank wrote a message. Decide what the message is about.\n"
-        f"Options: {'; '.join(QUEUES)}\n"
-        "Message: {{text}}"
-    ),
+    user=(f"A customer of a bank wrote a message. Decide what the message is about.\nOptions: {'; '.join(QUEUES)}\nMessage: {{{{text}}}}"),
     answer_cue="Answer:",
 )
 WORDINGS = (BARE, OPTIONS, CAREFUL)
