@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from charset_normalizer import from_bytes
-
 from experiments.parsing import Limits, ParseReport
 from experiments.parsing_rows import BadFile, RowSink, check_names
 from experiments.wording import quoted
@@ -220,6 +218,8 @@ def _check_decodes(source: io.BufferedReader, encoding: str) -> None:
 def _wrong_byte(source: io.BufferedReader, encoding: str, offset: int, line: int) -> str:
     if not encoding.startswith("utf-8"):
         return f"The file says it is {encoding.upper()}, but byte {offset:,} (line {line:,}) is not. {_SAVE_AS}"
+    from charset_normalizer import from_bytes  # slow to import, and only needed for this sentence
+
     source.seek(max(offset - SAMPLE_BYTES // 2, 0))
     guess = from_bytes(source.read(SAMPLE_BYTES)).best()
     looks = f" The file looks like {guess.encoding.replace('_', '-')}." if guess and guess.encoding not in ("utf_8", "ascii") else ""
