@@ -7,7 +7,7 @@ from uuid import UUID
 
 from ninja import Field, Schema
 
-from experiments.api.fields import LongText, Name, ShortText
+from experiments.api.fields import LongText, Name, Seed, ShortText
 from experiments.models import Approach, Experiment, Run, TestOpening
 from experiments.recipes import PACK
 
@@ -36,7 +36,7 @@ class ExperimentIn(Schema):
     tuned_prompt: UUID | None = Field(None, description="The prompt version that tuned approaches start from; the first unless told.")
     options: dict[str, dict[str, OptionValue]] = Field({}, description="Settings by recipe.")
     approaches: list[ApproachIn] = Field([], max_length=50)
-    seeds: list[int] = Field([0, 1], min_length=1, max_length=20)
+    seeds: list[Seed] = Field([0, 1], min_length=1, max_length=20)
     description: LongText = ""
     price_book: UUID | None = None
     too_long: Literal["refuse", "truncate", "skip"] = "refuse"
