@@ -1,7 +1,4 @@
-"""A finished comparison with predictions and results, as workers would have left it. Fixed values, no randomness from outside.
-
-`python -m tests.comparison_data` fills the database of the current settings for looking at pages.
-"""
+"""A finished comparison with predictions and results, as workers would have left it. Fixed values, no randomness from outside."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ from django.utils import timezone
 from experiments.models import (
     Approach,
     Artifact,
+    Backbone,
     DatasetVersion,
     Evaluation,
     Example,
@@ -76,8 +74,9 @@ def make_finished_experiment(
     **overrides: Any,
 ) -> Experiment:
     """A comparison whose runs have all succeeded, with stored predictions and tables; the test set is open when there are test rows."""
-    version = factories.make_dataset_version(workspace, make_rows(num_validation, num_test))
-    template = factories.make_template_version(workspace)
+    dataset = factories.make_dataset(workspace, name=f"Triage {workspace.datasets.count() + 1}", attribution="Made for tests.")
+    version = factories.make_dataset_version(workspace, make_rows(num_validation, num_test), dataset)
+    template = factories.make_template_version(workspace, name=f"Triage prompt {workspace.prompt_templates.count() + 1}")
     now = timezone.now()
     experiment = factories.make_experiment(
         workspace, dataset_version=version, seeds=list(seeds), launched_at=now - timedelta(minutes=5), launch_key="seeded", **overrides
@@ -108,7 +107,7 @@ def make_shaped_approach(experiment: Experiment, shape: Any, template: TemplateV
         method=kind.method,
         recipe=recipe_options(kind.key, {}),
         template_version=template,
-        backbone=factories.make_backbone() if not experiment.approaches.exists() else experiment.approaches.first().backbone,
+        backbone=Backbone.objects.filter(name="Seeded starter").first() or factories.make_backbone(name="Seeded starter"),
     )
 
 

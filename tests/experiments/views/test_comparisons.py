@@ -185,8 +185,6 @@ def test_test_set_is_opened_by_the_button(client_for, alice, workspace):
     experiment = make_finished_experiment(workspace, num_test=12)
     TestOpening.objects.all().delete()
     experiment.tables.filter(split="test").delete()
-    for run_evaluation in list(experiment.approaches.values_list("runs__evaluations", flat=True)):
-        pass
 
     page = client_for(alice).get(address("comparison-detail", experiment)).content.decode()
     answer = client_for(alice).post(address("comparison-open-test", experiment))
