@@ -47,9 +47,8 @@ class RowsPage:
 def datasets_of(workspace: Workspace) -> "QuerySet[Dataset]":
     """The workspace's data, newest first, with its versions (newest first) and the number of comparisons that use it."""
     versions = DatasetVersion.objects.select_related("job").defer(*HEAVY)
-    return workspace.datasets.prefetch_related(Prefetch("versions", versions, to_attr="all_versions")).annotate(
-        num_experiments=Count("versions__experiments", distinct=True)
-    )
+    counted = workspace.datasets.annotate(num_experiments=Count("versions__experiments", distinct=True)).order_by("-created_at")
+    return counted.prefetch_related(Prefetch("versions", versions, to_attr="all_versions"))
 
 
 def newest_version(dataset: Dataset) -> DatasetVersion | None:
@@ -83,13 +82,7 @@ def rows_page(
     version: DatasetVersion, *, split: str = "", label: str = "", query: str = "", after: int | None = None, before: int | None = None
 ) -> RowsPage:
     """One page of the rows that match; `query` is looked for in every text column, whatever its case."""
-    matching = version.examples.all()
-    if split:
-        matching = matching.filter(split=split)
-    if label:
-        matching = matching.filter(label=label)
-    if query:
-        matching = matching.filter(_contains(version, query))
+    matching = rows_matching(version, split=split, label=label, query=query)
     if before is not None:
         rows = list(reversed(matching.filter(position__lt=before).order_by("-position")[: PAGE_ROWS + 1]))
         has_before, has_after = len(rows) > PAGE_ROWS, True
@@ -104,6 +97,16 @@ def rows_page(
         after=rows[-1].position if rows and has_after else None,
         before=rows[0].position if rows and has_before else None,
     )
+
+
+def rows_matching(version: DatasetVersion, *, split: str = "", label: str = "", query: str = "") -> "QuerySet[Example]":
+    """The rows of a version that match, in file order."""
+    matching = version.examples.order_by("position")
+    if split:
+        matching = matching.filter(split=split)
+    if label:
+        matching = matching.filter(label=label)
+    return matching.filter(_contains(version, query)) if query else matching
 
 
 def _contains(version: DatasetVersion, query: str) -> Q:

@@ -61,7 +61,11 @@ class Overview:
 def overview_of(workspace: Workspace) -> Overview:
     """Read the overview; the number of queries does not grow with the workspace."""
     alive = Job.objects.filter(workspace=workspace, state__in=[JobState.QUEUED, JobState.RUNNING])
-    recent = workspace.experiments.select_related("dataset_version__dataset").annotate(num_approaches=Count("approaches"))
+    recent = (
+        workspace.experiments.select_related("dataset_version__dataset")
+        .annotate(num_approaches=Count("approaches"))
+        .order_by("-created_at")
+    )
     return Overview(
         steps=_steps(workspace),
         experiments=tuple(recent[:NUM_RECENT]),

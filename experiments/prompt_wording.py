@@ -114,13 +114,18 @@ def pieces_fill(text: str, fields: Mapping[str, str], *, limit: int = 20_000) ->
     return [piece for piece in [*pieces, Piece(text[at:])] if piece.text]
 
 
-def wording_fill(wording: PromptWording, fields: Mapping[str, str]) -> list[Piece]:
-    """The whole prompt for one row in the order in which a plain model reads it. A chat model's own marks come from its tokenizer."""
-    pieces = [Piece(wording.system + "\n\n")] if wording.system else []
+def demonstrations_fill(wording: PromptWording) -> list[Piece]:
+    """The examples that a plain model reads between the system text and the row, each with its answer."""
+    pieces = []
     for shown in wording.demonstrations:
         pieces += pieces_fill(wording.user + wording.answer_cue, shown["fields"])
         pieces += [Piece(" " + wording.words_of(shown["label"])[0] + "\n\n")]
-    return pieces + pieces_fill(wording.user + wording.answer_cue, fields)
+    return pieces
+
+
+def row_fill(wording: PromptWording, fields: Mapping[str, str]) -> list[Piece]:
+    """The part of the prompt that changes from row to row. A chat model's own marks come from its tokenizer."""
+    return pieces_fill(wording.user + wording.answer_cue, fields)
 
 
 def wording_lines(wording: PromptWording) -> list[str]:
@@ -165,7 +170,10 @@ def _word_problems(wording: PromptWording, labels: Sequence[str]) -> Iterator[st
             if other != label:
                 clashes.append((word, other, label))
     for word, other, label in clashes[:5]:
-        yield f"{quoted(word)} stands for both {quoted(other)} and {quoted(label)}, so no answer could tell them apart. Give each label its own word."
+        yield (
+            f"{quoted(word)} stands for both {quoted(other)} and {quoted(label)}, so no answer could tell them apart. "
+            "Give each label its own word."
+        )
 
 
 def _demonstration_problems(wording: PromptWording, labels: Sequence[str]) -> Iterator[str]:

@@ -117,9 +117,9 @@ def demonstrations_of(version: DatasetVersion, example_ids: Iterable[int]) -> li
 
 def shape_of(version: DatasetVersion) -> DataShape:
     """What a prompt for this data has to fit."""
-    hidden = [name for name in (version.mapping.get("label_column"), version.mapping.get("split_column")) if name]
+    label_column = version.mapping.get("label_column")
     labels = version.labels if version.task == Task.CLASSIFICATION else []
-    return DataShape(columns=version.columns, hidden=[name for name in hidden if name not in version.columns], labels=labels)
+    return DataShape(columns=version.columns, hidden=[label_column] if label_column else [], labels=labels)
 
 
 def wording_of(version: TemplateVersion) -> PromptWording:

@@ -146,6 +146,12 @@ def money(value: Any, currency: str = "USD") -> str:
 
 
 @register.filter
+def as_slot(column: str) -> str:
+    """A column's name as it is written in a prompt: {{column}}."""
+    return f"{{{{{column}}}}}"
+
+
+@register.filter
 def when(value: datetime | None) -> SafeString | str:
     """A moment as <time>, which the page's script shows in the viewer's zone; without script it reads as UTC."""
     if value is None:
