@@ -7,7 +7,7 @@ os.environ.setdefault("PROMPTLAB_HOME", tempfile.mkdtemp(prefix="promptlab-tests
 os.environ.setdefault("SECRET_KEY", "test-" + "k" * 60)
 
 from promptlab.settings import *  # noqa: E402, F403
-from promptlab.settings import CACHES, STORAGES  # noqa: E402
+from promptlab.settings import CACHES, STATIC_ROOT, STORAGES  # noqa: E402
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
@@ -15,3 +15,4 @@ CACHES = {**CACHES, "default": {"BACKEND": "django.core.cache.backends.locmem.Lo
 CELERY_BROKER_URL = "memory://"
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {}
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
+STATIC_ROOT.mkdir(exist_ok=True)
