@@ -1,6 +1,6 @@
 """The process side of parsing: a child with limits, and nothing left behind."""
 
-from experiments.parsing import Limits, child_environment, file_parse, rows_read
+from experiments.parsing import Limits, file_parse, rows_read
 
 
 def upload(tmp_path, content, **limits):
@@ -49,7 +49,11 @@ def test_a_missing_upload_is_said_and_not_raised(tmp_path):
     assert "could not be read" in report.problems[0].sentence
 
 
-def test_the_child_sees_no_secret_of_its_parent(monkeypatch):
-    monkeypatch.setenv("SECRET_KEY", "a secret")
+def test_the_child_inherits_nothing_of_its_parents_environment(monkeypatch, tmp_path):
+    code = "import os, pathlib; pathlib.Path(os.environ['SPY']).write_text('seen')"
+    (tmp_path / "sitecustomize.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("SPY", str(tmp_path / "seen"))
 
-    assert "SECRET_KEY" not in child_environment()
+    assert upload(tmp_path, b"text\na\n").usable
+    assert not (tmp_path / "seen").exists()

@@ -89,6 +89,15 @@ def test_holm_is_the_closed_test_of_bonferroni():
     assert holm_adjusted([]) == []
 
 
+def test_the_paired_interval_is_the_closed_form_of_its_source():
+    estimate = paired_difference(60, 20, 400)
+
+    first, second, z = 61 / 402, 21 / 402, stats.norm.ppf(0.975)
+    half = z * math.sqrt((first + second - (first - second) ** 2) / 402)
+    assert estimate.value == 0.1
+    assert [estimate.low, estimate.high] == pytest.approx([first - second - half, first - second + half], abs=1e-12)
+
+
 def test_the_paired_interval_covers_the_truth_as_often_as_it_says():
     generator = np.random.default_rng(9)
     n, cells = 200, [0.12, 0.07, 0.81]

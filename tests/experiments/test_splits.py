@@ -59,6 +59,14 @@ def test_rare_labels_stand_in_every_split_and_totals_stay_right():
     assert Counter(splits)["train"] == pytest.approx(0.8 * len(rows), abs=3 * 30)
 
 
+def test_texts_that_repeat_often_count_with_all_of_their_rows():
+    rows = [SplitRow((f"text {number // 10}",), "a") for number in range(1_000)] + rows_of(a=1_000)
+
+    splits = Counter(split_draw(rows, shares=Shares(0.5, 0.25, 0.25), seed=1))
+
+    assert splits == pytest.approx({"train": 1_000, "validation": 500, "test": 500}, abs=10)
+
+
 def test_the_order_of_the_rows_does_not_matter_but_the_seed_does():
     rows = rows_of(a=50, b=50)
     shuffled = random.Random(0).sample(rows, len(rows))
