@@ -19,7 +19,7 @@ from workers.engine.backbone import Backbone
 from workers.engine.batching import Batch, line_batch
 from workers.engine.checkpoints import load_checkpoint, save_checkpoint
 from workers.engine.errors import BadSpec, NonFinite, OutOfMemory
-from workers.engine.forward import plain_pass, shared_pass
+from workers.engine.forward import attention_for_gradients, plain_pass, shared_pass
 from workers.engine.outcome import CurvePoint, Progress, TrainingRecord
 from workers.engine.prefix import prefix_of
 from workers.engine.probe import dropout_reason, gradient_reason
@@ -190,7 +190,8 @@ class Trainer:
         self.record.label_tokens += label_tokens
         self.record.row_tokens += sum(len(self.lines.contexts[index]) for index in indices)
         run = self._plain_losses if plain else self._shared_losses
-        return run(micro, label_tokens)
+        with attention_for_gradients(self.backbone.model):
+            return run(micro, label_tokens)
 
     def _shared_losses(self, micro: Sequence[Sequence[int]], label_tokens: int) -> float:
         prefix = prefix_of(self.backbone.model, self.tuning.virtual(), self.shared)

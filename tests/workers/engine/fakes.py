@@ -1,0 +1,141 @@
+"""Tiny random models of four families and a small tokenizer, built in memory: no download, no GPU, a fraction of a second."""
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    BertConfig,
+    BertLMHeadModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from workers.engine.backbone import Backbone, assemble_backbone
+from workers.engine.frame import Frame
+from workers.engine.run import Run
+from workers.engine.spec import BackboneRef, EvaluateOn, FileRef, Item, Recipe, RunSpec, TemplateSpec
+
+FAMILIES = ("llama", "qwen2", "gpt2", "bert")
+LABELS = ("card", "card order", "cash", "transfer")
+_TEXT = (
+    "Sort the message into card, card order, cash or transfer. Message: my card has not come yet Queue: card order",
+    "Message: the machine kept my cash and I am angry Queue: cash Message: I sent money and it is pending Queue: transfer",
+    "please tell me where the new card is, I paid with it twice and the transfer to my sister never came back to me",
+)
+
+
+@cache
+def make_tokenizer(start: bool = False) -> PreTrainedTokenizerFast:
+    """A byte-level BPE that merges a space into the word after it, as most real ones do."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=420, special_tokens=["<s>", "</s>", "<pad>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator(_TEXT * 4, trainer)
+    if start:
+        from tokenizers.processors import TemplateProcessing
+
+        tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+
+
+def make_model(family: str, vocabulary: int, seed: int = 0, **overrides: Any) -> PreTrainedModel:
+    """Two layers, 32 wide, weights large enough that scores differ."""
+    torch.manual_seed(seed)
+    shared = {"vocab_size": vocabulary, "initializer_range": 0.2, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+    wide = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 256}
+    grouped = {**wide, "num_key_value_heads": 2}
+    if family == "llama":
+        return LlamaForCausalLM(LlamaConfig(**{**shared, **grouped, **overrides}))
+    if family == "qwen2":
+        return Qwen2ForCausalLM(Qwen2Config(**{**shared, **grouped, **overrides}))
+    if family == "gpt2":
+        sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}
+        return GPT2LMHeadModel(GPT2Config(**{**shared, **sizes, **overrides}))
+    return BertLMHeadModel(BertConfig(**{**shared, **wide, "is_decoder": True, **overrides}))
+
+
+def make_backbone(family: str = "llama", start: bool = False, dtype: torch.dtype = torch.float32, **overrides: Any) -> Backbone:
+    """A frozen tiny model in memory."""
+    tokenizer = make_tokenizer(start)
+    model = make_model(family, len(tokenizer), **overrides).to(dtype)
+    return assemble_backbone(BackboneRef(f"tiny-{family}"), model, tokenizer)
+
+
+def save_model(folder: Path, family: str = "llama", **overrides: Any) -> Path:
+    """A tiny model as an ordinary folder."""
+    tokenizer = make_tokenizer()
+    make_model(family, len(tokenizer), **overrides).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def make_items(n: int = 12) -> list[Item]:
+    """Rows of uneven length whose label can be read off their words."""
+    starts = {
+        "card": "my card does not work",
+        "card order": "where is the new card that I ordered",
+        "cash": "the machine kept my cash",
+        "transfer": "I sent money to my sister and it is pending",
+    }
+    items = []
+    for index in range(n):
+        label = LABELS[index % len(LABELS)]
+        text = starts[label] + " please" * (index % 5) + f" {index}"
+        items.append(Item(f"row-{index}", {"text": text}, label))
+    return items
+
+
+def write_rows(path: Path, items: Iterable[Item]) -> FileRef:
+    """Rows as JSONL."""
+    lines = (json.dumps({"id": item.id, "fields": dict(item.fields), "label": item.label}) for item in items)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return FileRef(str(path))
+
+
+TEMPLATE = TemplateSpec(system="Sort the message into card, cash or transfer.", user="Message: {{text}}\n", answer_cue="Queue:")
+
+
+def make_spec(**overrides: Any) -> RunSpec:
+    """A small hard-prompt classification over no file; override what the test is about."""
+    values: dict[str, Any] = {
+        "id": "test",
+        "backbone": BackboneRef("tiny"),
+        "template": TEMPLATE,
+        "labels": LABELS,
+        "evaluate": (EvaluateOn("test", FileRef("none.jsonl")),),
+    }
+    return RunSpec(**(values | overrides))
+
+
+def make_frame(backbone: Backbone, replaced: bool = False, reserved: int = 0, **overrides: Any) -> Frame:
+    """A frame around rows on a tiny model."""
+    return Frame(make_spec(**overrides), backbone, reserved, replaced)
+
+
+QUICK = {"max_steps": 6, "batch_size": 4, "warmup_steps": 1, "evaluate_every": 3, "patience": 0}
+
+
+def make_run(tmp_path: Path, backbone: Backbone, method: str = "hard_prompt", rows: int = 12, **overrides: Any) -> Run:
+    """A whole run in a temporary folder, on a tiny model in memory."""
+    options = overrides.pop("options", {})
+    if method not in ("hard_prompt", "majority", "label_overlap", "tfidf_logreg", "linear_probe"):
+        options = {**QUICK, **options}
+    data = write_rows(tmp_path / "rows.jsonl", make_items(rows))
+    run_hooks = {name: overrides.pop(name) for name in ("on_progress", "should_stop") if name in overrides}
+    values = {"recipe": Recipe(method, options), "train": data, "validation": data, "evaluate": (EvaluateOn("test", data),)}
+    spec = make_spec(**(values | overrides))
+    return Run(spec, tmp_path / "out", provide=lambda ref: backbone, **run_hooks)

@@ -1,0 +1,96 @@
+import pytest
+import torch
+
+from tests.workers.engine.fakes import FAMILIES, LABELS, make_backbone, make_frame, make_items
+from workers.engine.batching import line_batch
+from workers.engine.forward import plain_pass
+from workers.engine.prefix import Virtual
+from workers.engine.scoring import Scorer
+
+
+def plain_reference(backbone, context, answer):
+    """Sum of next-token log-probabilities, one sequence, nothing clever."""
+    ids = torch.tensor([[*context, *answer]])
+    with torch.no_grad():
+        found = backbone.model(ids, use_cache=False).logits.float().log_softmax(-1)
+    return sum(float(found[0, len(context) - 1 + place, token]) for place, token in enumerate(answer))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_scores_equal_one_plain_sequence_a_row_and_label(family):
+    backbone = make_backbone(family)
+    frame = make_frame(backbone)
+    rows = [row.ids for row in frame.encode(make_items(6))]
+
+    scores = Scorer(backbone, frame.trie).score(rows)
+
+    for place, row in enumerate(rows):
+        for column, answer in enumerate(frame.trie.answers):
+            assert float(scores.answers[place, column]) == pytest.approx(plain_reference(backbone, row, answer.ids), abs=1e-4)
+    assert scores.prefix_tokens > 5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_row_scores_the_same_alone_and_in_any_company(family):
+    backbone = make_backbone(family)
+    frame = make_frame(backbone)
+    rows = [row.ids for row in frame.encode(make_items(9))]
+    scorer = Scorer(backbone, frame.trie)
+
+    together = scorer.score(rows).labels
+    alone = torch.cat([scorer.score([row]).labels for row in rows])
+
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
+
+
+def test_plain_and_shared_paths_agree():
+    backbone = make_backbone("qwen2")
+    frame = make_frame(backbone)
+    rows = [row.ids for row in frame.encode(make_items(5))]
+    virtual = Virtual(vectors=torch.randn(7, 32) * 0.3)
+
+    shared = Scorer(backbone, frame.trie, virtual).score(rows)
+    plain = Scorer(backbone, frame.trie, virtual, plain_reason="test").score(rows)
+
+    torch.testing.assert_close(shared.answers, plain.answers, atol=1e-4, rtol=0)
+
+
+def test_pads_between_prompt_and_text_would_move_scores():
+    """The trap that right padding avoids: with learned vectors in front, pads on the left are not neutral."""
+    backbone = make_backbone("gpt2")
+    virtual = Virtual(vectors=torch.randn(5, 32) * 0.5)
+    row, answer = (10, 11, 12), (13, 1)
+    batch = line_batch([row], [answer], step=1)
+
+    with torch.no_grad():
+        right = plain_pass(backbone.model, virtual, batch)
+        left_ids = torch.cat([torch.full((1, 6), 2), batch.ids], dim=1)
+        inputs = torch.cat([virtual.vectors[None], backbone.model.get_input_embeddings()(left_ids)], dim=1)
+        mask = torch.ones(1, inputs.shape[1], dtype=torch.long)
+        mask[0, 5:11] = 0
+        left = backbone.model(inputs_embeds=inputs, attention_mask=mask).logits[0, -2:]
+
+    assert float((left.log_softmax(-1) - right.log_softmax(-1)).abs().max()) > 1e-2
+
+
+def test_a_label_that_begins_another_does_not_win_by_being_shorter():
+    frame = make_frame(make_backbone())
+
+    card, card_order = frame.answers_of("card")[0].ids, frame.answers_of("card order")[0].ids
+
+    assert card[-1] == card_order[-1] == frame.backbone.terminator_id
+    assert card_order[: len(card) - 1] == card[:-1]
+    assert len(frame.trie.answers) == len(LABELS)
+
+
+def test_several_words_of_a_label_add_up_as_probabilities():
+    backbone = make_backbone()
+    frame = make_frame(backbone, answer_words={"cash": ("cash", "money")})
+    rows = [row.ids for row in frame.encode(make_items(3))]
+
+    scores = Scorer(backbone, frame.trie).score(rows)
+
+    words = [i for i, answer in enumerate(frame.trie.answers) if answer.label == "cash"]
+    assert len(words) == 2
+    expected = scores.answers[:, words].exp().sum(1).log()
+    torch.testing.assert_close(scores.labels[:, LABELS.index("cash")], expected, atol=1e-4, rtol=0)
