@@ -33,7 +33,9 @@ def _run(spec_file: Path, out: Path) -> int:
     spec = RunSpec.from_file(spec_file)
     from workers.engine.execute import execute
     from workers.engine.run import Run
+    from workers.engine.runtime import quiet_libraries
 
+    quiet_libraries()
     result = execute(Run(spec, out))
     for name, metrics in result.metrics.items():
         print(f"{name}: {metrics.correct} of {metrics.n} correct ({metrics.accuracy:.1%}), {metrics.rows_per_second:.0f} rows/s")

@@ -30,7 +30,7 @@ def save_artifact(folder: Path, spec: RunSpec, frame: Frame, tuning: Tuning) -> 
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    tensors = get_peft_model_state_dict(tuning.peft_model)
+    tensors = get_peft_model_state_dict(tuning.peft_model, save_embedding_layers=False)
     save_file(
         {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
         partial / _WEIGHTS,

@@ -16,6 +16,8 @@ from workers.engine.spec import SLOT, Item, RunSpec, TemplateSpec
 # Rows that begin in very different ways: what their encodings share is the template's own text, not an accident of the data.
 _PROBES = ("a", "The", "9", "Zq", "?", "(", "é", "我", "\n\n", "  x")
 
+_MARK = "\ue000"
+
 
 @dataclass(frozen=True)
 class EncodedRow:
@@ -167,10 +169,14 @@ class Frame:
         return () if self.is_chat else self.backbone.start_ids
 
     def _opening_ids(self) -> tuple[int, ...]:
-        """Ids that every row begins with whatever its text: start ids and the template's text before the row."""
+        """Ids that rows begin with whatever their text: start ids and the template's text before the row.
+
+        A space before the row is left out, because tokenizers merge it into the row's first word.
+        """
         slots = self.template.slots()
-        encoded = [self._encode(self._body(self.render(dict.fromkeys(slots, probe)))) for probe in _PROBES]
-        return (*self.start_ids(), *common_prefix(encoded))
+        before_row = self.render(dict.fromkeys(slots, _MARK)).split(_MARK)[0].rstrip()
+        shown = [self._body(self.render(dict.fromkeys(slots, probe))) for probe in _PROBES]
+        return (*self.start_ids(), *common_prefix([self._encode(text) for text in (before_row, *shown)]))
 
     def _row(self, item: Item, text: str, ids: Sequence[int]) -> EncodedRow:
         fixed = min(self._fixed_tokens + len(self.start_ids()), len(ids))

@@ -20,7 +20,7 @@ from workers.engine.errors import EngineError, RunStopped
 from workers.engine.execute import execute
 from workers.engine.outcome import Progress
 from workers.engine.run import Run
-from workers.engine.runtime import versions
+from workers.engine.runtime import quiet_libraries, versions
 from workers.engine.spec import BackboneRef, RunSpec
 
 _PROGRESS_SECONDS = 0.5
@@ -141,4 +141,5 @@ def serve_standard_streams() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
+    quiet_libraries()
     Host(answers).serve(sys.stdin)

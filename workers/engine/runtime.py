@@ -6,6 +6,7 @@ import platform
 import random
 import resource
 import time
+import warnings
 from dataclasses import dataclass, field
 from importlib import metadata
 
@@ -23,6 +24,16 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def quiet_libraries() -> None:
+    """Keep progress bars and advice of the model libraries off the terminal; faults still come as exceptions."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    warnings.filterwarnings("ignore", category=UserWarning, module="peft")
 
 
 def choose_device(wanted: str) -> torch.device:

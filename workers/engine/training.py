@@ -110,6 +110,7 @@ class Trainer:
             NonFinite: three steps in a row gave numbers that are not finite.
             OutOfMemory: not even a single row fits.
         """
+        self.tuning.set_dropout(active=True)
         self.plain_reason = self._plain_reason()
         resumed = self._resume()
         if not resumed:
@@ -130,6 +131,7 @@ class Trainer:
             if time.monotonic() - saved_at >= self.hooks.checkpoint_seconds:
                 self._save()
                 saved_at = time.monotonic()
+        self.tuning.set_dropout(active=False)
         self._restore(self.best_state)
         self.record.steps = self.step
         return self.record
@@ -266,7 +268,9 @@ class Trainer:
     def _look(self, train_loss: float | None) -> None:
         """Score the validation rows with the present candidate; keep it when it is the best so far."""
         started = time.perf_counter()
+        self.tuning.set_dropout(active=False)
         quality = self.hooks.evaluate()
+        self.tuning.set_dropout(active=True)
         self.record.evaluation_seconds += time.perf_counter() - started
         if quality.beats(self.best):
             self.best, self.best_state, self.record.best_step = quality, self._state(), self.step

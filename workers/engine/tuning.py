@@ -67,6 +67,12 @@ class Tuning:
         rate = float(self.recipe.options["learning_rate"])  # type: ignore[arg-type]
         return rate * backbone.embedding_rms() if self.recipe.method == "prompt_tuning" else rate
 
+    def set_dropout(self, active: bool) -> None:
+        """Switch the tuned part's own dropout; the frozen model's stays off always."""
+        for name, module in self.peft_model.named_modules():
+            if "lora_dropout" in name:
+                module.train(active)
+
     def remove(self) -> None:
         """Take the tuned part off the backbone, whose modules are then the ones that were loaded."""
         if not self.is_prompt:
@@ -98,8 +104,9 @@ def create_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, seed: int) -
     torch.manual_seed(seed)
     warnings: list[str] = []
     config, start = _BUILDERS[recipe.method](backbone, frame, recipe, warnings, seed)
-    config.base_model_name_or_path = str(backbone.facts["source"])
     peft_model = get_peft_model(backbone.model, config)
+    # A saved folder names the model, not the path of this machine.
+    config.base_model_name_or_path = str(backbone.facts["source"])
     tuning = Tuning(recipe, peft_model, warnings)
     if start is not None:
         weight = peft_model.prompt_encoder["default"].embedding.weight

@@ -134,6 +134,7 @@ def make_run(tmp_path: Path, backbone: Backbone, method: str = "hard_prompt", ro
     options = overrides.pop("options", {})
     if method not in ("hard_prompt", "majority", "label_overlap", "tfidf_logreg", "linear_probe"):
         options = {**QUICK, **options}
+    tmp_path.mkdir(parents=True, exist_ok=True)
     data = write_rows(tmp_path / "rows.jsonl", make_items(rows))
     run_hooks = {name: overrides.pop(name) for name in ("on_progress", "should_stop") if name in overrides}
     values = {"recipe": Recipe(method, options), "train": data, "validation": data, "evaluate": (EvaluateOn("test", data),)}

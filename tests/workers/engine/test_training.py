@@ -1,0 +1,181 @@
+import json
+
+import pytest
+import torch
+
+from tests.workers.engine.fakes import FAMILIES, QUICK, make_backbone, make_frame, make_items, make_run
+from workers.engine.checkpoints import load_checkpoint
+from workers.engine.errors import NonFinite, RunStopped
+from workers.engine.execute import execute
+from workers.engine.spec import Recipe
+from workers.engine.training import Hooks, Lines, Quality, Trainer
+from workers.engine.tuning import create_tuning
+
+METHODS = ("prompt_tuning", "p_tuning", "prefix_tuning", "lora", "ia3")
+
+
+def make_trainer(backbone, method, seed=0, hooks=None, **options):
+    frame = make_frame(backbone, reserved=5)
+    tuning = create_tuning(backbone, frame, Recipe(method, {**QUICK, **({} if method in ("lora", "ia3") else {"num_virtual_tokens": 5}), **options}), 0)
+    rows = frame.encode(make_items(12))
+    lines = Lines(tuple(row.ids for row in rows), tuple(frame.answers_of(row.item.label)[0].ids for row in rows))
+    hooks = hooks or Hooks(lambda: Quality(0.0, 0.0), lambda progress: None, lambda: None)
+    return Trainer(backbone, tuning, lines, seed, hooks)
+
+
+def stir(trainer):
+    """Move the learned part off its start, where LoRA's second matrix is zero and half of the gradients with it."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in trainer.parameters.values():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+
+
+def flat(gradients):
+    return torch.cat([gradient.flatten() for gradient in gradients])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", METHODS)
+def test_shared_and_plain_training_agree_in_loss_and_gradient(family, method):
+    trainer = make_trainer(make_backbone(family), method)
+    stir(trainer)
+    rows = list(range(6))
+
+    shared_loss, shared = trainer.loss_and_gradients(rows, plain=False)
+    plain_loss, plain = trainer.loss_and_gradients(rows, plain=True)
+
+    assert shared_loss == pytest.approx(plain_loss, rel=1e-4)
+    assert float((flat(shared) - flat(plain)).norm() / flat(plain).norm()) <= 1e-4
+    assert float(flat(plain).norm()) > 0
+
+
+@pytest.mark.parametrize("method", ["prompt_tuning", "lora"])
+def test_micro_batches_change_neither_loss_nor_gradient(method):
+    trainer = make_trainer(make_backbone("llama"), method)
+    stir(trainer)
+    rows = list(range(8))
+
+    whole_loss, whole = trainer.loss_and_gradients(rows, plain=False)
+    trainer.micro_size = 3
+    parts_loss, parts = trainer.loss_and_gradients(rows, plain=False)
+
+    assert parts_loss == pytest.approx(whole_loss, rel=1e-4)
+    assert float((flat(parts) - flat(whole)).norm() / flat(whole).norm()) <= 1e-4
+
+
+def test_lack_of_memory_halves_the_micro_batch_and_keeps_the_batch(monkeypatch):
+    trainer = make_trainer(make_backbone(), "prompt_tuning", batch_size=8)
+    sizes = []
+    original = trainer._batch
+
+    def scarce(indices, start):
+        if len(indices) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate too much")
+        sizes.append(len(indices))
+        return original(indices, start)
+
+    monkeypatch.setattr(trainer, "_batch", scarce)
+    trainer._take_step(list(range(8)))
+
+    assert trainer.record.micro_batch_size == 2
+    assert sum(sizes[-4:]) == 8
+
+
+def test_three_steps_without_finite_numbers_end_the_training_with_the_best_candidate(tmp_path):
+    trainer = make_trainer(make_backbone(), "prompt_tuning")
+    start = {name: parameter.detach().clone() for name, parameter in trainer.parameters.items()}
+    trainer.backbone.model.get_output_embeddings().weight.data[0, 0] = float("nan")
+    trainer._plain_reason = lambda: None
+
+    with pytest.raises(NonFinite, match="not finite"):
+        trainer.train()
+
+    assert trainer.record.skipped_steps == 3
+    assert all(torch.equal(parameter, start[name]) for name, parameter in trainer.parameters.items())
+
+
+def test_training_lowers_the_loss_and_keeps_its_best_step():
+    looks = iter([Quality(0.1, 9.0), Quality(0.5, 2.0), Quality(0.4, 1.0)])
+    trainer = make_trainer(make_backbone(), "lora", hooks=Hooks(lambda: next(looks), lambda progress: None, lambda: None), learning_rate=0.02)
+    before, _ = trainer.loss_and_gradients(list(range(12)), plain=False)
+
+    record = trainer.train()
+    after, _ = trainer.loss_and_gradients(list(range(12)), plain=False)
+
+    assert after < before
+    assert record.best_step == 3
+    assert [point.step for point in record.curve] == [0, 3, 6]
+
+
+def test_a_training_that_never_helps_keeps_step_zero():
+    looks = iter([Quality(0.9, 1.0), Quality(0.1, 2.0), Quality(0.1, 2.0)])
+    trainer = make_trainer(make_backbone(), "prompt_tuning", hooks=Hooks(lambda: next(looks), lambda progress: None, lambda: None))
+    start = {name: parameter.detach().clone() for name, parameter in trainer.parameters.items()}
+
+    record = trainer.train()
+
+    assert record.best_step == 0
+    assert all(torch.equal(parameter, start[name]) for name, parameter in trainer.parameters.items())
+
+
+def test_patience_ends_a_training_that_stands_still():
+    trainer = make_trainer(make_backbone(), "prompt_tuning", patience=2, evaluate_every=1)
+
+    record = trainer.train()
+
+    assert record.stopped_early
+    assert record.steps == 2
+
+
+@pytest.mark.parametrize("method", ["prompt_tuning", "lora"])
+def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path, method):
+    def train(stop_at=None, resume=False):
+        trainer = None
+
+        def check_stop():
+            if stop_at is not None and trainer.step == stop_at:
+                raise RunStopped("stop")
+
+        hooks = Hooks(lambda: Quality(trainer.step / 100, 1.0), lambda progress: None, check_stop, tmp_path / method, 0.0, resume)
+        trainer = make_trainer(make_backbone("llama"), method, hooks=hooks, max_steps=8)
+        try:
+            trainer.train()
+        except RunStopped:
+            pass
+        return trainer
+
+    whole = train()
+    train(stop_at=5)
+    assert load_checkpoint(tmp_path / method)[0] == 5
+    resumed = train(resume=True)
+
+    assert resumed.record.resumed_from == 5
+    assert [(p.step, p.train_loss) for p in resumed.record.curve] == [(p.step, p.train_loss) for p in whole.record.curve]
+    for name, parameter in whole.parameters.items():
+        assert torch.equal(parameter, resumed.parameters[name]), name
+
+
+def test_a_torn_checkpoint_is_not_resumed_from(tmp_path):
+    hooks = Hooks(lambda: Quality(0.5, 1.0), lambda progress: None, lambda: None, tmp_path, 0.0)
+    make_trainer(make_backbone(), "prompt_tuning", hooks=hooks).train()
+    [tensors] = tmp_path.glob("step-*.safetensors")
+    tensors.write_bytes(tensors.read_bytes()[:-8])
+
+    assert load_checkpoint(tmp_path) is None
+
+
+def test_active_dropout_takes_the_plain_path_and_says_so(tmp_path):
+    run = make_run(tmp_path, make_backbone(), "lora", options={"dropout": 0.2})
+
+    execute(run)
+
+    assert any("dropout is active" in warning for warning in run.warnings)
+
+
+def test_two_train_rows_are_enough_to_train_and_to_choose(tmp_path):
+    result = execute(make_run(tmp_path, make_backbone(), "prompt_tuning", rows=2, validation=None))
+
+    assert result.training.steps == 6
+    assert any("have no train row" in warning for warning in result.warnings)
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["training"]["validation_source"].startswith("1 rows of the inner")

@@ -1,0 +1,164 @@
+import pytest
+import torch
+from peft import PeftModel
+
+from tests.workers.engine.fakes import FAMILIES, make_backbone, make_frame, make_items, make_model, make_run, make_tokenizer
+from tests.workers.engine.test_training import METHODS
+from workers.engine.errors import BadSpec, MissingModel
+from workers.engine.execute import execute
+from workers.engine.scoring import Scorer
+from workers.engine.spec import Recipe
+from workers.engine.tuning import create_tuning
+
+
+def peft_answers(family, artifact, frame, rows):
+    """Summed log-likelihoods by plain PEFT: from_pretrained, one padded-free sequence a row and answer."""
+    model = PeftModel.from_pretrained(make_model(family, len(make_tokenizer())), str(artifact)).eval()
+    virtual = model.active_peft_config.num_virtual_tokens if model.active_peft_config.is_prompt_learning else 0
+    found = torch.empty(len(rows), len(frame.trie.answers))
+    for place, row in enumerate(rows):
+        for column, answer in enumerate(frame.trie.answers):
+            ids = torch.tensor([[*row, *answer.ids]])
+            with torch.no_grad():
+                logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0].log_softmax(-1)
+            first = logits.shape[0] - ids.shape[1] + len(row) - 1
+            assert logits.shape[0] - ids.shape[1] in (0, virtual)
+            found[place, column] = sum(logits[first + step, token] for step, token in enumerate(answer.ids))
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_saved_folder_predicts_the_same_in_plain_peft(tmp_path, family, method):
+    backbone = make_backbone(family)
+    options = {"learning_rate": 0.5 if method == "prompt_tuning" else 0.02}
+    result = execute(make_run(tmp_path, backbone, method, options=options))
+    ours = [line for line in _predictions(tmp_path)]
+    frame = make_frame(backbone)
+    rows = [row.ids for row in frame.encode(make_items(4))]
+
+    theirs = peft_answers(family, tmp_path / "out" / "artifact", frame, rows)
+
+    found = torch.tensor([[line["loglikelihoods"][answer.label] for answer in frame.trie.answers] for line in ours[:4]])
+    torch.testing.assert_close(found, theirs, atol=2e-4, rtol=0)
+    assert sorted(result.artifact.files) == ["adapter_config.json", "adapter_model.safetensors", "promptlab.json"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_saved_then_loaded_gives_equal_scores(tmp_path, method):
+    backbone = make_backbone("qwen2")
+    execute(make_run(tmp_path, backbone, method))
+    before = _predictions(tmp_path)
+
+    again = make_run(tmp_path / "again", backbone, method, artifact=str(tmp_path / "out" / "artifact"))
+    execute(again)
+
+    after = _predictions(tmp_path / "again")
+    assert [line["predicted"] for line in after] == [line["predicted"] for line in before]
+    for old, new in zip(before, after, strict=True):
+        assert new["loglikelihoods"] == pytest.approx(old["loglikelihoods"], abs=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", ["prompt_tuning", "prefix_tuning"])
+def test_vectors_that_copy_the_template_score_like_the_template_at_step_zero(family, method):
+    backbone = make_backbone(family, start=True)
+    hard, soft = make_frame(backbone), make_frame(backbone, replaced=True)
+    recipe = Recipe(method, {"template_text": "replaced", "num_virtual_tokens": 0})
+    tuning = create_tuning(backbone, soft, recipe, 0)
+    items = make_items(5)
+
+    written = Scorer(backbone, hard.trie).score([row.ids for row in hard.encode(items)]).answers
+    with torch.no_grad():
+        learned = Scorer(backbone, soft.trie, tuning.virtual()).score([row.ids for row in soft.encode(items)]).answers
+
+    torch.testing.assert_close(learned, written, atol=1e-4, rtol=0)
+
+
+def test_the_start_text_is_never_cut_or_repeated_without_a_word():
+    backbone = make_backbone(start=True)
+    frame = make_frame(backbone)
+
+    short = create_tuning(backbone, frame, Recipe("prompt_tuning", {"num_virtual_tokens": 4}), 0)
+    long = create_tuning(backbone, frame, Recipe("prompt_tuning", {"num_virtual_tokens": 9, "init_text": "card"}), 0)
+
+    assert "last 4 of the" in short.warnings[0]
+    assert "repeated" in long.warnings[0]
+    start = backbone.model.get_input_embeddings().weight[backbone.start_ids[0]]
+    assert not any(torch.allclose(vector, start) for vector in long.virtual().vectors)
+
+
+@pytest.mark.parametrize("init", ["label_words", "vocabulary", "random"])
+def test_every_start_follows_the_seed(init):
+    backbone = make_backbone()
+    frame = make_frame(backbone)
+
+    def vectors(seed):
+        return create_tuning(backbone, frame, Recipe("prompt_tuning", {"init": init, "num_virtual_tokens": 6}), seed).virtual().vectors
+
+    assert torch.equal(vectors(1), vectors(1))
+    assert vectors(1).shape == (6, 32)
+    assert init == "label_words" or not torch.equal(vectors(1), vectors(2))
+
+
+def test_only_the_tuned_part_changes(tmp_path):
+    for method in METHODS:
+        backbone = make_backbone("gpt2")
+        before = {name: tensor.clone() for name, tensor in backbone.model.state_dict().items()}
+        print_before = backbone.fingerprint()
+
+        execute(make_run(tmp_path / method, backbone, method))
+
+        after = backbone.model.state_dict()
+        assert after.keys() == before.keys(), method
+        assert all(torch.equal(after[name], tensor) for name, tensor in before.items()), method
+        assert backbone.fingerprint() == print_before, method
+
+
+def test_the_same_seed_gives_the_same_run(tmp_path):
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        execute(make_run(tmp_path / place, make_backbone(), "lora", options={"max_steps": 5}, seed=7))
+
+    first, second = _predictions(tmp_path / "one"), _predictions(tmp_path / "two")
+    assert [line["loglikelihoods"] for line in first] == [line["loglikelihoods"] for line in second]
+
+
+def test_lora_reaches_all_block_matrices_and_not_the_head():
+    backbone = make_backbone("bert")
+    tuning = create_tuning(backbone, make_frame(backbone), Recipe("lora"), 0)
+
+    adapted = {name.split(".lora_")[0] for name in tuning.parameters()}
+
+    assert len(adapted) == 2 * 6
+    assert not any("cls" in name for name in adapted)
+
+
+def test_an_artifact_of_another_model_is_refused(tmp_path):
+    execute(make_run(tmp_path, make_backbone("llama"), "prompt_tuning"))
+    other = make_run(tmp_path / "other", make_backbone("gpt2"), "prompt_tuning", artifact=str(tmp_path / "out" / "artifact"))
+
+    with pytest.raises(BadSpec, match="was made for tiny-llama"):
+        execute(other)
+
+
+def test_a_changed_artifact_is_refused(tmp_path):
+    backbone = make_backbone()
+    execute(make_run(tmp_path, backbone, "prompt_tuning"))
+    weights = tmp_path / "out" / "artifact" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b"x")
+
+    with pytest.raises(MissingModel, match="has changed since"):
+        execute(make_run(tmp_path / "again", backbone, "prompt_tuning", artifact=str(weights.parent)))
+
+
+def test_virtual_tokens_beyond_the_window_are_refused(tmp_path):
+    with pytest.raises(BadSpec, match="leave no room"):
+        execute(make_run(tmp_path, make_backbone(), "prompt_tuning", options={"num_virtual_tokens": 255}))
+
+
+def _predictions(folder):
+    import json
+
+    lines = (folder / "out" / "predictions-test.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
