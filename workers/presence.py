@@ -77,7 +77,7 @@ _present: list[Presence] = []
 def _come(sender: Any, **kwargs: Any) -> None:
     """The worker is ready to take hints."""
     served = [name for name in sender.app.amqp.queues.consume_from if name in Queue.values]
-    presence = Presence(served, num_slots=sender.controller.concurrency or 1)
+    presence = Presence(served, num_slots=int(sender.pool.info.get("max-concurrency") or 1))
     presence.start()
     _present.append(presence)
 
