@@ -4,6 +4,8 @@ Knows sentence embeddings and margins; must not know prompt formats. Only clear 
 those a reader would mostly agree with.
 """
 
+# ruff: noqa: SIM905 (tables of words read best as text)
+
 from __future__ import annotations
 
 import random
@@ -19,18 +21,31 @@ from transformers import AutoModel, AutoTokenizer
 
 Matrix = NDArray[np.float32]
 
-MARGIN = 0.10  # the right phrase is this much nearer than every other option
-NEARNESS = 0.28  # and at least this near in absolute terms (cosine)
-_LINKS = frozenset("of for to with in on and or my your the a about from by".split())
-_STOP = frozenset(
+MARGIN = 0.12  # the right phrase is this much nearer than every other option
+NEARNESS = 0.33  # and at least this near in absolute terms (cosine)
+_LABEL_SHAPES = ("{0} {1}", "{0} {1}", "{1} of {0}", "{0} and {1}", "lost {0}", "new {0}", "{0}s")
+_LABEL_HEADS = tuple(
     """
+    problem request question status help fee limit information support delivery change complaint order repair advice
+    review news payment price safety history plan schedule transfer account exchange refund access search booking
+    """.split()
+)
+_LINKS = frozenset("of for to with in on and or my your the a about from by".split())
+_STOP = (
+    frozenset(
+        """
     i me my we our you your he she it its they them their this that these those is are was were be been being am do
     does did doing have has had having will would can could should may might must shall not no nor so than too very
     just but if then else when where why how what which who whom there here all any both each few more most other some
     such only own same s t don didn doesn isn wasn couldn wouldn let please tell know need want like get got make made
     one two also would into out up down over under again once because as until while at after before said says new
+    went go goes going gone come came came see saw seen look looks looked heard hear use used using threw give gave
+    given take took taken put find found many much every another something anything someone thing things even really
+    ever never always still well lot even yes day time way first last long
     """.split()
-) | _LINKS
+    )
+    | _LINKS
+)
 
 
 def embed(folder: Path, texts: Sequence[str], *, batch: int = 128, longest: int = 48) -> Matrix:
@@ -41,9 +56,7 @@ def embed(folder: Path, texts: Sequence[str], *, batch: int = 128, longest: int 
     out = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
     for start in range(0, len(order), batch):
         ids = order[start : start + batch]
-        inputs = tokenizer(
-            [texts[i] for i in ids], padding=True, truncation=True, max_length=longest, return_tensors="pt"
-        )
+        inputs = tokenizer([texts[i] for i in ids], padding=True, truncation=True, max_length=longest, return_tensors="pt")
         with torch.inference_mode():
             states = model(**inputs).last_hidden_state.float()
         mask = inputs["attention_mask"].unsqueeze(-1)
@@ -67,17 +80,35 @@ def _phrases_of(text: str) -> Iterable[str]:
                 yield " ".join(gram)
 
 
-def mine_phrases(texts: Iterable[str], *, forbidden: set[str], limit: int) -> list[str]:
-    """The most widely used one- to four-word phrases; longer ones are rarer and count more."""
-    counts: Counter[str] = Counter()
+def proper_names(texts: Iterable[str]) -> set[str]:
+    """Words that are mostly written with a capital inside a sentence: poor labels for other sentences."""
+    capital: Counter[str] = Counter()
+    every: Counter[str] = Counter()
     for text in texts:
-        counts.update(set(_phrases_of(text)))
-    wanted = [
-        (count * (1 + 3 * phrase.count(" ")), phrase)
-        for phrase, count in counts.items()
-        if count >= (5 if " " not in phrase else 2) and phrase not in forbidden
-    ]
-    return [phrase for _, phrase in sorted(wanted, reverse=True)[:limit]]
+        for word in re.findall(r"(?<=[a-z,] )[A-Za-z]+", text):
+            every[word.lower()] += 1
+            capital[word.lower()] += word[0].isupper()
+    return {word for word, count in capital.items() if count > 0.5 * every[word]}
+
+
+def mine_phrases(texts: Sequence[str], *, forbidden: set[str], limits: tuple[int, int, int]) -> list[str]:
+    """The most widely used phrases: so many of one word, of two words, and of three or four."""
+    counts: Counter[str] = Counter()
+    names = proper_names(texts)
+    for text in texts:
+        counts.update(p for p in set(_phrases_of(text)) if names.isdisjoint(p.split()))
+    kept: list[str] = []
+    for size, limit in enumerate(limits):
+        sized = [(n, p) for p, n in counts.items() if min(p.count(" "), 2) == size and n >= 3 and p not in forbidden]
+        kept += [phrase for _, phrase in sorted(sized, reverse=True)[:limit]]
+    return kept
+
+
+def compound_phrases(phrases: Sequence[str], count: int, rng: random.Random, *, forbidden: set[str]) -> list[str]:
+    """Label-like names ('flight problem', 'change of address') from mined words and a few heads of labels."""
+    nouns = [p for p in phrases if " " not in p and not p.endswith(("ly", "ed", "ing", "'s"))][:2500]
+    made = {rng.choice(_LABEL_SHAPES).format(rng.choice(nouns), rng.choice(_LABEL_HEADS)) for _ in range(count)}
+    return sorted(made - forbidden - set(phrases))
 
 
 def _top(rows: Matrix, columns: Matrix, count: int) -> NDArray[np.int32]:
@@ -92,12 +123,18 @@ def _top(rows: Matrix, columns: Matrix, count: int) -> NDArray[np.int32]:
 class MatchingBank:
     """Texts and phrases with their embeddings, from which matching problems are drawn without end."""
 
-    def __init__(self, texts: list[str], phrases: list[str], text_vectors: Matrix, phrase_vectors: Matrix) -> None:
-        self.texts, self.phrases = texts, phrases
+    def __init__(self, texts: list[str], phrases: list[str], text_vectors: Matrix, phrase_vectors: Matrix, *, requests: int = 0) -> None:
+        """The last `requests` texts are user requests; they are drawn as often as all the others together."""
+        self.texts, self.phrases, self.requests = texts, phrases, requests
         self.text_vectors, self.phrase_vectors = text_vectors, phrase_vectors
         self.phrases_near_text = _top(text_vectors, phrase_vectors, 32)
         self.texts_near_phrase = _top(phrase_vectors, text_vectors, 64)
         self.phrases_near_phrase = _top(phrase_vectors, phrase_vectors, 48)
+
+    def draw_text(self, rng: random.Random) -> int:
+        if self.requests and rng.random() < 0.5:
+            return len(self.texts) - 1 - rng.randrange(self.requests)
+        return rng.randrange(len(self.texts))
 
     def phrase_for(self, text: int, rng: random.Random) -> int:
         """A phrase near the text; mostly one that shares no content word with it."""
@@ -132,7 +169,7 @@ class MatchingBank:
 
     def problem(self, options: int, items: int, rng: random.Random, *, hard: float) -> tuple[list[int], list[tuple[int, int]]]:
         """(phrase indices, [(text index, position of the right phrase)]); items may be fewer than asked."""
-        seeds = [rng.randrange(len(self.texts)) for _ in range(min(items, max(1, options // 2)))]
+        seeds = [self.draw_text(rng) for _ in range(min(items, max(1, options // 2)))]
         chosen = self.options_around([self.phrase_for(text, rng) for text in seeds], options, rng, hard=hard)
         texts = seeds + [int(rng.choice(self.texts_near_phrase[rng.choice(chosen)])) for _ in range(items - len(seeds))]
         rng.shuffle(texts)

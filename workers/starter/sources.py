@@ -39,6 +39,9 @@ LEFT_OUT = {
     "empty or constant answers in this sample": ("trec", "dbpedia_14"),
 }  # fmt: skip
 
+# Too long to be trained on as tasks, but free enough in licence to lend single sentences to the matching problems.
+SENTENCE_DONORS = ("wiki_hop_original_choose_best_object_affirmative_1", "duorc_SelfRC_question", "quoref_Find_Answer")
+
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _NOT_A_SENTENCE = re.compile(r"^\s*-|[{}<>|=\\@_]|\b(question|answer|options?|context|paragraph|passage|fact \d)\b", re.I)
 
@@ -52,11 +55,7 @@ def _json_lines(path: Path) -> Iterator[dict[str, str]]:
 def clinc_rows(data: Path, split: str, *, held_out: bool) -> list[Row]:
     """CLINC150 rows of one split: either only the held-out intents or only the trained ones."""
     rows = _json_lines(data / "starter" / "clinc150.jsonl.gz")
-    return [
-        Row(row["text"], row["label"])
-        for row in rows
-        if row["split"] == split and (row["label"] in HELD_OUT_INTENTS) == held_out
-    ]
+    return [Row(row["text"], row["label"]) for row in rows if row["split"] == split and (row["label"] in HELD_OUT_INTENTS) == held_out]
 
 
 def snips_rows(data: Path) -> list[Row]:
@@ -64,15 +63,20 @@ def snips_rows(data: Path) -> list[Row]:
     return [Row(row["text"], row["label"]) for row in _json_lines(data / "starter" / "snips.jsonl.gz")]
 
 
-def t0_tasks(data: Path) -> dict[str, list[Task]]:
-    """Prompted tasks by template, without the prefixes in LEFT_OUT and without constant answers."""
-    left_out = tuple(prefix for prefixes in LEFT_OUT.values() for prefix in prefixes)
+def all_t0_tasks(data: Path) -> dict[str, list[Task]]:
+    """Every prompted task with an answer, by template."""
     tasks: dict[str, list[Task]] = defaultdict(list)
     for row in _json_lines(data / "starter" / "t0_50k.jsonl.gz"):
-        task = Task(row["template"], row["prompt"].strip(), row["completion"].strip())
-        if task.completion and not task.template.startswith(left_out):
-            tasks[task.template].append(task)
-    return {name: rows for name, rows in tasks.items() if len({row.completion for row in rows}) > 1}
+        if row["completion"].strip():
+            tasks[row["template"]].append(Task(row["template"], row["prompt"].strip(), row["completion"].strip()))
+    return tasks
+
+
+def trained_tasks(tasks: dict[str, list[Task]]) -> dict[str, list[Task]]:
+    """The tasks without the prefixes in LEFT_OUT and without templates whose answer is constant."""
+    left_out = tuple(prefix for prefixes in LEFT_OUT.values() for prefix in prefixes)
+    kept = {name: rows for name, rows in tasks.items() if not name.startswith(left_out)}
+    return {name: rows for name, rows in kept.items() if len({row.completion for row in rows}) > 1}
 
 
 def review_rows(tasks: dict[str, list[Task]]) -> list[Row]:
@@ -85,7 +89,8 @@ def review_rows(tasks: dict[str, list[Task]]) -> list[Row]:
 def sentences(tasks: dict[str, list[Task]]) -> list[str]:
     """Distinct plain sentences of 4 to 34 words out of the prompts, for matching."""
     found: dict[str, None] = {}
-    for rows in tasks.values():
+    donors = {name: rows for name, rows in tasks.items() if name.startswith(SENTENCE_DONORS)}
+    for rows in (trained_tasks(tasks) | donors).values():
         for row in rows:
             for piece in _SENTENCE_END.split(row.prompt):
                 text = " ".join(piece.split())

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import random
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from workers.starter import batches
+from workers.starter.backbone import WINDOW
+from workers.starter.episodes import EpisodeSource, Piece
+
+
+def test_the_terminator_follows_every_answer_in_the_loss(tokenizer: PreTrainedTokenizerFast) -> None:
+    episode = [Piece("a:"), Piece("bc", answer=True), Piece("d:"), Piece("e", answer=True)]
+    sequence = batches.encode(episode, tokenizer, random.Random(0))
+    assert sequence is not None
+    strong = [t for t, w in zip(sequence.targets, sequence.weights, strict=True) if w > batches.PROMPT_WEIGHT]
+    said = [tokenizer.convert_ids_to_tokens(target) for target in strong]
+    assert said == ["b", "##c", "[SEP]", "e", "[SEP]"]
+    assert sequence.ids[0] == tokenizer.bos_token_id
+    assert tokenizer.eos_token_id not in sequence.ids
+
+
+def test_an_episode_that_does_not_fit_is_dropped_not_cut(tokenizer: PreTrainedTokenizerFast) -> None:
+    fits = [Piece("a " * (WINDOW - 2)), Piece("b", answer=True)]
+    too_long = [Piece("a " * (WINDOW - 1)), Piece("b", answer=True)]
+    assert batches.encode(fits, tokenizer, random.Random(0)) is not None
+    assert batches.encode(too_long, tokenizer, random.Random(0)) is None
+
+
+def test_batches_have_few_fixed_shapes_and_stay_inside_the_window(source: EpisodeSource, tokenizer: PreTrainedTokenizerFast) -> None:
+    stream = batches.batches(source.draw, tokenizer, random.Random(0))
+    for _ in range(40):
+        batch = next(stream)
+        rows, length = batch.ids.shape
+        assert length in batches.LENGTHS
+        assert rows == max(1, batches.BATCH_TOKENS // length)
+        assert int(batch.positions.max()) < WINDOW
+        assert torch.equal(batch.positions.diff(dim=1), torch.ones(rows, length - 1, dtype=torch.long))
+        assert len(batch.where) == len(batch.targets) == len(batch.weights)
+
+
+def test_every_position_of_the_window_is_reached() -> None:
+    rng = random.Random(0)
+    reached = torch.zeros(WINDOW, dtype=torch.bool)
+    for _ in range(4000):
+        first = batches.first_position(64, rng)
+        reached[first : first + 64] = True
+    assert bool(reached.all())

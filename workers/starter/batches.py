@@ -1,0 +1,101 @@
+"""Episodes to token batches of a few fixed shapes.
+
+Knows tokens, targets and shapes; must not know where episodes come from. Fixed shapes keep the heap small and the
+processor busy: each micro-batch has about BATCH_TOKENS tokens, in one of the LENGTHS, with exactly that many rows.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from workers.starter.backbone import WINDOW
+from workers.starter.episodes import Episode
+
+BATCH_TOKENS = 2048
+LENGTHS = (32, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024)
+PROMPT_SHARE = 0.05  # of the prompt positions also get a loss, so that the model stays a language model
+PROMPT_WEIGHT = 0.2
+LONG_ANSWER = 12  # tokens; longer answers weigh less, so that one paragraph does not outweigh many labels
+NO_TARGET = -100
+
+
+class Sequence(NamedTuple):
+    ids: list[int]
+    targets: list[int]  # the token that each position must predict; after a label the terminator
+    weights: list[float]
+
+
+class Batch(NamedTuple):
+    ids: Tensor
+    positions: Tensor
+    where: Tensor  # flat positions that have a target
+    targets: Tensor
+    weights: Tensor
+
+
+def encode(episode: Episode, tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Sequence | None:
+    """Tokens and targets, or None if the episode does not fit: nothing is ever cut off."""
+    pieces = [piece for piece in episode if piece.text]
+    encoded = tokenizer([piece.text for piece in pieces], add_special_tokens=False)["input_ids"]
+    end = tokenizer.eos_token_id
+    ids, is_answer = [tokenizer.bos_token_id], [False]
+    targets: dict[int, int] = {}
+    weights: dict[int, float] = {}
+    for piece, tokens in zip(pieces, encoded, strict=True):
+        if piece.answer:
+            weight = min(1.0, LONG_ANSWER / (len(tokens) + 1))
+            for offset, token in enumerate([*tokens, end]):
+                targets[len(ids) - 1 + offset] = token
+                weights[len(ids) - 1 + offset] = weight
+        ids += tokens
+        is_answer += [piece.answer] * len(tokens)
+    if len(ids) > WINDOW or not targets:
+        return None
+    for place in range(len(ids) - 1):
+        if place not in targets and rng.random() < PROMPT_SHARE:
+            targets[place], weights[place] = ids[place + 1], PROMPT_WEIGHT
+    places = range(len(ids))
+    return Sequence(ids, [targets.get(i, NO_TARGET) for i in places], [weights.get(i, 0.0) for i in places])
+
+
+def first_position(length: int, rng: random.Random) -> int:
+    """Where the sequence starts: mostly 0; else further on, as behind virtual tokens, anywhere in the window."""
+    room = WINDOW - length
+    kind = rng.random()
+    if kind < 0.55:
+        return 0
+    return rng.randint(0, min(room, 128) if kind < 0.85 else room)
+
+
+def collate(rows: list[Sequence], length: int, padding: int, rng: random.Random) -> Batch:
+    """Right-padded; a causal model's real tokens never see the padding, so no mask is needed."""
+    ids = torch.full((len(rows), length), padding)
+    targets = torch.full((len(rows), length), NO_TARGET)
+    weights = torch.zeros(len(rows), length)
+    starts = torch.tensor([[first_position(length, rng)] for _ in rows])
+    for index, row in enumerate(rows):
+        ids[index, : len(row.ids)] = torch.tensor(row.ids)
+        targets[index, : len(row.ids)] = torch.tensor(row.targets)
+        weights[index, : len(row.ids)] = torch.tensor(row.weights)
+    where = (targets.view(-1) != NO_TARGET).nonzero().squeeze(-1)
+    return Batch(ids, starts + torch.arange(length), where, targets.view(-1)[where], weights.view(-1)[where])
+
+
+def batches(draw: Callable[[random.Random], Episode], tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Iterator[Batch]:
+    """Endless micro-batches: sequences wait in the bucket of their length until it has its exact number of rows."""
+    waiting: dict[int, list[Sequence]] = {length: [] for length in LENGTHS}
+    while True:
+        sequence = encode(draw(rng), tokenizer, rng)
+        if sequence is None:
+            continue
+        length = next(length for length in LENGTHS if length >= len(sequence.ids))
+        waiting[length].append(sequence)
+        if len(waiting[length]) == max(1, BATCH_TOKENS // length):
+            yield collate(waiting[length], length, tokenizer.pad_token_id, rng)
+            waiting[length] = []
