@@ -21,7 +21,7 @@ from experiments.services import datasets
 from experiments.services.jobs import job_retry, queue_health
 from experiments.storage import open_stored
 from experiments.uploads import upload_refused
-from experiments.views.viewer import require_here, viewer
+from experiments.views.viewer import posted, require_here, viewer
 
 GET_POST = ["GET", "HEAD", "POST"]
 
@@ -36,7 +36,7 @@ def dataset_list(request: HttpRequest, slug: str) -> HttpResponse:
 def dataset_create(request: HttpRequest, slug: str) -> HttpResponse:
     workspace = get_membership_for(viewer(request), slug, needs=WRITE_ROLES[Dataset]).workspace
     refused = upload_refused(request) if request.method == "POST" else None
-    form = NewDatasetForm(request.POST or None, request.FILES or None)
+    form = NewDatasetForm(posted(request), request.FILES)
     if request.method == "POST" and not refused and form.is_valid():
         file, values = form.cleaned_data["file"], form.cleaned_data
         try:
@@ -59,7 +59,7 @@ def dataset_version_create(request: HttpRequest, slug: str, dataset_id: UUID) ->
     dataset = get_dataset_for(viewer(request), dataset_id, write=True)
     require_here(dataset.workspace, slug)
     refused = upload_refused(request) if request.method == "POST" else None
-    form = UploadForm(request.POST or None, request.FILES or None)
+    form = UploadForm(posted(request), request.FILES)
     if request.method == "POST" and not refused and form.is_valid():
         file = form.cleaned_data["file"]
         try:
@@ -85,7 +85,7 @@ def dataset_edit(request: HttpRequest, slug: str, dataset_id: UUID) -> HttpRespo
     dataset = get_dataset_for(viewer(request), dataset_id, write=True)
     require_here(dataset.workspace, slug)
     said = {"name": dataset.name, "description": dataset.description, "attribution": dataset.attribution}
-    form = DatasetForm(request.POST or None, initial=said)
+    form = DatasetForm(posted(request), initial=said)
     if request.method == "POST" and form.is_valid():
         try:
             datasets.dataset_update(dataset=dataset, by=viewer(request), **form.cleaned_data)
@@ -212,6 +212,7 @@ def _uploaded(request: HttpRequest, version: DatasetVersion) -> HttpResponse:
 def _upload_page(request: HttpRequest, template: str, form: UploadForm, refused: str | None, context: dict[str, object]) -> HttpResponse:
     """The upload form; the page's script, which shows the progress, gets only the sentence."""
     if refused:
+        form.full_clean()
         form.errors.clear()
         form.add_error("file", refused)
     failed = request.method == "POST"

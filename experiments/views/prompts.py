@@ -24,7 +24,7 @@ from experiments.models import DatasetVersion, PromptTemplate, TemplateVersion, 
 from experiments.prompt_wording import PromptWording, demonstrations_fill, row_fill, wording_lines, wording_problems
 from experiments.services import prompts
 from experiments.slots import FilledTooLong, SlotUnfilled
-from experiments.views.viewer import require_here, viewer
+from experiments.views.viewer import posted, require_here, viewer
 
 GET_POST = ["GET", "HEAD", "POST"]
 
@@ -39,7 +39,7 @@ def prompt_list(request: HttpRequest, slug: str) -> HttpResponse:
 def prompt_create(request: HttpRequest, slug: str) -> HttpResponse:
     workspace = writable_workspace(request, slug)
     version = chosen_version(request, workspace)
-    form = PromptForm(request.POST or None, version=version)
+    form = PromptForm(posted(request), version=version)
     if request.method == "POST" and not form.is_edit and form.is_valid():
         name, note = form.cleaned_data["name"], form.cleaned_data["note"]
         try:
@@ -57,7 +57,7 @@ def prompt_create(request: HttpRequest, slug: str) -> HttpResponse:
 def prompt_edit(request: HttpRequest, slug: str, template_id: UUID) -> HttpResponse:
     template = _template(request, slug, template_id, write=True)
     version = chosen_version(request, template.workspace, template)
-    form = PromptForm(request.POST or None, version=version, wording=_start_from(request, template), is_new=False)
+    form = PromptForm(posted(request), version=version, wording=_start_from(request, template), is_new=False)
     if request.method == "POST" and not form.is_edit and form.is_valid():
         try:
             return _saved(request, template, form, version)
@@ -91,7 +91,7 @@ def prompt_detail(request: HttpRequest, slug: str, template_id: UUID) -> HttpRes
 def prompt_rename(request: HttpRequest, slug: str, template_id: UUID) -> HttpResponse:
     template = _template(request, slug, template_id, write=True)
     said = {"name": template.name, "description": template.description}
-    form = PromptDetailsForm(request.POST or None, initial=said)
+    form = PromptDetailsForm(posted(request), initial=said)
     if request.method == "POST" and form.is_valid():
         try:
             prompts.prompt_update(template=template, by=viewer(request), **form.cleaned_data)

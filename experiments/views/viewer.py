@@ -1,6 +1,6 @@
-"""Who is looking, and whether the address tells the truth about the workspace. The sign-in middleware runs before every view."""
+"""Who is looking, what was sent, and whether the address names the right workspace. The sign-in middleware runs before every view."""
 
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, QueryDict
 
 from experiments.models import User, Workspace
 
@@ -9,6 +9,11 @@ def viewer(request: HttpRequest) -> User:
     """The signed-in person."""
     assert isinstance(request.user, User)
     return request.user
+
+
+def posted(request: HttpRequest) -> QueryDict | None:
+    """What a form was sent with; None when the page is only looked at."""
+    return request.POST if request.method == "POST" else None
 
 
 def require_here(workspace: Workspace, slug: str) -> None:
