@@ -129,3 +129,10 @@ def save(folder: Path, model: BertLMHeadModel, tokenizer: PreTrainedTokenizerFas
     )
     shell.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    _name_tokenizer_class(folder / "tokenizer_config.json")
+
+
+def _name_tokenizer_class(file: Path) -> None:
+    """Writes the class name that transformers 4 and 5 both know; 5 would write a name that 4 cannot load."""
+    settings = json.loads(file.read_text(encoding="utf-8")) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

@@ -132,9 +132,9 @@ def tuned(bench: Bench) -> list[Measure]:
     prompts = [tasks.prompt(wording, case) for case in train]
     rows = tuning.examples(bench.tokenizer, prompts, [case.label for case in train])
     found: list[Measure] = []
-    for name in tuning.methods():
+    for name, method in tuning.methods(bench.folder).items():
         for seed in SEEDS:
-            model, seconds = tuning.tune(bench.folder, tuning.methods()[name], rows, seed)
+            model, seconds = tuning.tune(bench.folder, method, rows, seed)
             base, front = model.get_base_model(), tuning.front_of(model)
             said = Bench(bench.folder, bench.data, base, bench.tokenizer).choices(wording, cases, front)
             result = measure(f"Banking77, 12 queues: {name}, seed {seed}", said, cases, seconds=round(seconds))

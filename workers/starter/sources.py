@@ -32,7 +32,7 @@ LEFT_OUT = {
     "long documents, which do not fit the window": (
         "wiki_hop", "duorc", "cnn_dailymail", "xsum", "multi_news", "quoref",
     ),
-    "licences for research or non-commercial use only, or none stated": (
+    "licences for research or non-commercial use, or texts collected without one": (
         "gigaword", "samsum", "dream", "ag_news", "yelp_review_full", "sciq", "wiki_qa",
         "glue_mrpc", "glue_qqp", "app_reviews", "imdb", "rotten_tomatoes",
     ),

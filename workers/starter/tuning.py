@@ -29,9 +29,17 @@ class Method(NamedTuple):
     steps: int
 
 
-def methods() -> dict[str, Method]:
+def methods(folder: Path) -> dict[str, Method]:
+    """PEFT configurations; the soft prompt starts from words, whose scale suits the embeddings."""
+    soft_prompt = PromptTuningConfig(
+        task_type="CAUSAL_LM",
+        num_virtual_tokens=VIRTUAL_TOKENS,
+        prompt_tuning_init="TEXT",
+        prompt_tuning_init_text="read what the customer wrote and answer with the one queue that fits the message best",
+        tokenizer_name_or_path=str(folder),
+    )
     return {
-        "soft prompt": Method(PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=VIRTUAL_TOKENS), rate=2e-2, steps=300),
+        "soft prompt": Method(soft_prompt, rate=5e-3, steps=300),
         "prefix": Method(PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=VIRTUAL_TOKENS), rate=1e-2, steps=300),
         "LoRA r=8": Method(
             LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules=["query", "key", "value", "dense"]),
