@@ -37,20 +37,21 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--without-demonstration", action="store_true", help="Start the processes and nothing else.")
 
-    def handle(self, *args: Any, port: int, **options: Any) -> None:
+    def handle(self, *args: Any, port: int, without_demonstration: bool = False, **options: Any) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _stop)
         try:
             with only_one(settings.HOME):
                 check_port(port)
-                self._serve(port)
+                self._serve(port, demonstrate=not without_demonstration)
         except CannotStart as error:
             raise CommandError(str(error)) from error
         except Stopped:
             self._say("PromptLab has stopped.")
 
-    def _serve(self, port: int) -> None:
+    def _serve(self, port: int, *, demonstrate: bool) -> None:
         self._say("Preparing the database and static files …")
         call_command("migrate", verbosity=0, interactive=False)
         call_command("collectstatic", verbosity=0, interactive=False)
@@ -60,7 +61,8 @@ class Command(BaseCommand):
             _wait_ready(stack, url)
             self._say(f"Logs: {stack.logs}")
             self._say(f"PromptLab is ready: {url}{sign_in_url(owner)}")
-            self._follow(stack, self._demonstrate(workspace, owner, url), owner, url)
+            experiment = self._demonstrate(workspace, owner, url) if demonstrate else None
+            self._follow(stack, experiment, owner, url)
 
     def _owner(self) -> tuple[User, Workspace]:
         password = password_make()
