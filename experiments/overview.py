@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from django.db.models import Count
 
-from experiments.models import DatasetVersion, Experiment, Job, JobState, Queue, TemplateVersion, Workspace
+from experiments.models import DatasetVersion, Experiment, Job, JobState, TemplateVersion, Workspace
 from experiments.services.jobs import queue_health
 
 NUM_RECENT = 6
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Overview:
-    """Everything on the overview page. `health` holds a sentence for each kind of worker that does not answer."""
+    """Everything on the overview page. `health` holds a sentence for each kind of worker that is waited for in vain."""
 
     steps: tuple[Step, ...]
     experiments: tuple[Experiment, ...]
@@ -66,12 +66,13 @@ def overview_of(workspace: Workspace) -> Overview:
         .annotate(num_approaches=Count("approaches"))
         .order_by("-created_at")
     )
+    waiting_for = alive.order_by("queue").values_list("queue", flat=True).distinct()
     return Overview(
         steps=_steps(workspace),
         experiments=tuple(recent[:NUM_RECENT]),
         jobs=tuple(alive.order_by("-state", "created_at")[:NUM_RECENT]),
         num_waiting=alive.count(),
-        health=tuple(sentence for queue in Queue if (sentence := queue_health(queue))),
+        health=tuple(sentence for queue in waiting_for if (sentence := queue_health(queue))),
     )
 
 

@@ -52,6 +52,7 @@ class AnswerShare:
 class TriedRow:
     """One row of a preview with what the model read and answered."""
 
+    text: str
     position: int | None
     split: str
     expected: str
@@ -148,8 +149,10 @@ def demonstrations_draw(version: DatasetVersion, *, per_label: int, seed: int) -
 
 
 def tried_rows(preview: Preview) -> list[TriedRow]:
-    """What a finished preview gave, in the order of the rows."""
-    return [_tried(row) for row in preview.result.get("rows", [])]
+    """What a finished preview gave, in the order of the rows. One query."""
+    rows = preview.result.get("rows", [])
+    examples = preview.dataset_version.examples.in_bulk([int(row["id"]) for row in rows])
+    return [_tried(row, examples.get(int(row["id"]))) for row in rows]
 
 
 def _trial_rows(version: DatasetVersion) -> "QuerySet[Example]":
@@ -157,8 +160,9 @@ def _trial_rows(version: DatasetVersion) -> "QuerySet[Example]":
     return version.examples.filter(split=split).order_by("position")
 
 
-def _tried(row: dict[str, Any]) -> TriedRow:
+def _tried(row: dict[str, Any], example: Example | None) -> TriedRow:
     return TriedRow(
+        text=" / ".join(example.fields.values()) if example else "",
         position=row.get("position"),
         split=row.get("split") or "",
         expected=row.get("expected", ""),

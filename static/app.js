@@ -30,19 +30,43 @@
     live().replaceChildren(notice);
   }
 
+  /* A message about a request stays until the same request succeeds; other requests that go well say nothing about it. */
+  let failedPath = null;
+
+  function fail(event, sentence) {
+    failedPath = event.detail.pathInfo.requestPath;
+    say(sentence);
+  }
+
+  /* A session that has ended answers with the sign-in page; it belongs into the window, not into a part of the page. */
+  function leaveWhenSignedOut(event) {
+    if (!event.detail.xhr.responseURL.includes("/accounts/login/")) return;
+    event.detail.shouldSwap = false;
+    location.reload();
+  }
+
   function sentenceOf(request) {
     const type = request.getResponseHeader("Content-Type") || "";
     if (type.startsWith("text/plain") && request.responseText) return request.responseText;
     return "The server could not answer this request. Nothing was changed; load the page again.";
   }
 
+  /* On a narrow screen the navigation scrolls sideways; the current part should be in sight. */
+  function showCurrentPart() {
+    const nav = document.querySelector(".site-nav");
+    const current = nav?.querySelector("[aria-current]");
+    if (current) nav.scrollLeft = current.offsetLeft - nav.offsetLeft - (nav.clientWidth - current.clientWidth) / 2;
+  }
+
   function start() {
     showTimes(document);
+    showCurrentPart();
     document.body.addEventListener("htmx:afterSettle", (event) => showTimes(event.target));
-    document.body.addEventListener("htmx:responseError", (event) => say(sentenceOf(event.detail.xhr)));
-    document.body.addEventListener("htmx:sendError", () => say("The server cannot be reached. Check the connection; this page tries again."));
+    document.body.addEventListener("htmx:beforeSwap", leaveWhenSignedOut);
+    document.body.addEventListener("htmx:responseError", (event) => fail(event, sentenceOf(event.detail.xhr)));
+    document.body.addEventListener("htmx:sendError", (event) => fail(event, "The server cannot be reached. Check the connection; this page tries again."));
     document.body.addEventListener("htmx:afterRequest", (event) => {
-      if (event.detail.successful) live().replaceChildren();
+      if (event.detail.successful && event.detail.pathInfo.requestPath === failedPath) live().replaceChildren();
     });
   }
 

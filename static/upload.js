@@ -45,6 +45,10 @@
     request.setRequestHeader("X-Requested-With", "XMLHttpRequest");
     request.upload.addEventListener("progress", (event) => show(zone, event.loaded, event.total));
     request.addEventListener("load", () => {
+      if (request.responseURL.includes("/accounts/login/")) {
+        location.assign(request.responseURL);
+        return;
+      }
       const answer = answerOf(request);
       if (answer.location) {
         location.assign(answer.location);

@@ -21,7 +21,7 @@ from experiments.services import datasets
 from experiments.services.jobs import job_retry, queue_health
 from experiments.storage import open_stored
 from experiments.uploads import upload_refused
-from experiments.views.viewer import posted, require_here, viewer
+from experiments.views.viewer import posted, posted_files, require_here, viewer
 
 GET_POST = ["GET", "HEAD", "POST"]
 
@@ -36,7 +36,7 @@ def dataset_list(request: HttpRequest, slug: str) -> HttpResponse:
 def dataset_create(request: HttpRequest, slug: str) -> HttpResponse:
     workspace = get_membership_for(viewer(request), slug, needs=WRITE_ROLES[Dataset]).workspace
     refused = upload_refused(request) if request.method == "POST" else None
-    form = NewDatasetForm(posted(request), request.FILES)
+    form = NewDatasetForm(posted(request), posted_files(request))
     if request.method == "POST" and not refused and form.is_valid():
         file, values = form.cleaned_data["file"], form.cleaned_data
         try:
@@ -59,7 +59,7 @@ def dataset_version_create(request: HttpRequest, slug: str, dataset_id: UUID) ->
     dataset = get_dataset_for(viewer(request), dataset_id, write=True)
     require_here(dataset.workspace, slug)
     refused = upload_refused(request) if request.method == "POST" else None
-    form = UploadForm(posted(request), request.FILES)
+    form = UploadForm(posted(request), posted_files(request))
     if request.method == "POST" and not refused and form.is_valid():
         file = form.cleaned_data["file"]
         try:

@@ -1,7 +1,7 @@
 """Designed answers for 400, 403, 404, 413, 429, 500 and 503: what happened, whether work is safe, what to do.
 
 Every answer carries the request id that stands in the log. The page needs no database, session or context processor,
-for any of these may be what failed. htmx gets the sentence alone, which the page then shows.
+for any of these may be what failed. A script gets the sentence alone, which the page then shows.
 """
 
 import sys
@@ -122,10 +122,10 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def error_answer(request: HttpRequest, page: ErrorPage, *, happened: str = "", remedy: str = "") -> HttpResponse:
-    """The page, or for htmx its sentence; `happened` and `remedy` replace the general ones where more is known."""
+    """The page, or for a script its sentence; `happened` and `remedy` replace the general ones where more is known."""
     reference = request_reference()
     happened, remedy = happened or page.happened, remedy or page.remedy
-    if request.headers.get("HX-Request"):
+    if request.headers.get("HX-Request") or request.headers.get("X-Requested-With") == "XMLHttpRequest":
         sentence = f"{page.title}. {happened} {remedy}" + (f" Reference: {reference}" if reference else "")
         return HttpResponse(sentence, status=page.status, content_type="text/plain; charset=utf-8")
     context = {"page": page, "happened": happened, "remedy": remedy, "reference": reference}

@@ -1,6 +1,10 @@
 """Who is looking, what was sent, and whether the address names the right workspace. The sign-in middleware runs before every view."""
 
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest, QueryDict
+from django.utils.datastructures import MultiValueDict
 
 from experiments.models import User, Workspace
 
@@ -14,6 +18,11 @@ def viewer(request: HttpRequest) -> User:
 def posted(request: HttpRequest) -> QueryDict | None:
     """What a form was sent with; None when the page is only looked at."""
     return request.POST if request.method == "POST" else None
+
+
+def posted_files(request: HttpRequest) -> "MultiValueDict[str, UploadedFile[Any]] | None":
+    """The files that a form was sent with; None when the page is only looked at."""
+    return request.FILES if request.method == "POST" else None
 
 
 def require_here(workspace: Workspace, slug: str) -> None:

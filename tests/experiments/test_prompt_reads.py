@@ -57,7 +57,14 @@ def test_a_difference_names_added_and_removed_lines():
 
 
 def test_likelihoods_become_shares_that_make_one(version):
-    row = {"expected": "b", "predicted": "a", "loglikelihoods": {"a": math.log(0.6), "b": math.log(0.2), "c": None}, "prompt_tokens": 12}
+    example = version.examples.get(position=31)
+    row = {
+        "id": str(example.pk),
+        "expected": "b",
+        "predicted": "a",
+        "loglikelihoods": {"a": math.log(0.6), "b": math.log(0.2), "c": None},
+        "prompt_tokens": 12,
+    }
     preview = Preview(dataset_version=version, backbone=make_backbone(), job=make_job(version.dataset.workspace), result={"rows": [row]})
 
     [tried] = reads.tried_rows(preview)
@@ -67,3 +74,4 @@ def test_likelihoods_become_shares_that_make_one(version):
         ("b", 0.25, True),
     ]
     assert not tried.is_correct
+    assert tried.text == "validation 0"

@@ -163,6 +163,15 @@ def test_a_viewer_may_not_upload(client_for, bob, workspace):
     assert not Dataset.objects.exists()
 
 
+def test_a_form_that_was_not_sent_yet_shows_no_error(dora_client, workspace):
+    dataset = make_dataset(workspace)
+
+    for address in ("/w/acme/data/new/", f"/w/acme/data/{dataset.pk}/upload/", f"/w/acme/data/{dataset.pk}/edit/"):
+        response = dora_client.get(address)
+        assert response.status_code == 200
+        assert "errorlist" not in response.content.decode()
+
+
 def test_no_file_and_a_name_that_is_taken_are_said_in_the_form(dora_client, upload, workspace):
     make_dataset(workspace, name="Mail")
 

@@ -135,6 +135,7 @@ def test_the_editor_begins_with_a_prompt_that_works(dora_client, version):
     page = text_of(dora_client.get("/w/acme/prompts/new/"))
 
     assert "Choose from: refund, delivery." in page
+    assert "errorlist" not in page
     assert 'data-insert="{{text}}"' in page
 
 
