@@ -16,7 +16,7 @@ from experiments.api.access import get_for, need, rows_for
 from experiments.api.auth import KeyRequest
 from experiments.api.fields import LongText, Name, Page
 from experiments.api.mappings import MappingIn, mapping_of
-from experiments.api.waiting import wait_for
+from experiments.api.waiting import SECONDS, wait_for
 from experiments.dataset_reads import MAPPING, READING, STORING, stage_of
 from experiments.errors import UserError
 from experiments.models import ApiKey, Dataset, DatasetVersion, Example
@@ -135,10 +135,10 @@ def dataset_version_map(request: KeyRequest, version_id: UUID, payload: MappingI
 
 
 @router.get("/dataset-versions/{uuid:version_id}/wait", response=VersionOut, summary="Wait until a version needs you or is complete")
-def dataset_version_wait(request: KeyRequest, version_id: UUID, timeout: int = 20) -> DatasetVersion:
-    """Answers when the stage is neither `reading` nor `storing`, or when `timeout` (at most 30 seconds) is over."""
+def dataset_version_wait(request: KeyRequest, version_id: UUID, timeout: int = SECONDS) -> DatasetVersion:
+    """Answers when the stage is neither `reading` nor `storing`, or when the time is up."""
     version = get_for(request.auth, DatasetVersion, version_id)
-    wait_for(lambda: _stage(version) not in (READING, STORING), seconds=max(0, min(timeout, 30)))
+    wait_for(lambda: _stage(version) not in (READING, STORING), seconds=timeout)
     return get_for(request.auth, DatasetVersion, version_id)
 
 

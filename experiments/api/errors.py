@@ -12,6 +12,7 @@ from ninja.errors import AuthenticationError, HttpError, Throttled
 from ninja.errors import ValidationError as SchemaError
 
 from experiments.errors import UserError
+from experiments.uploads import upload_refused
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +87,9 @@ def _throttled(request: HttpRequest, error: Throttled) -> HttpResponse:
 
 
 def _schema_mistakes(request: HttpRequest, error: SchemaError) -> HttpResponse:
+    too_large = upload_refused(request) if request.content_type == "multipart/form-data" else None
+    if too_large:  # fields behind the file never arrived, which is not the caller's mistake
+        return error_answer(413, too_large)
     fields = {_field_name(mistake["loc"]): str(mistake["msg"]) for mistake in error.errors if "loc" in mistake}
     return error_answer(422, f"The request does not fit the operation; look at: {', '.join(fields) or 'the body'}.", fields=fields)
 

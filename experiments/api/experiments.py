@@ -1,12 +1,13 @@
 """Comparisons over the API: plan, launch, watch, read, stop, open the test set."""
 
-from typing import Annotated
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.db.models import QuerySet
 from django.http import Http404
-from ninja import Header, Query, Router
+from ninja import Router
 from ninja.pagination import paginate
+from ninja.params import functions
 
 from experiments.access import WRITE_ROLES
 from experiments.api.access import get_for, need, rows_for
@@ -14,11 +15,12 @@ from experiments.api.auth import KeyRequest
 from experiments.api.experiment_schemas import ExperimentDetail, ExperimentIn, ExperimentOut, ResultsOut
 from experiments.api.fields import IdempotencyKey, Page
 from experiments.api.plans import plan_of
-from experiments.api.waiting import wait_for
+from experiments.api.waiting import SECONDS, wait_for
 from experiments.models import ComparisonTable, Experiment, Run, Split
 from experiments.services import experiments as services
 
 router = Router(tags=["Comparisons"])
+KEY_HEADER: Any = functions.Header("", alias="Idempotency-Key", description="Yours to choose; the same key never launches twice.")
 
 
 @router.get("/experiments", response=list[ExperimentOut], summary="List comparisons")
@@ -28,9 +30,7 @@ def experiment_list(request: KeyRequest) -> "QuerySet[Experiment]":
 
 
 @router.post("/experiments", response={201: ExperimentDetail}, summary="Plan a comparison, and launch it when asked to")
-def experiment_create(
-    request: KeyRequest, payload: ExperimentIn, idempotency_key: Annotated[IdempotencyKey, Header(alias="Idempotency-Key")] = ""
-) -> Experiment:
+def experiment_create(request: KeyRequest, payload: ExperimentIn, idempotency_key: IdempotencyKey = KEY_HEADER) -> Experiment:
     """With `"launch": true` the same Idempotency-Key gives the same comparison, however often it is sent."""
     key = request.auth
     need(key, WRITE_ROLES[Experiment])
@@ -47,9 +47,7 @@ def experiment_detail(request: KeyRequest, experiment_id: UUID) -> Experiment:
 
 
 @router.post("/experiments/{uuid:experiment_id}/launch", response={202: ExperimentDetail}, summary="Launch a planned comparison")
-def experiment_launch(
-    request: KeyRequest, experiment_id: UUID, idempotency_key: Annotated[IdempotencyKey, Header(alias="Idempotency-Key")] = ""
-) -> Experiment:
+def experiment_launch(request: KeyRequest, experiment_id: UUID, idempotency_key: IdempotencyKey = KEY_HEADER) -> Experiment:
     """A launched comparison is never launched again; a repeated call gives its state."""
     experiment = get_for(request.auth, Experiment, experiment_id, write=True)
     launch_key = f"api:{idempotency_key or uuid4()}"
@@ -57,9 +55,7 @@ def experiment_launch(
 
 
 @router.get("/experiments/{uuid:experiment_id}/wait", response=ExperimentDetail, summary="Wait until a comparison ends")
-def experiment_wait(
-    request: KeyRequest, experiment_id: UUID, timeout: Annotated[int, Query(ge=0, le=30, description="Seconds, at most 30.")] = 20
-) -> Experiment:
+def experiment_wait(request: KeyRequest, experiment_id: UUID, timeout: int = SECONDS) -> Experiment:
     """Answers when the comparison ends or the time is up, whichever is first; look at `state` and call again."""
     experiment = get_for(request.auth, Experiment, experiment_id)
     wait_for(lambda: not Experiment.objects.filter(pk=experiment.pk, launched_at__isnull=False, finished_at=None).exists(), seconds=timeout)

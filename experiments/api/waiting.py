@@ -3,9 +3,13 @@
 import time
 from collections.abc import Callable
 from threading import BoundedSemaphore
+from typing import Any
+
+from ninja.params import functions
 
 MOST_AT_ONCE = 4
 LOOK_EVERY_SECONDS = 0.5
+SECONDS: Any = functions.Query(20, ge=0, le=30, description="Seconds, at most 30.")  # how operations that wait take their time limit
 _places = BoundedSemaphore(MOST_AT_ONCE)
 
 
