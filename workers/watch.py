@@ -1,5 +1,7 @@
 """Keeps a claimed job's lease alive on the worker's own clock, and learns what the outside wants of it."""
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -57,10 +59,10 @@ class LeaseKeeper:
             self._forgive(error)
 
     def _ask(self) -> Wish:
-        if self._is_leaving():
-            return Wish.LEAVE
         try:
-            return Wish.CANCEL if self._is_cancelled() else self._last
+            if self._is_cancelled():
+                return Wish.CANCEL
+            return Wish.LEAVE if self._is_leaving() else self._last
         except LeaseLost:
             return Wish.DROP
         except DatabaseError as error:
@@ -89,7 +91,8 @@ class LeaseKeeper:
 def lease_kept_by_thread(lease: Lease, *, give_up_seconds: float) -> Iterator[None]:
     """Renew from a thread while the caller's own thread does the work; for work that has no process of its own.
 
-    After `give_up_seconds` the thread lets the lease go, so that stuck work does not hold its job for ever.
+    Work that is still stuck after `give_up_seconds` costs its process: nothing gentler can stop it, the pool starts another,
+    and the job counts a crash.
     """
     done = threading.Event()
     thread = threading.Thread(target=_renew_until, args=(lease, done, give_up_seconds), name="lease", daemon=True)
@@ -104,7 +107,8 @@ def lease_kept_by_thread(lease: Lease, *, give_up_seconds: float) -> Iterator[No
 def _renew_until(lease: Lease, done: threading.Event, give_up_seconds: float) -> None:
     keeper = LeaseKeeper(lease, is_leaving=lambda: False)
     give_up_at = time.monotonic() + give_up_seconds
-    while not done.wait(min(1.0, settings.JOB_HEARTBEAT_SECONDS / 2)) and time.monotonic() < give_up_at:
-        if keeper.look() is Wish.DROP:
-            break
+    while not done.wait(min(1.0, settings.JOB_HEARTBEAT_SECONDS / 2)) and keeper.look() is not Wish.DROP:
+        if time.monotonic() > give_up_at:
+            log.error("job_stuck", job=str(lease.job_id), seconds=give_up_seconds)
+            os.kill(os.getpid(), signal.SIGKILL)
     connection.close()

@@ -32,6 +32,10 @@ class Fleet:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ask every process to end, as a service manager does, and wait."""
         for process in self.running.values():
             process.terminate()
         for process in self.running.values():
@@ -40,8 +44,9 @@ class Fleet:
             except subprocess.TimeoutExpired:
                 _kill_group(process.pid)
                 process.wait()
-        for file in self._files:
-            file.close()
+        self.running.clear()
+        while self._files:
+            self._files.pop().close()
 
     def keep_running(self) -> None:
         """Start what is not there."""

@@ -6,8 +6,9 @@ from pathlib import Path
 from django.conf import settings
 from django.db.models import Count
 
-from experiments.models import Attempt, Evaluation, Experiment, Job, JobState, Prediction, Run, Workspace
+from experiments.models import Attempt, Evaluation, Experiment, Job, JobState, Prediction, Run, Worker, Workspace
 from experiments.services.experiments import experiment_launch
+from experiments.services.leases import from_now
 from tests import factories
 
 NUM_APPROACHES = 6
@@ -43,6 +44,19 @@ def num_open() -> int:
 
 def num_running() -> int:
     return Job.objects.filter(state=JobState.RUNNING, queue="gpu").count()
+
+
+def num_storing() -> int:
+    """Running jobs of which some predictions are stored already."""
+    return Job.objects.filter(state=JobState.RUNNING, attempts__predictions__isnull=False).distinct().count()
+
+
+def num_crashes() -> int:
+    return Attempt.objects.filter(outcome="lost").count()
+
+
+def num_workers() -> int:
+    return Worker.objects.filter(seen_at__gte=from_now(-4)).count()
 
 
 def wipe_hints() -> None:

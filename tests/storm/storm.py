@@ -13,6 +13,8 @@ from pathlib import Path
 
 import django
 
+from tests.storm.fleet import Fleet, orphans
+
 ROWS = 300
 TARGETS = ["worker", "host", "worker", "host", "sweep", "io"]
 
@@ -27,8 +29,6 @@ def main() -> None:
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
-    from tests.storm.fleet import Fleet, orphans
-
     home = os.environ["PROMPTLAB_HOME"]
     with Fleet(Path(home) / "logs") as fleet:
         report = Storm(fleet, random.Random(arguments.seed)).rage(arguments.kills, arguments.patience)
@@ -37,11 +37,11 @@ def main() -> None:
 
 
 class Storm:
-    def __init__(self, fleet, dice: random.Random) -> None:
+    def __init__(self, fleet: Fleet, dice: random.Random) -> None:
         from tests.storm import ledger
 
         self.fleet, self.dice, self.ledger = fleet, dice, ledger
-        self.report: dict[str, object] = {"kills": 0, "hits": 0, "by_target": {}, "hints_wiped": 0}
+        self.report: dict[str, object] = {"kills": 0, "hits": 0, "hits_while_storing": 0, "by_target": {}, "hints_wiped": 0}
 
     def rage(self, kills: int, patience: float) -> dict[str, object]:
         """Keep work coming until there were enough kills, then wait for the last job and count."""
@@ -50,25 +50,42 @@ class Storm:
             self.ledger.keep_busy()
             self._strike()
             self.fleet.keep_running()
+        self.report |= self._leave_in_order()
         started = time.monotonic()
         while self.ledger.num_open() and time.monotonic() - started < patience:
             self.fleet.keep_running()
             time.sleep(0.2)
         return self.report | {"settled_seconds": round(time.monotonic() - started, 1)} | self.ledger.audit(ROWS)
 
-    def _strike(self) -> None:
-        """One kill at a random moment after a job began to run."""
+    def _leave_in_order(self) -> dict[str, object]:
+        """Ask all processes to end while jobs run: each job goes back to its queue unharmed, and no host is left."""
+        time.sleep(3.0)  # the last kill is noticed and counted
+        self.ledger.keep_busy()
+        self._await_running()
+        crashes = self.ledger.num_crashes()
+        self.fleet.stop()
+        left = {"left_running": self.ledger.num_running(), "left_hosts": len(orphans(os.environ["PROMPTLAB_HOME"]))}
+        left |= {"crashes_by_leaving": self.ledger.num_crashes() - crashes, "left_workers": self.ledger.num_workers()}
+        self.fleet.keep_running()
+        return left
+
+    def _await_running(self) -> None:
         until = time.monotonic() + 30
         while not self.ledger.num_running() and time.monotonic() < until:
             self.fleet.keep_running()
             time.sleep(0.02)
+
+    def _strike(self) -> None:
+        """One kill at a random moment after a job began to run."""
+        self._await_running()
         time.sleep(self.dice.uniform(0.0, 1.3))
         target = self.dice.choice(TARGETS)
-        is_running = self.ledger.num_running() > 0
+        is_running, is_storing = self.ledger.num_running() > 0, self.ledger.num_storing() > 0
         if not self.fleet.kill(target):
             return
         self.report["kills"] += 1
         self.report["hits"] += is_running and target in ("worker", "host")
+        self.report["hits_while_storing"] += is_storing and target == "worker"
         self.report["by_target"][target] = self.report["by_target"].get(target, 0) + 1
         if self.dice.random() < 0.1:
             self.ledger.wipe_hints()

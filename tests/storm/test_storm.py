@@ -25,11 +25,15 @@ HARM = [
     "missing_tables",
     "missing_artifacts",
     "orphans",
+    "left_running",
+    "left_hosts",
+    "left_workers",
+    "crashes_by_leaving",
 ]
 
 
-def rage(home: Path, **surroundings: str) -> dict[str, object]:
-    """Run a storm in a process of its own and return its report."""
+def run_in_a_process(module: str, home: Path, *arguments: str, **surroundings: str) -> dict[str, object]:
+    """Run a program of this folder in a process of its own, on its own state directory, and return what it reports."""
     kept = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
     environment = kept | {
         "PROMPTLAB_HOME": str(home),
@@ -39,8 +43,9 @@ def rage(home: Path, **surroundings: str) -> dict[str, object]:
         "STORM_RUN_SECONDS": "1.0",
         **surroundings,
     }
-    command = [sys.executable, "-m", "tests.storm.storm", "--kills", KILLS]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     report: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     return report
@@ -56,7 +61,16 @@ def assert_unharmed(report: dict[str, object]) -> None:
 
 @pytest.mark.slow
 def test_storm_over_files_and_sqlite(tmp_path):
-    assert_unharmed(rage(tmp_path))
+    assert_unharmed(run_in_a_process("tests.storm.storm", tmp_path, "--kills", KILLS))
+
+
+def assert_once_each(report: dict[str, object]) -> None:
+    assert report == {"codes": [0] * 6, "jobs": 20, "attempts": 20, "fences": [1] * 20}
+
+
+@pytest.mark.slow
+def test_crowd_with_the_same_keys_makes_each_job_once_and_claims_it_once(tmp_path):
+    assert_once_each(run_in_a_process("tests.storm.crowd", tmp_path))
 
 
 @pytest.fixture
@@ -76,4 +90,11 @@ def postgres_url():
 @pytest.mark.postgres
 @pytest.mark.redis
 def test_storm_over_redis_and_postgres(tmp_path, postgres_url):
-    assert_unharmed(rage(tmp_path, DATABASE_URL=postgres_url, REDIS_URL=os.environ["REDIS_URL"]))
+    servers = {"DATABASE_URL": postgres_url, "REDIS_URL": os.environ["REDIS_URL"]}
+    assert_unharmed(run_in_a_process("tests.storm.storm", tmp_path, "--kills", KILLS, **servers))
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_crowd_on_postgres_makes_each_job_once_and_claims_it_once(tmp_path, postgres_url):
+    assert_once_each(run_in_a_process("tests.storm.crowd", tmp_path, DATABASE_URL=postgres_url))

@@ -1,4 +1,4 @@
-"""One engine host under supervision. The host here is scripted; tests/workers/test_real_host.py drives the engine's own."""
+"""One engine host under supervision. The host here is scripted; tests/test_end_to_end.py drives the engine's own."""
 
 import os
 import subprocess

@@ -1,0 +1,38 @@
+"""A worker's rows while it lives."""
+
+import pytest
+
+from experiments.models import Worker
+from experiments.services.jobs import queue_health
+from experiments.services.leases import from_now
+from workers.presence import Presence
+
+pytestmark = pytest.mark.django_db
+
+
+def test_worker_has_a_row_for_each_queue_it_serves():
+    Presence(["gpu", "interactive"], num_slots=1).register()
+
+    assert sorted(Worker.objects.values_list("queue", flat=True)) == ["gpu", "interactive"]
+    assert Worker.objects.filter(queue="gpu").get().device["slots"] == 1
+    assert queue_health("gpu") is None
+
+
+def test_heartbeat_renews_the_row_and_keeps_its_start():
+    presence = Presence(["io"], num_slots=2)
+    presence.register()
+    Worker.objects.update(seen_at=from_now(-60), started_at=from_now(-60))
+
+    presence.register()
+
+    assert queue_health("io") is None
+    assert Worker.objects.filter(started_at__lt=from_now(-30)).count() == 1
+
+
+def test_worker_that_ends_in_order_takes_its_rows_along():
+    presence = Presence(["gpu"], num_slots=1)
+    presence.register()
+
+    presence.leave()
+
+    assert "No worker" in queue_health("gpu")
