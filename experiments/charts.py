@@ -10,19 +10,44 @@ from typing import Any
 
 from experiments.wording import listed
 
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down", "pentagon", "hexagram")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-HEIGHT = 380
+# Plotly's name of each marker and dash, with the same drawn in a 28 by 12 box for the key beside the chart.
+MARKERS = {
+    "circle": "M14 1.5a4.5 4.5 0 1 0 .01 0z",
+    "square": "M10 2h8v8h-8z",
+    "diamond": "M14 1l5 5-5 5-5-5z",
+    "triangle-up": "M14 1.5l5 9h-10z",
+    "cross": "M12.5 1.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z",
+    "x": "M11.5 2 14 4.5 16.5 2 18 3.5 15.5 6 18 8.5 16.5 10 14 7.5 11.5 10 10 8.5 12.5 6 10 3.5z",
+    "star": "M14 1l1.5 3.4 3.700.4-2.800 2.500.8 3.700-3.200-1.900-3.200 1.900.8-3.700-2.800-2.500 3.700-.4z",
+    "triangle-down": "M9 2h10l-5 9z",
+}
+DASHES = {"solid": "none", "dash": "5 3", "dot": "1.5 2.5", "dashdot": "6 2.5 1.5 2.5", "longdash": "9 3"}
+HEIGHT = 340
+FIRST_VOLUME = 100  # below this, nobody asks what a request costs
+
+
+@dataclass(frozen=True)
+class Key:
+    """How one member is drawn: its family's hue, a marker (SVG path) and a dash (SVG dash array), either of them empty."""
+
+    name: str
+    family: str
+    marker: str = ""
+    dash: str = ""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure, what it shows in a sentence, and its numbers as a table."""
+    """A figure, what it shows in a sentence, how its members are drawn, and its numbers as a table.
+
+    The key is HTML beside the figure: it wraps on a phone, where Plotly's own would cover the axis.
+    """
 
     id: str
     title: str
     summary: str
     figure: dict[str, Any]
+    keys: tuple[Key, ...]
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
@@ -34,7 +59,12 @@ def plain(text: str) -> str:
 
 def symbol(member: int) -> str:
     """The marker that tells the members of a family apart."""
-    return SYMBOLS[member % len(SYMBOLS)]
+    return list(MARKERS)[member % len(MARKERS)]
+
+
+def dash(member: int) -> str:
+    """The dash that tells the members of a family, or the seeds of one, apart."""
+    return list(DASHES)[member % len(DASHES)]
 
 
 def quality_chart(payload: Mapping[str, Any]) -> Chart | None:
@@ -59,8 +89,9 @@ def quality_chart(payload: Mapping[str, Any]) -> Chart | None:
     return Chart(
         "chart-quality",
         "Right answers against cost" if by_money else "Right answers against tokens",
-        f"Higher is better, further left is cheaper. Nobody beats on both: {listed(names)}.",
+        f"Higher is better, further left is cheaper. Nothing is both cheaper and better than {listed(names, most=8)}.",
         figure,
+        tuple(Key(row["name"], row["family"], marker=MARKERS[symbol(row["member"])]) for row in shown),
         ("Approach", unit, "Right", "95 % interval"),
         tuple(
             (row["name"], f"{x:,.4g}", _percent(row["accuracy"]), f"{_percent(row['low'])} to {_percent(row['high'])}") for row, x in points
@@ -123,19 +154,23 @@ def break_even_chart(payload: Mapping[str, Any]) -> Chart | None:
     rows = [row for row in _money_rows(payload) if row["approach"] in lines]
     if len(rows) < 2:
         return None
-    volumes, currency = money["volumes"], money["prices"]["currency"]
-    traces = [_money_line(row, volumes, [float(amount["value"]) for amount in lines[row["approach"]]["totals"]]) for row in rows]
+    currency = money["prices"]["currency"]
+    first = money["volumes"].index(FIRST_VOLUME)
+    volumes = money["volumes"][first:]
+    totals = {row["approach"]: [float(amount["value"]) for amount in lines[row["approach"]]["totals"][first:]] for row in rows}
+    traces = [_money_line(row, volumes, totals[row["approach"]]) for row in rows]
     layout = _layout("Requests in all", f"Cost in all ({currency})")
-    layout["xaxis"] = {**layout["xaxis"], "type": "log", "rangemode": "normal", "exponentformat": "SI"}
-    layout["yaxis"] = {**layout["yaxis"], "type": "log", "exponentformat": "SI"}
+    layout["xaxis"] = {**layout["xaxis"], "type": "log", "rangemode": "normal", "tickformat": "~s"}
+    layout["yaxis"] = {**layout["yaxis"], "type": "log", "tickformat": ",~r"}
     shown = [at for at, volume in enumerate(volumes) if str(volume)[0] == "1"]
     return Chart(
         "chart-break-even",
         "Cost by number of requests",
         "One-off cost plus serving, both axes in powers of ten. Where two lines cross, the cheaper one changes.",
         {"data": traces, "layout": layout},
+        tuple(Key(row["name"], row["family"], dash=DASHES[dash(row["member"])]) for row in rows),
         ("Approach", *(f"{volumes[at]:,}" for at in shown)),
-        tuple((row["name"], *(f"{float(lines[row['approach']]['totals'][at]['value']):,.2f}" for at in shown)) for row in rows),
+        tuple((row["name"], *(f"{totals[row['approach']][at]:,.2f}" for at in shown)) for row in rows),
     )
 
 
@@ -156,7 +191,7 @@ def _money_line(row: Mapping[str, Any], volumes: Sequence[int], totals: Sequence
         "name": plain(row["name"]),
         "x": list(volumes),
         "y": [max(total, 1e-9) for total in totals],
-        "line": {"color": f"token:{row['family']}", "width": 2, "dash": DASHES[row["member"] % len(DASHES)]},
+        "line": {"color": f"token:{row['family']}", "width": 2, "dash": dash(row["member"])},
     }
 
 
@@ -227,7 +262,8 @@ def _curve_chart(curves: Sequence[Curve], against: str, unit: str, kind: CurveKi
         traces.append(_curve_trace(curve, [point[against] for point in points], [point[kind.field] for point in points]))
         rows += [(curve.label, f"{point[against]:,.4g}", kind.text(point[kind.field])) for point in points]
     figure = {"data": traces, "layout": _layout(unit, kind.title, y_percent=kind.is_share)}
-    return Chart(kind.id, kind.title, kind.summary, figure, ("Run", unit, kind.title), tuple(rows))
+    keys = tuple(Key(curve.label, curve.family, MARKERS[symbol(curve.member)], DASHES[dash(curve.seed)]) for curve in curves)
+    return Chart(kind.id, kind.title, kind.summary, figure, keys, ("Run", unit, kind.title), tuple(rows))
 
 
 def _curve_trace(curve: Curve, x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
@@ -237,7 +273,7 @@ def _curve_trace(curve: Curve, x: Sequence[float], y: Sequence[float]) -> dict[s
         "name": plain(curve.label),
         "x": list(x),
         "y": list(y),
-        "line": {"color": f"token:{curve.family}", "width": 2, "dash": DASHES[curve.seed % len(DASHES)]},
+        "line": {"color": f"token:{curve.family}", "width": 2, "dash": dash(curve.seed)},
         "marker": {"symbol": symbol(curve.member), "size": 6},
     }
 
@@ -258,7 +294,7 @@ def _layout(x_title: str, y_title: str, *, y_percent: bool = False) -> dict[str,
         },
         "hovermode": "closest",
         "dragmode": False,
-        "legend": {"orientation": "h", "y": -0.28, "yanchor": "top", "x": 0, "xanchor": "left"},
+        "showlegend": False,
         "xaxis": {**axis, "title": {"text": x_title}, "fixedrange": True, "rangemode": "tozero"},
         "yaxis": {**axis, "title": {"text": y_title}, "fixedrange": True, **({"tickformat": ".0%"} if y_percent else {})},
     }

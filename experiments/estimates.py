@@ -88,7 +88,7 @@ def measured_speeds(backbone: Backbone) -> dict[str, Speed]:
     stepped: dict[str, list[float]] = defaultdict(list)
     evaluations = Evaluation.objects.filter(run__approach__backbone=backbone, completed_at__isnull=False).order_by("-completed_at")
     for method, summary in evaluations.values_list("run__approach__method", "summary")[:RECENT]:
-        _collect(scored[method], [_at(summary, "metrics", "rows_per_second")])
+        _collect(scored[method], [_at(summary, "rows_per_second")])
     runs = Run.objects.filter(approach__backbone=backbone, job__state=JobState.SUCCEEDED).order_by("-job__finished_at")
     for method, result in runs.values_list("approach__method", "result")[:RECENT]:
         steps = _at(result, "training", "steps") or 0
@@ -104,7 +104,8 @@ def _seconds(plan: ExperimentPlan, approach: ApproachPlan, speeds: dict[str, Spe
     if not speed.rows_per_second or (steps and not speed.seconds_per_step):
         return None
     scoring = plan.dataset_version.split_counts.get(Split.VALIDATION, 0) / speed.rows_per_second
-    return len(plan.seeds_of(approach)) * (scoring + steps * (speed.seconds_per_step or 0.0))
+    seconds: float = len(plan.seeds_of(approach)) * (scoring + steps * (speed.seconds_per_step or 0.0))
+    return seconds
 
 
 def _steps(approach: ApproachPlan) -> int:
@@ -122,8 +123,7 @@ def _at(record: Any, *path: str) -> float | None:
     """A number inside nested JSON; None where a key is missing or the value is no number."""
     for key in path:
         record = record.get(key) if isinstance(record, dict) else None
-    number: float | None = float(record) if isinstance(record, int | float) else None
-    return number
+    return float(record) if isinstance(record, int | float) else None
 
 
 def _collect(into: list[float], values: Iterable[float | None]) -> None:

@@ -6,6 +6,7 @@ Column names come from people's files, so they are only ever values of a query, 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.fields.json import KeyTextTransform
@@ -13,6 +14,7 @@ from django.db.models.fields.json import KeyTextTransform
 from experiments.models import Evaluation, Example, Experiment, Prediction
 
 PAGE = 50
+SHOWN_CHARACTERS = 160
 SHOWN = {"all": "All rows", "wrong": "Wrong in the approach", "differs": "Differs from the baseline", "errors": "Without an answer"}
 
 
@@ -89,7 +91,9 @@ def _found(experiment: Experiment, payload: Mapping[str, Any], query: GridQuery)
 
 def _predictions(evaluations: list[str]) -> "QuerySet[Prediction]":
     """The winning attempts' answers to the row of the outer query."""
-    return Prediction.objects.filter(example=OuterRef("pk"), evaluation__in=evaluations, attempt=F("evaluation__attempt"))
+    return Prediction.objects.filter(
+        example=OuterRef("pk"), evaluation__in=[UUID(each) for each in evaluations], attempt=F("evaluation__attempt")
+    )
 
 
 def _searched(rows: "QuerySet[Example]", columns: list[str], search: str) -> "QuerySet[Example]":
@@ -102,22 +106,32 @@ def _searched(rows: "QuerySet[Example]", columns: list[str], search: str) -> "Qu
     return rows.filter(found)
 
 
-def _answers(page: list[Example], columns: tuple[Mapping[str, Any], ...]) -> dict[tuple[str, int], Prediction]:
+Answer = tuple[str, bool, str]  # what was answered, whether it is right, why there is no answer
+
+
+def _answers(page: list[Example], columns: tuple[Mapping[str, Any], ...]) -> dict[tuple[str, int], Answer]:
+    """{(evaluation, row): answer} of the winning attempts; plain tuples, for a page has thousands of them."""
     wanted = [column["evaluation"] for column in columns]
-    winners = dict(Evaluation.objects.filter(pk__in=wanted).values_list("pk", "attempt"))
-    found = Prediction.objects.filter(evaluation__in=wanted, attempt__in=list(winners.values()), example__in=page)
-    fields = found.only("evaluation_id", "attempt_id", "example_id", "predicted", "text", "correct", "error")
-    return {(str(each.evaluation_id), each.example_id): each for each in fields}
+    winners = list(Evaluation.objects.filter(pk__in=wanted).values_list("attempt", flat=True))
+    found = Prediction.objects.filter(evaluation__in=wanted, attempt__in=winners, example__in=page)
+    fields = found.values_list("evaluation", "example", "predicted", "text", "correct", "error")
+    return {(str(evaluation), example): (predicted or text, right, error) for evaluation, example, predicted, text, right, error in fields}
 
 
 def _cells(
-    example: Example, columns: tuple[Mapping[str, Any], ...], answers: Mapping[tuple[str, int], Prediction], baseline: str | None
+    example: Example, columns: tuple[Mapping[str, Any], ...], answers: Mapping[tuple[str, int], Answer], baseline: str | None
 ) -> tuple[Cell | None, ...]:
     base_column = next((column["evaluation"] for column in columns if column["approach"] == baseline), "")
     base = answers.get((base_column, example.pk))
-    cells = []
-    for column in columns:
-        given = answers.get((column["evaluation"], example.pk))
-        differs = bool(given and base and given.predicted != base.predicted)
-        cells.append(Cell(given.predicted or given.text, given.correct, given.error, differs) if given else None)
-    return tuple(cells)
+    return tuple(_cell(answers.get((column["evaluation"], example.pk)), base) for column in columns)
+
+
+def _cell(given: Answer | None, base: Answer | None) -> Cell | None:
+    if given is None:
+        return None
+    answer, right, error = given
+    return Cell(_cut(answer), right, _cut(error), differs=base is not None and answer != base[0])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"

@@ -56,7 +56,7 @@ def progress_sentence(job: Job) -> str:
         return f"training, step {progress.get('step') or 0:,} of {progress['steps']:,}"
     if phase == "scoring" and progress.get("rows_total"):
         return f"scoring, row {progress.get('rows') or 0:,} of {progress['rows_total']:,}"
-    return phase
+    return str(phase)
 
 
 @dataclass(frozen=True)

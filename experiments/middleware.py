@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import add_never_cache_headers
 from django_structlog.middlewares import RequestMiddleware
@@ -10,7 +12,7 @@ from django_structlog.middlewares import RequestMiddleware
 SHARES = "/s/"
 
 
-class RequestLogMiddleware(RequestMiddleware):
+class RequestLogMiddleware(RequestMiddleware):  # type: ignore[misc]
     """One log line a request. The path of a shared link holds a secret, so six characters of its hash stand in its place."""
 
     @staticmethod
@@ -25,6 +27,17 @@ class RequestLogMiddleware(RequestMiddleware):
         # A shared page ignores who is signed in; naming the visitor here would load the session.
         if not request.path.startswith(SHARES):
             RequestMiddleware.bind_user_id(request)
+
+
+class SignInMiddleware(LoginRequiredMiddleware):
+    """Every view asks for a signed-in person unless it says otherwise; one that does not ask does not load the session either."""
+
+    def process_view(
+        self, request: HttpRequest, view_func: Callable[..., Any], view_args: tuple[Any, ...], view_kwargs: dict[str, Any]
+    ) -> Any:
+        if not getattr(view_func, "login_required", True):
+            return None
+        return super().process_view(request, view_func, view_args, view_kwargs)
 
 
 class NoStoreMiddleware:

@@ -106,7 +106,13 @@ _TRAINING = (
     RecipeOption("inner_share", "Inner share", 0.1, "Share of train rows set aside when no validation rows are given.", 0.01, 0.5),
 )
 _VIRTUAL_TOKENS = RecipeOption(
-    "num_virtual_tokens", "Learned tokens", 20, "Learned vectors in front of the row; they take room in it.", 1, 2000, unit="tokens"
+    "num_virtual_tokens",
+    "Learned tokens",
+    20,
+    "Learned vectors in front of the row; they take room in it. 0 takes as many as the text has that they start from.",
+    0,
+    2000,
+    unit="tokens",
 )
 _STARTS = (
     ("template", "the written prompt"),

@@ -6,6 +6,7 @@ Statistics are `comparison`'s, money is `economics`'; this file only gathers row
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+from uuid import UUID
 
 from experiments.comparison import ApproachResult, Comparison, Contender, Difference, Settings, comparison_build
 from experiments.costs import costs_table
@@ -69,7 +70,7 @@ def build_table(experiment: Experiment, split: str) -> dict[str, Any]:
         "margin": comparison.settings.margin,
         "rows": [{**row, "cost": costs[row["approach"]]} for row in rows],
         "money": money,
-        "missing": _missing(experiment, {str(each.approach.pk) for each in answered}),
+        "missing": _missing(experiment, {each.approach.pk for each in answered}),
         "methods": [asdict(claim) for claim in comparison.methods],
         "circumstances": _circumstances(answered),
     }
@@ -235,7 +236,7 @@ def _tokens(means: Mapping[str, float]) -> dict[str, float | None]:
     return {**parts, "context": context, "computed": means.get("computed_tokens") if context else None, "billed": None}
 
 
-def _missing(experiment: Experiment, present: set[str]) -> list[dict[str, str]]:
+def _missing(experiment: Experiment, present: set[UUID]) -> list[dict[str, str]]:
     """Approaches without an answer on the split, with the reason that their job gives."""
     runs = Run.objects.filter(approach__experiment=experiment).exclude(approach__in=present).select_related("approach", "job")
     missing: dict[str, dict[str, str]] = {}
@@ -249,5 +250,5 @@ def _circumstances(answered: Sequence[Answered]) -> dict[str, Any]:
     """Where the numbers come from: devices, number formats and model fingerprints, each named once."""
     results = [each.run.result for each in answered]
     names = {key: sorted({str(result[key]) for result in results if result.get(key)}) for key in ("device", "device_name", "dtype")}
-    versions = next((result["versions"] for result in results if result.get("versions")), {})
+    versions: dict[str, str] = next((result["versions"] for result in results if result.get("versions")), {})
     return {**names, "versions": versions}

@@ -89,6 +89,7 @@ def snapshot_build(
         "question": experiment.description or experiment.name,
         "made_at": now.isoformat(timespec="seconds"),
         "headline": headline(payload),
+        "methods": [claim for claim in payload["methods"] if claim["difference"]["value"] is not None],
         "num_labels": len(payload["labels"]),
         "seeds": experiment.seeds,
         "data": _data(experiment),

@@ -79,7 +79,7 @@ def make_finished_experiment(
     template = factories.make_template_version(workspace, name=f"Triage prompt {workspace.prompt_templates.count() + 1}")
     now = timezone.now()
     experiment = factories.make_experiment(
-        workspace, dataset_version=version, seeds=list(seeds), launched_at=now - timedelta(minutes=5), launch_key="seeded", **overrides
+        workspace, dataset_version=version, seeds=list(seeds), launched_at=now - timedelta(minutes=5), launch_key=f"seeded-{dataset.pk}", **overrides
     )
     planned = [(shape, seed) for shape in SHAPES for seed in (seeds if shape[0] in TUNED else (0,))]
     if num_runs:

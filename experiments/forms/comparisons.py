@@ -11,20 +11,22 @@ from experiments.models import Backbone, DatasetVersion, PriceBook, TemplateVers
 from experiments.models.comparisons import TooLong
 from experiments.plans import Choice, ExperimentPlan, approaches_expand
 from experiments.recipes import BASELINE, CATALOGUE, PACK, RecipeKind, RecipeOption
+from experiments.slots import slot_names
 from experiments.wording import counted
 
 CHOICES = [(kind.key, kind.name) for kind in CATALOGUE.values() if kind.family != BASELINE]
+MAX_PRESELECTED = 6
 DIALLED = [kind for kind in CATALOGUE.values() if kind.free_options]
 
 
-class DatasetVersionField(forms.ModelChoiceField):
-    def label_from_instance(self, obj: DatasetVersion) -> str:  # type: ignore[override]
+class DatasetVersionField(forms.ModelChoiceField):  # type: ignore[type-arg]  # Django's class takes no argument at run time
+    def label_from_instance(self, obj: DatasetVersion) -> str:
         labels = f", {counted(len(obj.labels), 'label')}" if obj.labels else ""
         return f"{obj} ({counted(obj.num_rows, 'row')}{labels})"
 
 
-class PromptField(forms.ModelMultipleChoiceField):
-    def label_from_instance(self, obj: TemplateVersion) -> str:  # type: ignore[override]
+class PromptField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    def label_from_instance(self, obj: TemplateVersion) -> str:
         shown = len(obj.demonstrations)
         return f"{obj} ({counted(shown, 'example')} shown)" if shown else str(obj)
 
@@ -33,7 +35,7 @@ class SeedsField(forms.CharField):
     """Whole numbers, comma-separated."""
 
     def to_python(self, value: Any) -> Any:
-        text = super().to_python(value)
+        text = super().to_python(value) or ""
         try:
             return tuple(int(part) for part in text.replace(",", " ").split())
         except ValueError as error:
@@ -103,6 +105,7 @@ class ComparisonForm(forms.Form):
         models = Backbone.objects.filter(Q(workspace=None) | Q(workspace=workspace), problem="")
         self._offer("dataset_version", versions)
         self._offer("templates", prompts)
+        self._preselect_prompts(versions, prompts)
         self._offer("tuned_template", prompts)
         self._offer("backbone", models)
         self._offer("price_book", PriceBook.objects.filter(workspace=workspace))
@@ -116,10 +119,15 @@ class ComparisonForm(forms.Form):
         """Let a field choose among rows, the first one chosen where a choice is needed."""
         field: Any = self.fields[name]
         field.queryset = rows
-        if not field.required:
-            return
-        first = rows.first()
-        field.initial = [first] if name == "templates" and first else first
+        if field.required:
+            field.initial = rows.first()
+
+    def _preselect_prompts(self, versions: Any, prompts: Any) -> None:
+        """Tick the prompts that fit the first data: those whose slots are its columns."""
+        newest = versions.first()
+        columns = set(newest.columns) if newest else set()
+        fitting = [prompt for prompt in prompts if columns.issuperset(slot_names(prompt.system, prompt.user, prompt.answer_cue))]
+        self.fields["templates"].initial = fitting[:MAX_PRESELECTED]
 
     def _add_option_fields(self) -> None:
         for kind in DIALLED:

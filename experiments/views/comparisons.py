@@ -144,10 +144,10 @@ def comparison_compute(request: HttpRequest, slug: str, experiment_id: UUID) -> 
 
 def results_of(request: HttpRequest, experiment: Experiment) -> dict[str, Any]:
     """What the page shows of the asked split: the test rows' table when nothing was asked and there is one."""
-    splits = list(experiment.tables.order_by("split").values_list("split", flat=True))
+    splits = list(experiment.tables.order_by("-split").values_list("split", flat=True))  # validation, then test
     split = request.GET.get("split", "")
     if split not in splits:
-        split = splits[0] if splits else ""
+        split = splits[-1] if splits else ""
     table = experiment.tables.filter(split=split).first()
     if table is None:
         return {"table": None, "splits": splits}

@@ -47,7 +47,9 @@ def report_create(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpR
     splits = sorted(experiment.tables.values_list("split", flat=True))
     asked = request.POST if request.method == "POST" else request.GET if "title" in request.GET else None
     form = ReportForm(asked, splits=splits, initial={"title": experiment.name, "split": table.split})
-    chosen = form.cleaned_data if form.is_valid() else {"title": experiment.name, "includes_prompts": False, "includes_examples": False}
+    chosen: dict[str, Any] = (
+        form.cleaned_data if form.is_valid() else {"title": experiment.name, "includes_prompts": False, "includes_examples": False}
+    )
     if request.method == "POST" and form.is_valid():
         return redirect("report-detail", slug, services.report_create(experiment=experiment, by=viewer(request), **chosen).pk)
     table = services.report_table(experiment, chosen.pop("split", table.split))

@@ -44,7 +44,7 @@ def test_member_sees_the_form_with_the_pack_ticked(client_for, alice, ready):
 
     assert page.count("checked") == 6  # five approaches and the prompt
     assert "None: costs are shown as unknown" in page
-    assert "1 to 2,000 tokens" in page
+    assert "0 to 2,000 tokens" in page
 
 
 def test_launch_leads_to_the_comparison(client_for, alice, ready):

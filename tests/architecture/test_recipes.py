@@ -1,0 +1,38 @@
+"""The catalogue of approaches on the pages and the engine's table of methods say the same."""
+
+import pytest
+
+from experiments.recipes import CATALOGUE, recipe_options
+from workers.engine.recipes import METHODS, resolve_options
+
+FAMILIES = {"engineered": "prompt", "tuned": "tuned", "hybrid": "tuned", "baseline": "baseline"}
+
+
+@pytest.mark.parametrize("key", CATALOGUE)
+def test_every_line_of_the_catalogue_is_a_method_of_the_engine(key):
+    kind = CATALOGUE[key]
+
+    assert FAMILIES[kind.family] == METHODS[kind.method].family
+    assert kind.needs_train == METHODS[kind.method].needs_train
+
+
+@pytest.mark.parametrize("key", CATALOGUE)
+def test_options_have_the_engines_names_ranges_and_choices(key):
+    kind = CATALOGUE[key]
+    engine = METHODS[kind.method].options
+
+    assert {option.name for option in kind.options} == set(engine)
+    for option in kind.options:
+        theirs = engine[option.name]
+        assert (option.low, option.high) == (theirs.low, theirs.high), option.name
+        words = {word for word, _ in option.choices}
+        assert words <= set(theirs.choices) if option.fixed else words == set(theirs.choices), option.name
+        if not option.fixed:
+            assert option.default == theirs.default, option.name
+
+
+@pytest.mark.parametrize("key", CATALOGUE)
+def test_the_engine_takes_the_written_out_options_as_they_are(key):
+    options = recipe_options(key, {})
+
+    assert resolve_options(CATALOGUE[key].method, options) == options

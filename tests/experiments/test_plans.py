@@ -1,0 +1,146 @@
+"""What stands against a launch, a sentence each, and which approaches a choice means."""
+
+import pytest
+
+from experiments.models import DatasetVersion
+from experiments.plans import Choice, ExperimentPlan, approaches_expand, plan_problems
+from experiments.recipes import PACK
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def make_plan(workspace):
+    def build(*, version=None, templates=None, backbone=None, recipes=PACK, options=None, **overrides):
+        version = version or factories.make_dataset_version(workspace)
+        templates = templates or [factories.make_template_version(workspace)]
+        choice = Choice(version, recipes, templates, backbone or factories.make_backbone(), options=options or {})
+        approaches, _ = approaches_expand(choice=choice)
+        return ExperimentPlan(**{"name": "Which?", "dataset_version": version, "approaches": approaches} | overrides)
+
+    return build
+
+
+def problem_of(plan):
+    problems = plan_problems(plan)
+    assert len(problems) == 1, problems
+    return problems[0]
+
+
+def test_a_good_plan_has_no_problem(make_plan):
+    assert plan_problems(make_plan()) == []
+
+
+def test_each_prompt_is_compared_as_written_and_one_starts_the_tuned(workspace):
+    plain, shown = [
+        factories.make_template_version(workspace, name=name, demonstrations=examples)
+        for name, examples in (("Plain", []), ("Shown", [{"example": None, "fields": {"text": "x"}, "label": "refund"}]))
+    ]
+    choice = Choice(factories.make_dataset_version(workspace), PACK, [shown, plain], factories.make_backbone())
+
+    approaches, notes = approaches_expand(choice=choice)
+
+    assert [approach.shown_name for approach in approaches[:5]] == [
+        "Zero-shot: Plain v1",
+        "Few-shot: Shown v1",
+        "Soft prompt",
+        "Hybrid",
+        "LoRA",
+    ]
+    assert {approach.template_version for approach in approaches[2:]} == {plain}
+    assert notes == []
+
+
+def test_extraction_has_no_plain_baselines(workspace):
+    version = factories.make_dataset_version(workspace, task="extraction", labels=[])
+    choice = Choice(version, ["zero_shot"], [factories.make_template_version(workspace)], factories.make_backbone())
+
+    assert [approach.recipe for approach in approaches_expand(choice=choice)[0]] == ["zero_shot"]
+
+
+def test_incomplete_data_is_refused(make_plan):
+    plan = make_plan()
+    DatasetVersion.objects.update(completed_at=None)
+    plan.dataset_version.refresh_from_db()
+
+    assert problem_of(plan) == "Support mail v1 is not complete. Finish its upload under Data, then choose it here."
+
+
+def test_no_train_rows_for_what_learns(make_plan, workspace):
+    version = factories.make_dataset_version(workspace, [row for row in factories.ROWS if row[0] != "train"])
+
+    assert "has no train rows, but Hybrid, Linear probe, LoRA" in problem_of(make_plan(version=version))
+
+
+def test_label_missing_from_train(make_plan, workspace):
+    rows = [row for row in factories.ROWS if row[:1] + row[2:] != ("train", "delivery")]
+
+    assert "No train row has the label “delivery”" in problem_of(make_plan(version=factories.make_dataset_version(workspace, rows)))
+
+
+def test_slot_without_column(make_plan, workspace):
+    template = factories.make_template_version(workspace, user="Read {{txet}}")
+
+    assert problem_of(make_plan(templates=[template])) == (
+        "Prompt “Careful v1”: The slot {{txet}} has no column in the data. Did you mean {{text}}?"
+    )
+
+
+def test_one_word_for_two_labels(make_plan, workspace):
+    template = factories.make_template_version(workspace, answer_words={"refund": ["yes"], "delivery": ["yes"]})
+
+    assert "lets “yes” stand for both “refund” and “delivery”" in problem_of(make_plan(templates=[template]))
+
+
+def test_examples_from_rows_that_are_scored(make_plan, workspace):
+    version = factories.make_dataset_version(workspace)
+    leaked = version.examples.get(position=5)
+    shown = [{"example": leaked.pk, "fields": leaked.fields, "label": leaked.label}]
+    plain, leaking = (
+        factories.make_template_version(workspace),
+        factories.make_template_version(workspace, name="Leaky", demonstrations=shown),
+    )
+
+    assert "shows 1 row of the validation or test split" in problem_of(make_plan(version=version, templates=[plain, leaking]))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"problem": "It wants to run code of its own."}, "was refused: It wants to run code of its own."),
+        ({"kind": "local", "verified_at": None}, "has not been verified by a worker"),
+    ],
+)
+def test_model_that_cannot_be_used(make_plan, fields, words):
+    assert words in problem_of(make_plan(backbone=factories.make_backbone(**fields)))
+
+
+def test_learned_tokens_beyond_the_window(make_plan):
+    plan = make_plan(backbone=factories.make_backbone(facts={"window": 512}), options={"soft_prompt": {"num_virtual_tokens": 600}})
+
+    assert problem_of(plan).startswith("Soft prompt: 600 learned tokens do not fit into the 512 tokens")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [((), "need at least one seed"), ((1, 1), "given twice"), (tuple(range(30)), "at most 20"), ((-1,), "out of range")],
+)
+def test_bad_seeds(make_plan, seeds, words):
+    assert words in problem_of(make_plan(seeds=seeds))
+
+
+def test_column_to_cut_must_be_named_and_shown(make_plan):
+    assert "Choose the column to cut" in problem_of(make_plan(too_long="truncate"))
+
+
+def test_opening_test_rows_that_are_not_there(make_plan, workspace):
+    version = factories.make_dataset_version(workspace, [row for row in factories.ROWS if row[0] != "test"])
+
+    assert "has no test rows to open" in problem_of(make_plan(version=version, open_test_when_finished=True))
+
+
+def test_too_many_runs(make_plan, workspace):
+    templates = [factories.make_template_version(workspace, name=f"P{number}") for number in range(200)]
+
+    assert "would make 210 runs; a comparison holds 200" in problem_of(make_plan(templates=templates))

@@ -1,0 +1,49 @@
+"""Reading the dials of an approach: every default written out, every mistake named with its range."""
+
+import pytest
+
+from experiments.errors import UserError
+from experiments.recipes import BASELINES, PACK, recipe_get, recipe_options
+
+
+def test_the_preselected_pack_is_the_usual_contenders():
+    assert PACK == ("zero_shot", "few_shot", "soft_prompt", "hybrid", "lora")
+    assert BASELINES == ("majority", "label_overlap", "tfidf_logreg", "linear_probe")
+
+
+def test_typed_text_becomes_a_number_of_the_right_kind():
+    options = recipe_options("lora", {"rank": "16", "learning_rate": "1e-3", "target_modules": "q_proj, v_proj"})
+
+    assert options["rank"] == 16
+    assert isinstance(options["rank"], int)
+    assert options["learning_rate"] == 0.001
+    assert options["target_modules"] == ["q_proj", "v_proj"]
+
+
+def test_an_empty_field_keeps_the_default():
+    assert recipe_options("lora", {"rank": "", "alpha": None})["rank"] == 8
+
+
+@pytest.mark.parametrize("value", ["0", "9000", "2.5", "many", "nan", "inf", "1e400", True, [1]])
+def test_a_bad_number_is_refused_with_its_range(value):
+    with pytest.raises(UserError, match=r"LoRA: rank is “.*”; it must be a whole number from 1 to 512"):
+        recipe_options("lora", {"rank": value})
+
+
+def test_a_learning_rate_of_a_million_is_refused():
+    with pytest.raises(UserError, match=r"Soft prompt: learning rate is “1e6”; it must be a number from 1e-05 to 10"):
+        recipe_options("soft_prompt", {"learning_rate": "1e6"})
+
+
+def test_unknown_choices_options_and_approaches_are_refused():
+    with pytest.raises(UserError, match="must be one of template, label_words, vocabulary and random"):
+        recipe_options("soft_prompt", {"init": "luck"})
+    with pytest.raises(UserError, match="LoRA has no option “ranks”"):
+        recipe_options("lora", {"ranks": 3})
+    with pytest.raises(UserError, match="There is no approach “magic”"):
+        recipe_get("magic")
+
+
+def test_what_makes_an_approach_cannot_be_turned_into_another():
+    with pytest.raises(UserError, match="Soft prompt: written prompt is “kept”"):
+        recipe_options("soft_prompt", {"template_text": "kept"})
