@@ -2,11 +2,13 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import pytest
 from django.conf import settings
 from django.db.models import Count
 
-from experiments.models import Attempt, Evaluation, Experiment, Job, JobState, Prediction, Run, Worker, Workspace
+from experiments.models import Attempt, Backbone, Evaluation, Experiment, Job, JobState, Prediction, Run, Worker, Workspace
 from experiments.services.experiments import experiment_launch
 from experiments.services.leases import from_now
 from tests import factories
@@ -31,7 +33,7 @@ def keep_busy() -> None:
     version = workspace.datasets.get().versions.get()
     number = Experiment.objects.count()
     experiment = factories.make_experiment(workspace, name=f"Storm {number}", dataset_version=version, open_test_when_finished=True)
-    template, backbone = workspace.prompt_templates.get().versions.get(), factories.Backbone.objects.get()
+    template, backbone = workspace.prompt_templates.get().versions.get(), Backbone.objects.get()
     for position in range(NUM_APPROACHES):
         tuned = {"method": "prompt_tuning", "family": "tuned"} if position % 2 else {}
         factories.make_approach(experiment, name=f"Approach {position}", template_version=template, backbone=backbone, **tuned)
@@ -71,7 +73,7 @@ def wipe_hints() -> None:
     Path(settings.HINTS_DIR / "queue").mkdir(mode=0o700)
 
 
-def audit(num_rows: int) -> dict[str, object]:
+def audit(num_rows: int) -> dict[str, Any]:
     """Count what is lost, doubled, mixed or half done. Everything but `jobs`, `attempts` and `lost_attempts` has to be 0."""
     evaluations = list(Evaluation.objects.select_related("attempt__job"))
     return {
@@ -109,4 +111,4 @@ def _is_wrong(evaluation: Evaluation, num_rows: int) -> bool:
     """Whether a score is not that of the stored rows."""
     scores = {score.metric: score for score in evaluation.scores.all()}
     share = evaluation.predictions.filter(correct=True).count() / num_rows
-    return set(scores) != {"accuracy", "macro_f1"} or scores["accuracy"].n != num_rows or abs(scores["accuracy"].value - share) > 1e-9
+    return set(scores) != {"accuracy", "macro_f1"} or scores["accuracy"].n != num_rows or scores["accuracy"].value != pytest.approx(share)

@@ -10,6 +10,7 @@ import random
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import django
 
@@ -41,9 +42,9 @@ class Storm:
         from tests.storm import ledger
 
         self.fleet, self.dice, self.ledger = fleet, dice, ledger
-        self.report: dict[str, object] = {"kills": 0, "hits": 0, "hits_while_storing": 0, "by_target": {}, "hints_wiped": 0}
+        self.report: dict[str, Any] = {"kills": 0, "hits": 0, "hits_while_storing": 0, "by_target": {}, "hints_wiped": 0}
 
-    def rage(self, kills: int, patience: float) -> dict[str, object]:
+    def rage(self, kills: int, patience: float) -> dict[str, Any]:
         """Keep work coming until there were enough kills, then wait for the last job and count."""
         self.ledger.prepare(ROWS)
         while self.report["kills"] < kills:
@@ -57,7 +58,7 @@ class Storm:
             time.sleep(0.2)
         return self.report | {"settled_seconds": round(time.monotonic() - started, 1)} | self.ledger.audit(ROWS)
 
-    def _leave_in_order(self) -> dict[str, object]:
+    def _leave_in_order(self) -> dict[str, Any]:
         """Ask all processes to end while jobs run: each job goes back to its queue unharmed, and no host is left."""
         time.sleep(3.0)  # the last kill is noticed and counted
         self.ledger.keep_busy()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -32,7 +33,7 @@ HARM = [
 ]
 
 
-def run_in_a_process(module: str, home: Path, *arguments: str, **surroundings: str) -> dict[str, object]:
+def run_in_a_process(module: str, home: Path, *arguments: str, **surroundings: str) -> dict[str, Any]:
     """Run a program of this folder in a process of its own, on its own state directory, and return what it reports."""
     kept = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
     environment = kept | {
@@ -47,11 +48,11 @@ def run_in_a_process(module: str, home: Path, *arguments: str, **surroundings: s
         [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    report: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return report
 
 
-def assert_unharmed(report: dict[str, object]) -> None:
+def assert_unharmed(report: dict[str, Any]) -> None:
     assert report["errors"] == []
     assert {name: report[name] for name in HARM} == dict.fromkeys(HARM, 0), report
     assert report["kills"] >= int(KILLS)
@@ -64,7 +65,7 @@ def test_storm_over_files_and_sqlite(tmp_path):
     assert_unharmed(run_in_a_process("tests.storm.storm", tmp_path, "--kills", KILLS))
 
 
-def assert_once_each(report: dict[str, object]) -> None:
+def assert_once_each(report: dict[str, Any]) -> None:
     assert report == {"codes": [0] * 6, "jobs": 20, "attempts": 20, "fences": [1] * 20}
 
 

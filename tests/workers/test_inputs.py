@@ -16,8 +16,9 @@ from workers.inputs import artifact_folder, split_file
 
 @pytest.fixture(autouse=True)
 def attempts(settings, tmp_path) -> Path:
-    settings.ATTEMPTS_DIR = tmp_path / "attempts"
-    return settings.ATTEMPTS_DIR
+    folder: Path = tmp_path / "attempts"
+    settings.ATTEMPTS_DIR = folder
+    return folder
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from celery.worker import state as celery_state
 
 from experiments.models import Artifact, Backbone, DatasetVersion, Evaluation, Job, JobState, Prediction, Preview, Run
 from experiments.services.leases import job_claim, lease_release
 from tests.factories import make_approach, make_backbone, make_evaluation, make_experiment, make_job, make_run, make_template_version
-from workers import watch
 from workers.inputs import split_file
 from workers.perform import slot
 from workers.tasks import execute_job
@@ -205,7 +205,7 @@ def test_model_from_a_forbidden_place_is_refused_in_a_sentence(engine, make_run_
 
 def test_leaving_worker_gives_its_job_back(engine, make_run_job, monkeypatch):
     engine("silence")
-    monkeypatch.setattr(watch.celery_state, "should_stop", 0)
+    monkeypatch.setattr(celery_state, "should_stop", 0)
 
     job = do(make_run_job().job)
 
@@ -214,7 +214,9 @@ def test_leaving_worker_gives_its_job_back(engine, make_run_job, monkeypatch):
 
 def test_released_job_is_done_by_the_next_worker(engine, make_run_job):
     run = make_run_job()
-    lease_release(lease=job_claim(job_id=run.job_id, worker="first"))
+    lease = job_claim(job_id=run.job_id, worker="first")
+    assert lease is not None
+    lease_release(lease=lease)
 
     assert do(run.job).state == JobState.SUCCEEDED
     assert run.job.attempts.count() == 2

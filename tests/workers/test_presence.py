@@ -35,4 +35,4 @@ def test_worker_that_ends_in_order_takes_its_rows_along():
 
     presence.leave()
 
-    assert "No worker" in queue_health("gpu")
+    assert "No worker" in str(queue_health("gpu"))

@@ -17,7 +17,13 @@ from workers.watch import LeaseKeeper, lease_kept_by_thread
 @pytest.fixture
 def lease(workspace, settings) -> Lease:
     settings.JOB_HEARTBEAT_SECONDS = 0.0
-    return job_claim(job_id=make_job(workspace, kind="inspect").pk, worker="w")
+    return claim(make_job(workspace, kind="inspect"))
+
+
+def claim(job: Job) -> Lease:
+    lease = job_claim(job_id=job.pk, worker="w")
+    assert lease is not None
+    return lease
 
 
 def keep(lease: Lease) -> LeaseKeeper:
@@ -91,7 +97,7 @@ def test_progress_of_a_stale_worker_ends_its_work(lease):
 @pytest.mark.django_db(transaction=True)
 def test_thread_renews_while_the_work_goes_on_and_ends_with_it(workspace, settings):
     settings.JOB_HEARTBEAT_SECONDS = 0.02
-    lease = job_claim(job_id=make_job(workspace, kind="compare").pk, worker="w")
+    lease = claim(make_job(workspace, kind="compare"))
     Job.objects.update(lease_until=from_now(-1))
 
     with lease_kept_by_thread(lease, give_up_seconds=3600):

@@ -109,7 +109,7 @@ def test_job_that_runs_or_succeeded_is_not_started_again(workspace, alice, state
 
 
 def test_queue_without_a_live_worker_says_so():
-    assert "No worker for tuning and scoring" in queue_health("gpu")
+    assert "No worker for tuning and scoring" in str(queue_health("gpu"))
 
 
 @pytest.mark.parametrize(("seconds_ago", "is_well"), [(3, True), (60, False)])
