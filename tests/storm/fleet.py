@@ -84,7 +84,7 @@ def orphans(home: str) -> list[int]:
 def _belongs(process: psutil.Process, home: str) -> bool:
     try:
         is_alive = process.status() != psutil.STATUS_ZOMBIE
-        return is_alive and (process.environ().get("PROMPTLAB_HOME") == home or "fake_host" in " ".join(process.cmdline()))
+        return is_alive and (process.environ().get("PROMPTLAB_HOME") == home or home in process.cmdline())
     except psutil.Error:
         return False
 

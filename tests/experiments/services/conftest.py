@@ -2,7 +2,14 @@
 
 import pytest
 
+from experiments import dispatch
 from promptlab.celery import app
+
+
+@pytest.fixture(autouse=True)
+def talkative(monkeypatch) -> None:
+    """An earlier test's broker fault keeps nobody quiet."""
+    monkeypatch.setattr(dispatch, "_quiet_until", 0.0)
 
 
 @pytest.fixture
@@ -14,8 +21,13 @@ def sent_hints(monkeypatch) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def broken_broker(monkeypatch) -> None:
-    def refuse(*arguments: object, **options: object) -> None:
+def broken_broker(monkeypatch) -> list[str]:
+    """A broker that refuses; returns the jobs whose hint was tried."""
+    tried: list[str] = []
+
+    def refuse(name: str, args: list[str], **options: object) -> None:
+        tried.append(args[0])
         raise OSError("connection refused")
 
     monkeypatch.setattr(app, "send_task", refuse)
+    return tried

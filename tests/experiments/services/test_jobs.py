@@ -43,6 +43,14 @@ def test_broker_fault_does_not_reach_the_person(workspace, broken_broker, django
     assert Job.objects.get(pk=job.pk).state == JobState.QUEUED
 
 
+def test_launch_of_many_jobs_waits_for_one_broken_connection_only(workspace, broken_broker, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        jobs = [create(workspace) for _ in range(5)]
+
+    assert broken_broker == [str(jobs[0].pk)]
+    assert Job.objects.filter(state=JobState.QUEUED).count() == 5
+
+
 def test_queued_job_is_cancelled_at_once_and_written_down(workspace, alice):
     job = create(workspace, alice)
 
