@@ -1,0 +1,113 @@
+"""The comparison's pages in a real browser: charts drawn under the strict policy, nothing on the console, nothing wider than the screen."""
+
+import os
+
+import pytest
+
+from experiments.services.reports import report_create, share_create
+from tests import factories
+from tests.comparison_data import make_finished_experiment, make_price_book
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+ARGUMENTS += ["--disable-component-update", "--disable-sync"]
+CHROMIUM = "/usr/bin/chromium"
+
+
+@pytest.fixture
+def browser(monkeypatch):
+    monkeypatch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # playwright runs a loop in this thread
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def stage(live_server, client_for):
+    """Addresses of the pages to look at, and the cookie of a signed-in member."""
+    owner = factories.make_user()
+    workspace = factories.make_workspace(owner=owner)
+    factories.make_backbone()
+    experiment = make_finished_experiment(workspace, num_test=30, price_book=make_price_book(workspace))
+    report = report_create(experiment=experiment, by=owner, includes_prompts=True, includes_examples=True)
+    _, token = share_create(report=report, by=owner)
+    run = experiment.approaches.get(method="lora").runs.first()
+    below = f"{live_server.url}/w/acme"
+    pages = {
+        "list": f"{below}/comparisons/",
+        "form": f"{below}/comparisons/new/",
+        "comparison": f"{below}/comparisons/{experiment.pk}/",
+        "rows": f"{below}/comparisons/{experiment.pk}/examples/",
+        "run": f"{below}/runs/{run.pk}/",
+        "report": f"{below}/reports/{report.pk}/",
+        "share": f"{live_server.url}/s/{token}/",
+    }
+    session = client_for(owner).cookies["sessionid"].value
+    return pages, {"name": "sessionid", "value": session, "url": live_server.url}
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
+def test_pages_are_quiet_fit_the_screen_and_draw_their_charts(browser, stage, width, scheme):
+    pages, cookie = stage
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    context.add_cookies([cookie])
+    complaints, charts = [], {}
+    for name, address in pages.items():
+        page = context.new_page()
+        page.on(
+            "console", lambda message, name=name: complaints.append((name, message.text)) if message.type in ("error", "warning") else None
+        )
+        page.on("pageerror", lambda error, name=name: complaints.append((name, str(error))))
+        page.goto(address, wait_until="networkidle")
+        drawn, asked = page.locator(".chart .main-svg").count(), page.locator("[data-chart]").count()
+        charts[name] = (asked, drawn >= asked)
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            complaints.append((name, "wider than the screen"))
+        page.close()
+
+    assert complaints == []
+    assert charts["comparison"] == (4, True)
+    assert charts["share"] == (2, True)
+    assert charts["run"] == (2, True)
+
+
+def test_shared_page_works_without_a_cookie_and_asks_no_other_host(browser, stage, live_server):
+    pages, _ = stage
+    context = browser.new_context()
+    page, asked = context.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(pages["share"], wait_until="networkidle")
+
+    assert "LoRA" in page.inner_text("h1 + p")
+    assert all(url.startswith((live_server.url, "data:")) for url in asked)
+    assert context.cookies() == []
+    assert page.evaluate("document.referrer") == ""
+
+
+def test_table_sorts_in_place_and_the_address_follows(browser, stage):
+    pages, cookie = stage
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.add_cookies([cookie])
+    page = context.new_page()
+    page.goto(pages["comparison"], wait_until="networkidle")
+    page.get_by_role("link", name="Right", exact=True).click()
+    page.wait_for_url("**sort=accuracy**")
+    page.locator("#results th[aria-sort=descending]").wait_for()
+
+    assert "LoRA" in page.locator("#results tbody tr").first.inner_text()
+
+
+def test_estimate_follows_the_form(browser, stage):
+    pages, cookie = stage
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.add_cookies([cookie])
+    page = context.new_page()
+    page.goto(pages["form"], wait_until="networkidle")
+    before = page.locator("#estimate").inner_text()
+    page.get_by_role("checkbox", name="LoRA").uncheck()
+    page.wait_for_function("before => document.querySelector('#estimate').innerText !== before", arg=before)
+
+    assert "1,000 steps" in page.locator("#estimate").inner_text()
