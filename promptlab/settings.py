@@ -7,6 +7,7 @@ from typing import Any
 import environ
 from csp.constants import NONCE, NONE, SELF
 
+from promptlab.hints import SCHEME
 from promptlab.logs import logging_config
 from promptlab.secret import read_secret_key
 
@@ -185,7 +186,7 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="PromptLab <promptlab
 
 # --- Jobs: the database row is the job, the broker carries hints ---------------------------------------------------------
 HINTS_DIR = HOME / "hints"
-CELERY_BROKER_URL = REDIS_URL or "filesystem://"
+CELERY_BROKER_URL = REDIS_URL or f"{SCHEME}://localhost//"
 if not REDIS_URL:
     for folder in ("queue", "control"):
         (HINTS_DIR / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
