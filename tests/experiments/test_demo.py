@@ -1,0 +1,32 @@
+"""The demonstration's data, prompts and budgets fit each other."""
+
+import csv
+import io
+
+from experiments.demo.prompts import BARE, CAREFUL, OPTIONS, QUEUES, WORDINGS
+from experiments.demo.story import BUDGETS, triage_csv
+from experiments.recipes import recipe_options
+from experiments.slots import slot_names
+
+
+def rows():
+    return list(csv.DictReader(io.StringIO(triage_csv().decode())))
+
+
+def test_every_message_has_a_queue_and_the_official_splits_stay():
+    found = rows()
+
+    assert {row["queue"] for row in found} == set(QUEUES)
+    assert sum(row["split"] == "test" for row in found) == 3_080
+    assert sum(row["split"] == "train" for row in found) == 10_003
+
+
+def test_prompts_differ_in_care_but_not_in_the_slot():
+    assert all(slot_names(wording.user, wording.answer_cue) == ("text",) for wording in WORDINGS)
+    assert not any(queue in BARE.user for queue in QUEUES)
+    assert all(queue in wording.user for queue in QUEUES for wording in (OPTIONS, CAREFUL))
+
+
+def test_budgets_are_options_of_their_recipes():
+    for recipe, budget in BUDGETS.items():
+        assert budget.items() <= recipe_options(recipe, budget).items()
