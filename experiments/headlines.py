@@ -40,10 +40,11 @@ def _against(best: Row, baseline: Row | None) -> str:
     if not delta:
         return ""
     name = f"the best written prompt, {baseline['name']}," if baseline["family"] == "engineered" else baseline["name"]
-    interval = f"{points(delta['low'], sign=True)} to {points(delta['high'], sign=True)}"
     if delta["verdict"] == "no detectable difference":
-        return f"That is not detectably different from {name} with {baseline['accuracy']:.1%} ({interval} points)."
-    return f"That is {points(abs(delta['value']))} points more than {name} with {baseline['accuracy']:.1%} ({interval})."
+        interval = f"{points(delta['low'], sign=True)} to {points(delta['high'], sign=True)} points"
+        return f"That is not detectably different from {name} with {baseline['accuracy']:.1%} ({interval})."
+    interval = f"{points(delta['low'])} to {points(delta['high'])}"
+    return f"That is {points(delta['value'])} points ({interval}) more than {name} with {baseline['accuracy']:.1%}."
 
 
 def _plain_baseline(best: Row, rows: Mapping[str, Row]) -> str:
@@ -62,11 +63,10 @@ def _money(best: Row, payload: Mapping[str, Any]) -> str:
     if best["family"] not in LEARNED:
         return ""
     line = next((row for row in payload.get("money", {}).get("rows", []) if row["approach"] == best["approach"]), None)
-    pays = line and line.get("break_even")
-    if not pays:
-        return ""
-    return "" if pays["pays"] == "unknown" else f"Without the cost of wrong answers it {_lower(pays['sentence'])}"
-
-
-def _lower(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]
+    pays = (line or {}).get("break_even") or {"pays": "unknown"}
+    return {
+        "from": f"It pays from {counted(pays.get('requests') or 0, 'request')} on, with wrong answers not priced.",
+        "until": f"It costs less up to {counted(pays.get('requests') or 0, 'request')}, with wrong answers not priced.",
+        "always": "It costs less at every volume as well.",
+        "never": "It costs more at every volume, with wrong answers not priced.",
+    }.get(pays["pays"], "")
