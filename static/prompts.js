@@ -1,4 +1,4 @@
-/* The prompt editor: a column's chip puts its slot where the cursor was. */
+/* The prompt editor: a column's chip puts its slot where the cursor was, and focus stays near when a list is drawn again. */
 "use strict";
 
 (() => {
@@ -6,6 +6,11 @@
 
   document.addEventListener("focusin", (event) => {
     if (event.target.matches("textarea[data-slots]")) last = event.target;
+  });
+
+  /* Removing an example takes its button away; the keyboard goes on at the list instead of the top of the page. */
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.target.id === "examples" && document.activeElement === document.body) event.target.querySelector("summary").focus();
   });
 
   document.addEventListener("click", (event) => {
