@@ -9,7 +9,9 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from allauth.account.decorators import secure_admin_login
+from allauth.account.models import EmailAddress
 from django.contrib import admin, messages
+from django.contrib.auth.models import Group
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -39,6 +41,8 @@ from experiments.services.jobs import job_cancel, job_retry
 
 COUNTED_ROWS = 10_000
 
+for alien in (Group, EmailAddress):  # roles are memberships, and the email is the account's own
+    admin.site.unregister(alien)
 admin.site.site_header = admin.site.site_title = "PromptLab admin"
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  # one sign-in page, one rate limit
 
