@@ -150,7 +150,9 @@ def test_host_dies_with_a_killed_supervisor():
         "import os, sys, time\n"
         "from pathlib import Path\n"
         "from workers.host import EngineHost\n"
-        "host = EngineHost([sys.executable, '-c', 'import time; time.sleep(3600)'], environment=os.environ, folder=Path.cwd())\n"
+        """sleeper = "import time; print('{\\"event\\": \\"ready\\"}', flush=True); time.sleep(3600)"\n"""
+        "host = EngineHost([sys.executable, '-c', sleeper], environment=os.environ, folder=Path.cwd())\n"
+        "assert host.next_message(60)\n"  # the program itself runs, past the leash
         "print(host.pid, flush=True)\n"
         "time.sleep(3600)\n"
     )
@@ -161,8 +163,9 @@ def test_host_dies_with_a_killed_supervisor():
     supervisor.kill()
     supervisor.wait()
     supervisor.stdout.close()
+    host.wait(timeout=10)
 
-    assert host.wait(timeout=10) is None or not host.is_running()
+    assert not host.is_running()
 
 
 def test_leash_does_not_start_the_program_of_a_dead_parent(tmp_path):
