@@ -104,7 +104,7 @@ class Prompted:
         return {
             "training": self.training,
             "parameters": {"trainable": trained, "total": self.backbone.parameter_count() + trained},
-            "backbone": {**self.backbone.facts},
+            "backbone": {**self.backbone.facts, "fingerprint": self.backbone.weights_hash},
             "frame": self.frame.facts(),
             "shared_prefix": f"plain: {self.plain_reason}" if self.plain_reason else "shared",
             "dtype": str(self.backbone.dtype).removeprefix("torch."),
@@ -153,7 +153,10 @@ class Baseline:
 
     def facts(self) -> dict[str, Any]:
         """The backbone, where there is one."""
-        return {"backbone": {**self.backbone.facts}, "shared_prefix": "none"} if self.backbone else {"shared_prefix": "none"}
+        facts: dict[str, Any] = {"shared_prefix": "none"}
+        if self.backbone:
+            facts["backbone"] = {**self.backbone.facts, "fingerprint": self.backbone.weights_hash}
+        return facts
 
     def release(self) -> None:
         """Nothing was changed."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -29,6 +30,7 @@ class Backbone:
         start_ids: ids that the tokenizer puts before any text, often one BOS or [CLS], sometimes none.
         terminator_id: id that ends every answer, in training and in scoring.
         window: longest sequence the model can hold, virtual tokens and answer included.
+        weights_hash: the fingerprint when loaded.
     """
 
     ref: BackboneRef
@@ -40,6 +42,7 @@ class Backbone:
     start_ids: tuple[int, ...]
     terminator_id: int
     facts: dict[str, Any] = field(default_factory=dict)
+    weights_hash: str = ""
 
     def fingerprint(self) -> str:
         """Short hash of what must stay the same between runs: weights, module classes, dtype, threads.
@@ -91,7 +94,7 @@ def load_backbone(ref: BackboneRef) -> Backbone:
     device = choose_device(ref.device)
     dtype = choose_dtype(ref.dtype, device)
     config = _load_config(ref, where)
-    _refuse_foreign_code(ref, config)
+    _refuse_unrunnable(ref, config)
     model = _load_model(ref, where, config, dtype).to(device).eval()
     model.requires_grad_(False)
     tokenizer = _load_tokenizer(ref, where)
@@ -108,7 +111,7 @@ def assemble_backbone(ref: BackboneRef, model: PreTrainedModel, tokenizer: PreTr
     terminator = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
     if terminator is None:
         raise Unsupported(f"The tokenizer of {ref.source} has no end token, so answers cannot be ended. Choose another model.")
-    return Backbone(
+    backbone = Backbone(
         ref=ref,
         model=model,
         tokenizer=tokenizer,
@@ -119,6 +122,8 @@ def assemble_backbone(ref: BackboneRef, model: PreTrainedModel, tokenizer: PreTr
         terminator_id=int(terminator),
         facts=_facts(ref, model),
     )
+    backbone.weights_hash = backbone.fingerprint()
+    return backbone
 
 
 def _where(ref: BackboneRef) -> dict[str, Any]:
@@ -128,9 +133,7 @@ def _where(ref: BackboneRef) -> dict[str, Any]:
         if not (folder / "config.json").is_file():
             raise MissingModel(f"The folder {ref.source} holds no model: config.json is missing.")
         if not list(folder.glob("*.safetensors")):
-            raise MissingModel(
-                f"The model in {ref.source} has no safetensors weights. Convert it: other formats can run code when read."
-            )
+            raise MissingModel(f"The model in {ref.source} has no safetensors weights. Convert it: other formats can run code when read.")
         return {"local_files_only": True}
     if ref.source.startswith((".", "/", "~")) or "\\" in ref.source or ref.source.count("/") != 1:
         raise MissingModel(f"There is no model folder {ref.source}. Check the path.")
@@ -141,18 +144,19 @@ def _where(ref: BackboneRef) -> dict[str, Any]:
 
 def _load_config(ref: BackboneRef, where: dict[str, Any]) -> PretrainedConfig:
     try:
+        plain, _ = PretrainedConfig.get_config_dict(ref.source, **where)
+        if plain.get("auto_map"):
+            raise MissingModel(
+                f"The model {ref.source} wants to run code of its own, which is never allowed here. Choose a model of a built-in family."
+            )
         return AutoConfig.from_pretrained(ref.source, trust_remote_code=False, **where)
     except ValueError as error:
-        if "trust_remote_code" in str(error) or "custom code" in str(error):
-            raise MissingModel(_foreign_code_sentence(ref)) from error
         raise MissingModel(f"The configuration of {ref.source} cannot be used: {_first_line(error)}") from error
     except OSError as error:
         raise MissingModel(f"The model {ref.source} cannot be loaded: {_first_line(error)}") from error
 
 
-def _refuse_foreign_code(ref: BackboneRef, config: PretrainedConfig) -> None:
-    if getattr(config, "auto_map", None):
-        raise MissingModel(_foreign_code_sentence(ref))
+def _refuse_unrunnable(ref: BackboneRef, config: PretrainedConfig) -> None:
     if config.is_encoder_decoder:
         raise Unsupported(f"{ref.source} is an encoder-decoder model; this engine runs causal language models.")
     if config.model_type in _DECODER_FLAG_FAMILIES and not getattr(config, "is_decoder", False):
@@ -161,24 +165,25 @@ def _refuse_foreign_code(ref: BackboneRef, config: PretrainedConfig) -> None:
         )
 
 
-def _foreign_code_sentence(ref: BackboneRef) -> str:
-    return f"The model {ref.source} wants to run code of its own, which is never allowed here. Choose a model of a built-in family."
-
-
 def _load_model(ref: BackboneRef, where: dict[str, Any], config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        model, report = AutoModelForCausalLM.from_pretrained(
             ref.source,
             config=config,
             dtype=dtype,
             attn_implementation=ref.attention,
             use_safetensors=True,
             trust_remote_code=False,
+            output_loading_info=True,
             **where,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise MissingModel(f"The model {ref.source} cannot be loaded: {_first_line(error)}") from error
-    return model
+    if report["missing_keys"]:
+        name = sorted(report["missing_keys"])[0]
+        raise MissingModel(f"The weights of {ref.source} lack {len(report['missing_keys'])} parts of its model, {name} among them.")
+    loaded: PreTrainedModel = model
+    return loaded
 
 
 def _load_tokenizer(ref: BackboneRef, where: dict[str, Any]) -> PreTrainedTokenizerBase:
@@ -230,9 +235,7 @@ def _facts(ref: BackboneRef, model: PreTrainedModel) -> dict[str, Any]:
 
 def _file_fingerprint(folder: Path) -> str:
     """Name, size and time of every file of a model folder: tells a replaced model from the loaded one."""
-    entries = [
-        (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.iterdir()) if path.is_file()
-    ]
+    entries = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.iterdir()) if path.is_file()]
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()[:32]
 
 

@@ -75,7 +75,7 @@ def _words(text: str) -> set[str]:
 
 def _tfidf(spec: RunSpec, train: Sequence[Item]) -> Predict:
     classifier = LogisticRegression(C=10.0, max_iter=1000, random_state=spec.seed)
-    pipeline = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"), classifier)
+    pipeline = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), classifier)
     texts = [row_text(spec, item) for item in train]
     return _fitted(spec, pipeline, texts, [item.label for item in train], lambda items: [row_text(spec, item) for item in items])
 

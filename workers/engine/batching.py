@@ -44,8 +44,14 @@ class Batch:
         """The same batch on another device."""
         if device.type == "cpu":
             return self
-        moved = (t.to(device) for t in (self.ids, self.positions, self.visible, self.answer_at, self.targets))
-        return Batch(*moved, lengths=self.lengths)
+        return Batch(
+            self.ids.to(device),
+            self.positions.to(device),
+            self.visible.to(device),
+            self.answer_at.to(device),
+            self.targets.to(device),
+            self.lengths,
+        )
 
 
 def line_batch(rows: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], step: int = LENGTH_STEP) -> Batch:

@@ -72,9 +72,7 @@ class Frame:
             missing = sorted(self.template.slots() - set(item.fields))
             if missing:
                 columns = ", ".join(sorted(item.fields)) or "none"
-                raise BadData(
-                    f"The prompt asks for {{{{{missing[0]}}}}}, but row {number:,} has no such column. Its columns: {columns}."
-                )
+                raise BadData(f"The prompt asks for {{{{{missing[0]}}}}}, but row {number:,} has no such column. Its columns: {columns}.")
 
     def render(self, fields: Mapping[str, str]) -> str:
         """The whole prompt of one row as text, trailing whitespace included."""
@@ -149,9 +147,7 @@ class Frame:
 
     def _build_trie(self) -> AnswerTrie:
         spec = self.spec
-        answers = [
-            Answer(label, word, self.answer_ids(word)) for label in spec.labels for word in dict.fromkeys(spec.words_of(label))
-        ]
+        answers = [Answer(label, word, self.answer_ids(word)) for label in spec.labels for word in dict.fromkeys(spec.words_of(label))]
         for answer in answers:
             if len(answer.ids) < 2:
                 raise BadSpec(f"The answer word {answer.word!r} of {answer.label!r} has no token in this model. Choose another word.")

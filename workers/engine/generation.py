@@ -12,7 +12,7 @@ from workers.engine.batching import buckets, line_batch
 from workers.engine.frame import Frame
 from workers.engine.outcome import Prediction
 from workers.engine.predicting import blank_prediction
-from workers.engine.prefix import PrefixStates, Virtual, prefix_of
+from workers.engine.prefix import NO_VIRTUAL, PrefixStates, Virtual, prefix_of
 from workers.engine.scoring import shared_ids
 from workers.engine.spec import Item
 
@@ -33,7 +33,7 @@ class Generator:
 
     backbone: Backbone
     max_new_tokens: int
-    virtual: Virtual = Virtual()
+    virtual: Virtual = NO_VIRTUAL
     on_rows: Callable[[int], None] | None = None
 
     def write(self, rows: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[float]]:

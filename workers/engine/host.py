@@ -41,7 +41,6 @@ class Host:
         self._cancelled: set[str] = set()
         self._backbone: Backbone | None = None
         self._key: tuple[str, ...] | None = None
-        self._fingerprint = ""
         self._last_progress = ("", 0.0)
 
     def serve(self, requests: TextIO) -> None:
@@ -105,11 +104,10 @@ class Host:
             self._backbone, self._key = None, None
             self._backbone = load_backbone(ref)
             self._key = key
-            self._fingerprint = self._backbone.fingerprint()
         return self._backbone
 
     def _is_unchanged(self) -> bool:
-        return self._backbone is None or self._backbone.fingerprint() == self._fingerprint
+        return self._backbone is None or self._backbone.fingerprint() == self._backbone.weights_hash
 
     def _progress_of(self, job_id: str) -> Callable[[Progress], None]:
         def tell(progress: Progress) -> None:

@@ -25,9 +25,9 @@ def classification_metrics(predictions: Sequence[Prediction], labels: Sequence[s
     scored = [prediction for prediction in predictions if prediction.loglikelihoods]
     if scored:
         shares = [label_shares(prediction.scores or prediction.loglikelihoods) for prediction in scored]
-        metrics.log_loss = sum(
-            -math.log(max(share.get(p.expected, 0.0), 1e-12)) for share, p in zip(shares, scored, strict=True)
-        ) / len(scored)
+        metrics.log_loss = sum(-math.log(max(share.get(p.expected, 0.0), 1e-12)) for share, p in zip(shares, scored, strict=True)) / len(
+            scored
+        )
         metrics.calibration_error = _calibration_error(shares, scored)
     return metrics
 

@@ -47,7 +47,7 @@ class PrefixStates:
         return cache
 
 
-class _SharedLayer(DynamicLayer):
+class _SharedLayer(DynamicLayer):  # type: ignore[misc]
     """One layer's prefix states, expanded (not copied) to the batch and joined with the batch's own for one pass."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
@@ -76,6 +76,9 @@ class Virtual:
         if self.vectors is not None:
             return int(self.vectors.shape[0])
         return self.states.length if self.states else 0
+
+
+NO_VIRTUAL = Virtual()
 
 
 def prefix_of(model: PreTrainedModel, virtual: Virtual, text_ids: Sequence[int]) -> PrefixStates | None:

@@ -56,15 +56,11 @@ def _training(learning_rate: Option) -> dict[str, Option]:
         "evaluate_every": Option(50, "Steps between two looks at the validation rows.", 1, 1_000_000, unit="steps"),
         "patience": Option(4, "Looks without a better result before stopping; 0 never stops early.", 0, 10_000),
         "validation_rows": Option(512, "Rows used at each look; the choice is made on them.", 1, 1_000_000, unit="rows"),
-        "inner_share": Option(
-            0.1, "Share of train rows set aside for the choice when no validation file is given.", 0.01, 0.5
-        ),
+        "inner_share": Option(0.1, "Share of train rows set aside for the choice when no validation file is given.", 0.01, 0.5),
     }
 
 
-_RELATIVE_RATE = Option(
-    0.05, "Step size as a multiple of the typical embedding coordinate.", 1e-5, 10.0, unit="x embedding RMS"
-)
+_RELATIVE_RATE = Option(0.05, "Step size as a multiple of the typical embedding coordinate.", 1e-5, 10.0, unit="x embedding RMS")
 _PROMPT = {
     "num_virtual_tokens": Option(
         20, "Learned vectors in front of the row; 0 takes as many as the start text has tokens.", 0, 2000, unit="tokens"
@@ -85,9 +81,7 @@ _KEPT = {"template_text": Option("kept", "The written prompt stays in front of t
 
 METHODS: dict[str, Method] = {
     "hard_prompt": Method("prompt", "Hard prompt"),
-    "prompt_tuning": Method(
-        "tuned", "Soft prompt", _training(_RELATIVE_RATE) | _PROMPT, "PROMPT_TUNING", needs_train=True
-    ),
+    "prompt_tuning": Method("tuned", "Soft prompt", _training(_RELATIVE_RATE) | _PROMPT, "PROMPT_TUNING", needs_train=True),
     "p_tuning": Method(
         "tuned",
         "P-tuning",
@@ -107,9 +101,7 @@ METHODS: dict[str, Method] = {
         | {
             "num_virtual_tokens": _PROMPT["num_virtual_tokens"],
             "template_text": _PROMPT["template_text"],
-            "init": Option(
-                "template", "What the keys and values start from.", choices=("template", "label_words", "vocabulary", "random")
-            ),
+            "init": Option("template", "What the keys and values start from.", choices=("template", "label_words", "vocabulary", "random")),
             "init_text": _PROMPT["init_text"],
         },
         "PREFIX_TUNING",
@@ -173,8 +165,8 @@ def _check(name: str, option: Option, value: OptionValue) -> None:
     if isinstance(option.default, bool) or not isinstance(option.default, int | float):
         return
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or (isinstance(option.default, int) and value != int(value)):  # type: ignore[arg-type, operator]
+    if not is_number or (isinstance(option.default, int) and value != int(value)):  # type: ignore[arg-type]
         kind = "a whole number" if isinstance(option.default, int) else "a number"
         raise BadSpec(f"{name} is {value!r}; it must be {kind}.")
-    if option.low is not None and not option.low <= value <= option.high:  # type: ignore[operator]
+    if option.low is not None and option.high is not None and not option.low <= float(value) <= option.high:  # type: ignore[arg-type]
         raise BadSpec(f"{name} is {value}; it must lie between {option.low:g} and {option.high:g} {option.unit}".rstrip() + ".")

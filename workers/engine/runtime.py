@@ -57,7 +57,7 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
 
 def _is_bf16_fast(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return "amx_bf16" in cpu_flags()
 
 

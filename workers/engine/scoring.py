@@ -12,7 +12,7 @@ from workers.engine.backbone import Backbone
 from workers.engine.batching import Batch, buckets, line_batch, tree_batch
 from workers.engine.forward import plain_pass, shared_pass
 from workers.engine.frame import common_prefix
-from workers.engine.prefix import PrefixStates, Virtual, prefix_of
+from workers.engine.prefix import NO_VIRTUAL, PrefixStates, Virtual, prefix_of
 
 # Sized for a processor's caches: larger batches of a small model are slower, not faster.
 MAX_TOKENS = 2048
@@ -53,7 +53,7 @@ class Scorer:
 
     backbone: Backbone
     trie: AnswerTrie
-    virtual: Virtual = Virtual()
+    virtual: Virtual = NO_VIRTUAL
     plain_reason: str | None = None
     on_rows: Callable[[int], None] | None = None
 
@@ -150,7 +150,7 @@ def line_scores(
             logits = plain_pass(model, virtual, batch) if plain else shared_pass(model, prefix, batch)
             each = logits.gather(1, batch.targets[:, None])[:, 0].float() - log_normaliser(logits)
             sizes = [len(answers[index]) for index in group]
-            found[group] = torch.stack([part.sum() for part in each.split(sizes)]).cpu()
+            found[group] = torch.stack([part.sum() for part in torch.split(each, sizes)]).cpu()
     return found
 
 
@@ -183,4 +183,4 @@ def log_normaliser(logits: Tensor) -> Tensor:
     A few positions at a time, so that the fp32 copy stays in the processor's cache.
     """
     flat = logits.reshape(-1, logits.shape[-1])
-    return torch.cat([part.float().logsumexp(-1) for part in flat.split(16)]).view(logits.shape[:-1])
+    return torch.cat([part.float().logsumexp(-1) for part in torch.split(flat, 16)]).view(logits.shape[:-1])

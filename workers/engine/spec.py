@@ -51,9 +51,7 @@ class BackboneRef:
         _one_of(self.device, ("auto", "cpu", "cuda"), "backbone.device")
         _one_of(self.attention, ("sdpa", "eager"), "backbone.attention")
         if self.revision is not None and not _REVISION.fullmatch(self.revision):
-            raise BadSpec(
-                f"The revision {self.revision!r} of {self.source} can move. Give the full commit: 40 characters 0-9 a-f."
-            )
+            raise BadSpec(f"The revision {self.revision!r} of {self.source} can move. Give the full commit: 40 characters 0-9 a-f.")
 
     @classmethod
     def from_json(cls, value: Any) -> Self:

@@ -203,7 +203,7 @@ class Trainer:
             batch = self._batch(indices, len(self.shared))
             logits = shared_pass(self.backbone.model, leaf, batch)
             loss = nn.functional.cross_entropy(logits.float(), batch.targets, reduction="sum") / label_tokens
-            loss.backward()
+            torch.autograd.backward([loss])
             total += float(loss.detach())
         if prefix and leaf:
             pairs = [(made, cut.grad) for made, cut in zip(prefix.tensors, leaf.tensors, strict=True) if made.requires_grad]
@@ -218,7 +218,7 @@ class Trainer:
             batch = self._batch(indices, 0)
             logits = plain_pass(self.backbone.model, self.tuning.virtual(), batch)
             loss = nn.functional.cross_entropy(logits.float(), batch.targets, reduction="sum") / label_tokens
-            loss.backward()
+            torch.autograd.backward([loss])
             total += float(loss.detach())
         return total
 
@@ -279,9 +279,7 @@ class Trainer:
             self._looks_without_gain += 1
         patience = int(self.options["patience"])
         self.record.stopped_early = 0 < patience <= self._looks_without_gain
-        self.record.curve.append(
-            CurvePoint(self.step, train_loss, quality.accuracy, quality.loss, self.record.train_seconds)
-        )
+        self.record.curve.append(CurvePoint(self.step, train_loss, quality.accuracy, quality.loss, self.record.train_seconds))
         self._report()
 
     def _mean_recent_loss(self) -> float | None:

@@ -128,9 +128,7 @@ def _prompt_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: l
 
 def _p_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: list[str], seed: int) -> _Built:
     options = recipe.options
-    config = PromptEncoderConfig(
-        task_type=_TASK, num_virtual_tokens=_count(recipe), encoder_hidden_size=options["encoder_hidden_size"]
-    )
+    config = PromptEncoderConfig(task_type=_TASK, num_virtual_tokens=_count(recipe), encoder_hidden_size=options["encoder_hidden_size"])
     return config, None
 
 

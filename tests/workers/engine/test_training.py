@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import pytest
@@ -16,7 +17,9 @@ METHODS = ("prompt_tuning", "p_tuning", "prefix_tuning", "lora", "ia3")
 
 def make_trainer(backbone, method, seed=0, hooks=None, **options):
     frame = make_frame(backbone, reserved=5)
-    tuning = create_tuning(backbone, frame, Recipe(method, {**QUICK, **({} if method in ("lora", "ia3") else {"num_virtual_tokens": 5}), **options}), 0)
+    tuning = create_tuning(
+        backbone, frame, Recipe(method, {**QUICK, **({} if method in ("lora", "ia3") else {"num_virtual_tokens": 5}), **options}), 0
+    )
     rows = frame.encode(make_items(12))
     lines = Lines(tuple(row.ids for row in rows), tuple(frame.answers_of(row.item.label)[0].ids for row in rows))
     hooks = hooks or Hooks(lambda: Quality(0.0, 0.0), lambda progress: None, lambda: None)
@@ -97,7 +100,9 @@ def test_three_steps_without_finite_numbers_end_the_training_with_the_best_candi
 
 def test_training_lowers_the_loss_and_keeps_its_best_step():
     looks = iter([Quality(0.1, 9.0), Quality(0.5, 2.0), Quality(0.4, 1.0)])
-    trainer = make_trainer(make_backbone(), "lora", hooks=Hooks(lambda: next(looks), lambda progress: None, lambda: None), learning_rate=0.02)
+    trainer = make_trainer(
+        make_backbone(), "lora", hooks=Hooks(lambda: next(looks), lambda progress: None, lambda: None), learning_rate=0.02
+    )
     before, _ = trainer.loss_and_gradients(list(range(12)), plain=False)
 
     record = trainer.train()
@@ -139,10 +144,8 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path,
 
         hooks = Hooks(lambda: Quality(trainer.step / 100, 1.0), lambda progress: None, check_stop, tmp_path / method, 0.0, resume)
         trainer = make_trainer(make_backbone("llama"), method, hooks=hooks, max_steps=8)
-        try:
+        with contextlib.suppress(RunStopped):
             trainer.train()
-        except RunStopped:
-            pass
         return trainer
 
     whole = train()

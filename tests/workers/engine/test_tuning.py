@@ -33,7 +33,7 @@ def test_the_saved_folder_predicts_the_same_in_plain_peft(tmp_path, family, meth
     backbone = make_backbone(family)
     options = {"learning_rate": 0.5 if method == "prompt_tuning" else 0.02}
     result = execute(make_run(tmp_path, backbone, method, options=options))
-    ours = [line for line in _predictions(tmp_path)]
+    ours = _predictions(tmp_path)
     frame = make_frame(backbone)
     rows = [row.ids for row in frame.encode(make_items(4))]
 

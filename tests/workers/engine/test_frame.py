@@ -1,0 +1,153 @@
+import pytest
+
+from tests.workers.engine.fakes import LABELS, TEMPLATE, make_backbone, make_frame, make_items, make_tokenizer
+from workers.engine.errors import BadData, BadSpec
+from workers.engine.frame import common_prefix, fill
+from workers.engine.spec import Demonstration, Item, TemplateSpec
+
+CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+
+
+def item(text, label="card"):
+    return Item("1", {"text": text}, label)
+
+
+def test_system_demonstrations_row_and_cue_stand_in_this_order():
+    template = TemplateSpec(
+        system="Be brief.", user="Message: {{text}}\n", answer_cue="Queue:", demonstrations=(Demonstration({"text": "lost"}, "card"),)
+    )
+    frame = make_frame(make_backbone(), template=template)
+
+    assert frame.render({"text": "hello"}) == "Be brief.\n\nMessage: lost\nQueue: card\n\nMessage: hello\nQueue:"
+
+
+def test_slots_are_replaced_once_and_by_name_only():
+    assert fill("a {{x}} {{ y }} {z}", {"x": "{{y}}", "y": "{{x}} {% raw %}"}) == "a {{y}} {{x}} {% raw %} {z}"
+
+
+def test_every_row_begins_with_the_start_token_where_the_tokenizer_has_one():
+    with_start, without = make_frame(make_backbone(start=True)), make_frame(make_backbone())
+
+    assert with_start.encode([item("a")])[0].ids == (0, *without.encode([item("a")])[0].ids)
+
+
+def test_an_answer_is_encoded_as_it_follows_the_prompt():
+    frame = make_frame(make_backbone())
+    tokenizer = make_tokenizer()
+    context = frame.encode([item("my card")])[0]
+
+    whole = tokenizer(context.text + " card order", add_special_tokens=False)["input_ids"]
+
+    assert (*whole, 1) == (*context.ids, *frame.answers_of("card order")[0].ids)
+
+
+def test_a_trailing_space_of_the_cue_goes_with_the_answer():
+    spaced = TemplateSpec(user="Message: {{text}}\n", answer_cue="Queue: ")
+    tight = TemplateSpec(user="Message: {{text}}\n", answer_cue="Queue:")
+    first, second = make_frame(make_backbone(), template=spaced), make_frame(make_backbone(), template=tight)
+
+    assert first.trie == second.trie
+    assert first.encode([item("a")])[0].ids == second.encode([item("a")])[0].ids
+
+
+def test_a_replaced_template_leaves_the_row_and_its_cue():
+    backbone = make_backbone(start=True)
+    kept, replaced = make_frame(backbone), make_frame(backbone, replaced=True)
+
+    for whole, rest in zip(kept.encode(make_items(6)), replaced.encode(make_items(6)), strict=True):
+        assert whole.ids == (*kept.opening_ids, *rest.ids)
+        assert "Message" not in backbone.tokenizer.decode(rest.ids)
+
+
+def test_fixed_and_row_tokens_add_up():
+    frame = make_frame(make_backbone(start=True))
+
+    for row in frame.encode(make_items(6)):
+        assert row.fixed_tokens + row.row_tokens == len(row.ids)
+    assert len({row.fixed_tokens for row in frame.encode(make_items(6))}) == 1
+
+
+def test_a_chat_model_gets_its_chat_template_with_demonstrations_as_turns(monkeypatch):
+    backbone = make_backbone()
+    monkeypatch.setattr(backbone.tokenizer, "chat_template", CHAT)
+    template = TemplateSpec(system="Sort.", user="{{text}}", demonstrations=(Demonstration({"text": "lost"}, "card"),))
+    frame = make_frame(backbone, template=template)
+
+    assert frame.render({"text": "hi"}) == "<system>Sort.\n<user>lost\n<assistant>card\n<user>hi\n<assistant>"
+    assert frame.facts()["chat_template_sha256"]
+    assert make_frame(backbone, template=TemplateSpec(user="{{text}}", use_chat_template=False)).render({"text": "hi"}) == "hi"
+
+
+def test_a_chat_template_that_is_not_there_is_refused():
+    with pytest.raises(BadSpec, match="has none"):
+        make_frame(make_backbone(), template=TemplateSpec(user="{{text}}", use_chat_template=True))
+
+
+def test_a_slot_without_a_column_is_refused_with_the_row():
+    frame = make_frame(make_backbone(), template=TemplateSpec(user="{{title}}"))
+
+    with pytest.raises(BadData, match=r"\{\{title\}\}, but row 1 has no such column. Its columns: text"):
+        frame.encode([item("a")])
+
+
+def test_labels_that_are_the_same_tokens_are_refused():
+    with pytest.raises(BadSpec, match="same tokens"):
+        make_frame(make_backbone(), labels=("cash", "money"), answer_words={"money": ("cash",)})
+
+
+def test_a_demonstration_with_a_strange_label_is_refused():
+    template = TemplateSpec(user="{{text}}", demonstrations=(Demonstration({"text": "x"}, "other"),))
+
+    with pytest.raises(BadSpec, match="'other', which is not one of the labels"):
+        make_frame(make_backbone(), template=template)
+
+
+LONG = "word " * 400
+
+
+def test_a_row_beyond_the_window_is_refused_by_default():
+    with pytest.raises(BadData, match=r"Row 1 has .* tokens with its prompt; the model reads at most"):
+        make_frame(make_backbone()).encode([item(LONG)])
+
+
+def test_a_row_beyond_the_window_can_be_cut_with_a_warning():
+    frame = make_frame(make_backbone(), too_long="truncate", truncate_column="text")
+
+    [row] = frame.encode([item(LONG)])
+
+    assert len(row.ids) == frame.room()
+    assert row.text.endswith("Queue:")
+    assert "was cut to fit" in frame.warnings[0]
+
+
+def test_a_row_beyond_the_window_can_be_skipped_and_counted():
+    frame = make_frame(make_backbone(), too_long="skip")
+
+    long, short = frame.encode([item(LONG), item("a")])
+
+    assert "at most" in long.error
+    assert short.error is None
+
+
+def test_virtual_tokens_and_the_longest_answer_count_into_the_window():
+    assert make_frame(make_backbone(), reserved=20).room() == make_frame(make_backbone()).room() - 20
+    assert make_frame(make_backbone()).room() == 256 - make_frame(make_backbone()).trie.longest()
+
+
+def test_common_prefix_stops_at_the_first_difference():
+    assert common_prefix([(1, 2, 3), (1, 2), (1, 2, 4)]) == (1, 2)
+    assert common_prefix([(1,), (2,)]) == ()
+
+
+def test_a_space_before_the_row_never_belongs_to_the_replaced_text():
+    template = TemplateSpec(user="Message: {{text}}", answer_cue="\nQueue:")
+    frame = make_frame(make_backbone(), template=template)
+
+    assert frame.tokenizer.decode(frame.opening_ids) == "Message:"
+
+
+def test_labels_keep_their_order_in_the_trie():
+    frame = make_frame(make_backbone())
+
+    assert [answer.label for answer in frame.trie.answers] == list(LABELS)
+    assert frame.template == TEMPLATE
