@@ -34,22 +34,29 @@ def names(text: str) -> list[str]:
 
 
 # A member of any role may look; nobody else may, and a viewer's unsafe verbs are refused.
-READ = names("""workspace-overview workspace-activity dataset-list dataset-detail dataset-version-detail dataset-version-progress
-dataset-version-download prompt-list prompt-detail preview-detail preview-state comparison-list comparison-detail comparison-state
-comparison-table comparison-examples report-detail report-csv report-json run-detail run-state library backbone-detail backbone-state
-artifact-download workspace-settings price-list share-list""")
+READ = names("""
+    workspace-overview workspace-activity dataset-list dataset-detail dataset-version-detail dataset-version-progress
+    dataset-version-download prompt-list prompt-detail preview-detail preview-state comparison-list comparison-detail
+    comparison-state comparison-table comparison-examples report-detail report-csv report-json run-detail run-state library
+    backbone-detail backbone-state artifact-download workspace-settings price-list share-list
+""")
 # A viewer is refused whatever the verb.
-WRITE = names("""dataset-create dataset-edit dataset-version-create dataset-version-map dataset-version-divide dataset-version-retry
-dataset-version-discard prompt-create prompt-preview prompt-try prompt-promote prompt-edit prompt-rename comparison-create
-comparison-estimate comparison-open-test comparison-cancel comparison-compute report-create share-create share-revoke run-cancel run-retry
-backbone-create backbone-verify member-invite member-role member-remove invitation-withdraw api-key-list api-key-create api-key-revoke
-price-create price-delete audit-list""")
+WRITE = names("""
+    dataset-create dataset-edit dataset-version-create dataset-version-map dataset-version-divide dataset-version-retry
+    dataset-version-discard prompt-create prompt-preview prompt-try prompt-promote prompt-edit prompt-rename comparison-create
+    comparison-estimate comparison-open-test comparison-cancel comparison-compute report-create share-create share-revoke
+    run-cancel run-retry backbone-create backbone-verify member-invite member-role member-remove invitation-withdraw api-key-list
+    api-key-create api-key-revoke price-create price-delete audit-list
+""")
 # Workspace keys only.
-KEY = names("""dataset_list dataset_create dataset_detail dataset_version_create dataset_version_detail dataset_version_map
-    dataset_version_wait example_list prompt_list prompt_create prompt_detail prompt_version_create prompt_version_promote backbone_list backbone_create
-backbone_detail backbone_verify price_book_list price_book_create experiment_list experiment_create experiment_detail experiment_launch
-experiment_wait experiment_results experiment_open_test experiment_cancel run_retry report_list report_create report_detail
-report_json_file report_csv_file share_list share_create share_revoke""")
+KEY = names("""
+    dataset_list dataset_create dataset_detail dataset_version_create dataset_version_detail dataset_version_map
+    dataset_version_wait example_list prompt_list prompt_create prompt_detail prompt_version_create prompt_version_promote
+    backbone_list backbone_create backbone_detail backbone_verify price_book_list price_book_create experiment_list
+    experiment_create experiment_detail experiment_launch experiment_wait experiment_results experiment_open_test
+    experiment_cancel run_retry report_list report_create report_detail report_json_file report_csv_file share_list share_create
+    share_revoke
+""")
 # Anybody signed in, about themselves.
 OWN = ["home"]
 # Anybody at all; what these show depends on a token or is the same for everybody.
