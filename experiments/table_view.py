@@ -110,6 +110,12 @@ class TableView:
         return [(PRICE_LABELS[field], value) for field, value in book["prices"].items()]
 
     @property
+    def withheld(self) -> list[str]:
+        """Why latencies are withheld, each reason once."""
+        reasons = (_at("latency", "withheld")(row) for row in self.rows)
+        return list(dict.fromkeys(reason for reason in reasons if reason))
+
+    @property
     def any_billed(self) -> bool:
         """Whether any approach has billed tokens; else the column says nothing."""
         return any(_at("tokens", "billed")(row) is not None for row in self.rows)

@@ -25,6 +25,7 @@ from experiments.views.viewer import require_here, viewer
 from experiments.wording import counted
 
 PAGE = 50
+MAX_REPORTS = 20
 
 
 def experiment_at(request: HttpRequest, slug: str, experiment_id: UUID, *, write: bool = False) -> Experiment:
@@ -86,6 +87,7 @@ def comparison_detail(request: HttpRequest, slug: str, experiment_id: UUID) -> H
         "state": state,
         **results,
         "curve_charts": curve_charts(curves, against="seconds" if request.GET.get("curves") == "seconds" else "step"),
+        "reports": experiment.reports.only("title", "created_at")[:MAX_REPORTS],
         "num_test_rows": experiment.dataset_version.split_counts.get(Split.TEST, 0),
         "num_openings": TestOpening.objects.filter(version__dataset=experiment.dataset_version.dataset_id).count(),
     }

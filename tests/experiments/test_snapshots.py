@@ -165,6 +165,7 @@ def test_member_makes_a_report_and_exports_it(client_for, alice, experiment):
     report = Report.objects.get()
 
     assert made.url == reverse("report-detail", args=["acme", report.pk])
+    assert made.url in client.get(reverse("comparison-detail", args=["acme", experiment.pk])).content.decode()
     assert "On 30 test rows" in client.get(made.url).content.decode()
     assert client.get(reverse("report-csv", args=["acme", report.pk]))["Content-Disposition"] == 'attachment; filename="for-the-board.csv"'
     assert client.get(reverse("report-json", args=["acme", report.pk])).json()["title"] == "For the board"

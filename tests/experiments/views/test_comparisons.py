@@ -192,3 +192,53 @@ def test_test_set_is_opened_by_the_button(client_for, alice, workspace):
     assert "Nobody has opened the test rows of this data yet" in page
     assert answer.url == address("comparison-detail", experiment)
     assert TestOpening.objects.get().opened_by == alice
+
+
+def test_why_latency_is_withheld_stands_once_below_the_table(client_for, alice, finished):
+    table = finished.tables.get(split="test")
+    for row in table.payload["rows"]:
+        row["latency"] = {"rows": 0, "p50_ms": None, "p95_ms": None, "withheld": "the machine is busy (load 9.1 on 2 cores)"}
+    table.save()
+
+    page = client_for(alice).get(address("comparison-detail", finished)).content.decode()
+
+    assert page.count("Latency withheld: the machine is busy (load 9.1 on 2 cores).") == 1
+
+
+def test_comparison_that_could_not_be_computed_is_tried_again(client_for, alice, finished):
+    job = factories.make_job(
+        finished.workspace,
+        kind="compare",
+        queue="io",
+        state="failed",
+        error="The disk is full.",
+        idempotency_key=f"compare:{finished.pk}:test:1",
+    )
+    client = client_for(alice)
+
+    page = client.get(address("comparison-state", finished)).content.decode()
+    client.post(address("comparison-compute", finished))
+
+    assert "The disk is full." in page
+    assert Job.objects.get(pk=job.pk).state == JobState.QUEUED
+
+
+def test_run_page_works_and_refuses_strangers(client_for, alice, charlie, finished):
+    run = finished.approaches.get(method="lora").runs.first()
+    place = reverse("run-detail", args=["acme", run.pk])
+
+    page = client_for(alice).get(place).content.decode()
+
+    assert "Right on validation rows" in page
+    assert "learning_rate" in page
+    assert client_for(charlie).get(place).status_code == 404
+    assert client_for(alice).get(reverse("run-cancel", args=["acme", run.pk])).status_code == 405
+    assert client_for(charlie).post(reverse("run-cancel", args=["acme", run.pk])).status_code == 404
+
+
+def test_cancelling_an_ended_run_says_so(client_for, alice, finished):
+    run = finished.approaches.get(method="lora").runs.first()
+
+    page = client_for(alice).post(reverse("run-cancel", args=["acme", run.pk]), follow=True).content.decode()
+
+    assert "This has ended already" in page
