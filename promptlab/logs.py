@@ -1,8 +1,10 @@
 """How logs look: one JSON object a line, with the request id that error pages show. Knows no request content and no secrets."""
 
+import re
 from typing import Any
 
 import structlog
+from structlog.typing import EventDict, WrappedLogger
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -10,6 +12,14 @@ _SHARED: list[Any] = [
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+
+# What opens something by itself: keys (their prefix stays, people know them by it), sign-in tokens, links and invitations, password resets.
+_SECRETS = re.compile(r"(plk_[\w-]{8})[\w-]+|(?:(?<=token=)|(?<=/s/)|(?<=/invitations/)|(?<=/key/)|(?<=/confirm-email/))[^/&?\s\"']+")
+
+
+def secrets_hide(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """The last step before a line is written: no text of it may open anything."""
+    return {name: _SECRETS.sub(r"\1[hidden]", value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def logging_config(level: str) -> dict[str, Any]:
@@ -30,7 +40,11 @@ def logging_config(level: str) -> dict[str, Any]:
         "formatters": {
             "json": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "processor": structlog.processors.JSONRenderer(),
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    secrets_hide,
+                    structlog.processors.JSONRenderer(),
+                ],
                 "foreign_pre_chain": _SHARED,
             }
         },
