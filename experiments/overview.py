@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from experiments.models import DatasetVersion, Experiment, Job, JobState, TemplateVersion, Workspace
 from experiments.services.jobs import queue_health
@@ -44,12 +44,20 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Work:
+    """A job that goes on, and what it is for: an approach, a file, a model; empty when its kind says it all."""
+
+    job: Job
+    subject: str
+
+
+@dataclass(frozen=True)
 class Overview:
     """Everything on the overview page. `health` holds a sentence for each kind of worker that is waited for in vain."""
 
     steps: tuple[Step, ...]
     experiments: tuple[Experiment, ...]
-    jobs: tuple[Job, ...]
+    work: tuple[Work, ...]
     num_waiting: int
     health: tuple[str, ...]
 
@@ -70,10 +78,24 @@ def overview_of(workspace: Workspace) -> Overview:
     return Overview(
         steps=_steps(workspace),
         experiments=tuple(recent[:NUM_RECENT]),
-        jobs=tuple(alive.order_by("-state", "created_at")[:NUM_RECENT]),
+        work=tuple(Work(job, _subject(job)) for job in _with_subjects(alive).order_by("-state", "created_at")[:NUM_RECENT]),
         num_waiting=alive.count(),
         health=tuple(sentence for queue in waiting_for if (sentence := queue_health(queue))),
     )
+
+
+def _with_subjects(jobs: QuerySet[Job]) -> QuerySet[Job]:
+    """The jobs with the nouns that they serve, in a fixed number of queries."""
+    return jobs.select_related("run__approach").prefetch_related(
+        "evaluations__run__approach", "dataset_versions__dataset", "backbones"
+    )
+
+
+def _subject(job: Job) -> str:
+    if hasattr(job, "run"):
+        return str(job.run)
+    served = [evaluation.run for evaluation in job.evaluations.all()]
+    return ", ".join(str(noun) for noun in (*served, *job.dataset_versions.all(), *job.backbones.all()))
 
 
 def _steps(workspace: Workspace) -> tuple[Step, ...]:

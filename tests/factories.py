@@ -93,7 +93,7 @@ def make_template_version(workspace: Workspace, **overrides: Any) -> TemplateVer
             "template": template,
             "number": template.versions.count() + 1,
             "user": "Classify the message as refund or delivery.\nMessage: {{text}}",
-            "answer_cue": "Queue:",
+            "answer_cue": "\nQueue:",
             "content_sha256": "2" * 64,
         }
         | overrides

@@ -121,6 +121,6 @@ def queue_health(queue: Queue | str) -> str | None:
     if Worker.objects.filter(queue=queue, seen_at__gte=from_now(-WORKER_GONE_SECONDS)).exists():
         return None
     return (
-        f"No worker for {WORK[Queue(queue)]} is running, so this waits. Nothing is lost: it starts by itself once a worker is there "
-        f"(`celery -A promptlab worker -Q {queue}`)."
+        f"No worker for {WORK[Queue(queue)]} is running, so this waits. Nothing is lost: it starts by itself once a worker for the "
+        f"queue “{queue}” is there. Ask whoever runs this installation to start one."
     )

@@ -52,5 +52,5 @@ def test_the_overview_asks_the_same_number_of_questions_however_much_there_is(
         make_job(workspace)
     client = client_for(alice)
 
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(20):
         assert client.get("/w/acme/").status_code == 200
