@@ -18,7 +18,7 @@ USER promptlab
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=40s \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
-CMD ["gunicorn", "promptlab.wsgi", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", "--threads", "8", "--access-logfile", "-"]
+CMD ["gunicorn", "promptlab.wsgi", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", "--threads", "8"]
 
 FROM base AS worker
 # cpu takes the small build from PyTorch's own index; cuda takes the package index's wheel, which brings CUDA.

@@ -38,9 +38,10 @@ def programs(port: int, host: str = "127.0.0.1") -> list[Program]:
     python = sys.executable
     celery = [python, "-m", "celery", "-A", "promptlab", "worker", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     celery += ["--loglevel", "INFO"]
+    # No access log: it would hold the tokens of shared links. The request log of the application has them shortened.
     gunicorn = [python, "-m", "gunicorn", "promptlab.wsgi", "--bind", f"{host}:{port}", "--worker-class", "gthread", "--threads", "8"]
     return [
-        Program("web", [*gunicorn, "--timeout", "120", "--graceful-timeout", "10", "--access-logfile", "-"]),
+        Program("web", [*gunicorn, "--timeout", "120", "--graceful-timeout", "10"]),
         Program("worker-gpu", [*celery, "-Q", "gpu", "-n", "gpu@%h", "--pool", "solo"]),
         Program("worker-interactive", [*celery, "-Q", "interactive", "-n", "interactive@%h", "--pool", "solo"]),
         Program("worker-io", [*celery, "-Q", "io", "-n", "io@%h", "--pool", "prefork", "--concurrency", "1"]),
@@ -129,9 +130,7 @@ def _spawn(arguments: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
     # setpriv the kernel also ends them when the launcher is killed outright.
     setpriv = shutil.which("setpriv")
     leash = [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
-    return subprocess.Popen(
-        [*leash, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-    )
+    return subprocess.Popen([*leash, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals, *, group: bool) -> None:

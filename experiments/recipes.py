@@ -131,6 +131,15 @@ def _template_text(value: str) -> RecipeOption:
 
 
 _SOFT = (_learning_rate(0.05, relative=True), *_TRAINING, _VIRTUAL_TOKENS, _INIT, _INIT_TEXT)
+_P_TUNING = (
+    _learning_rate(1e-3),
+    *_TRAINING,
+    _VIRTUAL_TOKENS,
+    RecipeOption("encoder_hidden_size", "Network width", 128, "Width of the small network that writes the learned tokens.", 8, 8192),
+    _template_text("kept"),
+)
+_PREFIX = (_learning_rate(5e-3), *_TRAINING, _VIRTUAL_TOKENS, _INIT, _INIT_TEXT, _template_text("replaced"))
+_IA3 = (_learning_rate(5e-3), *_TRAINING, _template_text("kept"))
 _LORA = (
     _learning_rate(2e-3),
     *_TRAINING,
@@ -188,6 +197,33 @@ _KINDS = (
         "A small learned update of the model's weights, with the written prompt in front of the row.",
         _LORA,
         preselected=True,
+        needs_train=True,
+    ),
+    RecipeKind(
+        "prefix",
+        "Prefix",
+        TUNED,
+        "prefix_tuning",
+        "Learned keys and values in every layer take the place of the written prompt (prefix tuning).",
+        _PREFIX,
+        needs_train=True,
+    ),
+    RecipeKind(
+        "p_tuning",
+        "P-tuning",
+        HYBRID,
+        "p_tuning",
+        "The written prompt stays; a small network writes the learned tokens in front of it.",
+        _P_TUNING,
+        needs_train=True,
+    ),
+    RecipeKind(
+        "ia3",
+        "IA3",
+        TUNED,
+        "ia3",
+        "Learned scales of keys, values and inner activations; the smallest adapter, with the written prompt in front of the row.",
+        _IA3,
         needs_train=True,
     ),
     RecipeKind(

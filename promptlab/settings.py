@@ -234,6 +234,7 @@ JOB_MEMORY_LIMIT_BYTES = env.int("JOB_MEMORY_LIMIT_BYTES", default=0)  # 0: the 
 HOST_IDLE_SECONDS = 900.0
 ENGINE_HOST_COMMAND = [sys.executable, "-m", "workers.engine", "host"]
 ATTEMPTS_DIR = HOME / "attempts"  # scratch space of running jobs; a sweep clears what no row refers to
+SHARE_LINKS = env.bool("SHARE_LINKS", default=True)  # may reports be opened by link, without an account?
 HF_HUB_ALLOWED = env.bool("HF_HUB_ALLOWED", default=False)  # may workers load models from the Hugging Face Hub?
 MODEL_FOLDERS = env.list("MODEL_FOLDERS", default=[])  # folders below which local models may be registered
 

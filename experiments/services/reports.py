@@ -29,7 +29,7 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)  # 32 bytes, URL-safe
 
 def shares_enabled() -> bool:
     """Whether the operator lets people make and open links."""
-    return bool(getattr(settings, "SHARE_LINKS", True))
+    return bool(settings.SHARE_LINKS)
 
 
 def report_table(experiment: Experiment, split: str = "") -> ComparisonTable:
