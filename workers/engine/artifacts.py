@@ -64,7 +64,7 @@ def load_tuning(folder: Path, backbone: Backbone) -> Tuning:
                 f"{made_for.get(fact)}; this model has {backbone.facts[fact]}. Use it with the model it was made for."
             )
     recipe = Recipe(manifest["recipe"]["method"], manifest["recipe"]["options"])
-    peft_model = PeftModel.from_pretrained(backbone.model, str(folder), is_trainable=False)
+    peft_model = PeftModel.from_pretrained(backbone.model, str(folder), is_trainable=False, autocast_adapter_dtype=False)
     peft_model.requires_grad_(False)
     backbone.model.eval()
     return Tuning(recipe, peft_model)

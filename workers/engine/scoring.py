@@ -183,4 +183,4 @@ def log_normaliser(logits: Tensor) -> Tensor:
     A few positions at a time, so that the fp32 copy stays in the processor's cache.
     """
     flat = logits.reshape(-1, logits.shape[-1])
-    return torch.cat([part.float().logsumexp(-1) for part in torch.split(flat, 16)]).view(logits.shape[:-1])
+    return torch.cat([part.float().logsumexp(-1) for part in torch.split(flat, 8)]).view(logits.shape[:-1])

@@ -86,8 +86,9 @@ class Trainer:
         self.backbone, self.tuning, self.lines, self.seed, self.hooks = backbone, tuning, lines, seed, hooks
         self.options: dict[str, Any] = dict(tuning.recipe.options)
         self.parameters = tuning.parameters()
+        self.masters = {name: p if p.dtype == torch.float32 else p.detach().float() for name, p in self.parameters.items()}
         self.optimizer = torch.optim.AdamW(
-            self.parameters.values(), lr=1.0, betas=(0.9, 0.95), weight_decay=self.options["weight_decay"], fused=True
+            self.masters.values(), lr=1.0, betas=(0.9, 0.95), weight_decay=self.options["weight_decay"], fused=True
         )
         self.peak_rate = tuning.learning_rate(backbone)
         self.batch_size = min(int(self.options["batch_size"]), len(lines))
@@ -143,16 +144,17 @@ class Trainer:
             indices: rows of the batch.
             plain: run whole sequences instead of sharing the prefix.
         """
-        self.optimizer.zero_grad(set_to_none=True)
+        self._clear_gradients()
         loss = self._backward(indices, plain)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.parameters.values()]
-        self.optimizer.zero_grad(set_to_none=True)
+        self._clear_gradients()
         return loss, gradients
 
     def _take_step(self, indices: Sequence[int]) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
+        self._clear_gradients()
         loss = self._backward_or_shrink(indices)
-        norm = nn.utils.clip_grad_norm_(self.parameters.values(), float(self.options["clip_norm"]) or math.inf)
+        self._hand_gradients_to_masters()
+        norm = nn.utils.clip_grad_norm_(self.masters.values(), float(self.options["clip_norm"]) or math.inf)
         if not math.isfinite(loss) or not bool(torch.isfinite(norm)):
             self._skip_step()
             return
@@ -161,6 +163,16 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
         self.optimizer.step()
+        self._restore(self.masters)
+
+    def _hand_gradients_to_masters(self) -> None:
+        for name, parameter in self.parameters.items():
+            if self.masters[name] is not parameter and parameter.grad is not None:
+                self.masters[name].grad = parameter.grad.float()
+
+    def _clear_gradients(self) -> None:
+        for tensor in (*self.parameters.values(), *self.masters.values()):
+            tensor.grad = None
 
     def _skip_step(self) -> None:
         self.record.skipped_steps += 1
@@ -182,7 +194,7 @@ class Trainer:
                     raise
                 if self.micro_size <= 1:
                     raise OutOfMemory("Not even one row fits into memory for training. Shorten the rows or use a smaller model.") from error
-            self.optimizer.zero_grad(set_to_none=True)
+            self._clear_gradients()
             self.micro_size = math.ceil(self.micro_size / 2)
             self.record.micro_batch_size = self.micro_size
 
@@ -294,12 +306,15 @@ class Trainer:
         self.hooks.on_progress(Progress("training", step=self.step, steps=int(self.options["max_steps"]), metrics=metrics))
 
     def _state(self) -> dict[str, Tensor]:
-        return {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        return {name: master.detach().clone() for name, master in self.masters.items()}
 
     def _restore(self, state: dict[str, Tensor]) -> None:
+        """Set masters and, rounded to their dtype, the parameters that the model computes with."""
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                parameter.copy_(state[name])
+                for kept in {id(t): t for t in (self.masters[name], parameter)}.values():
+                    if kept is not state[name]:
+                        kept.copy_(state[name])
 
     def _save(self) -> None:
         if self.hooks.checkpoint_dir is None:

@@ -104,7 +104,8 @@ def create_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, seed: int) -
     torch.manual_seed(seed)
     warnings: list[str] = []
     config, start = _BUILDERS[recipe.method](backbone, frame, recipe, warnings, seed)
-    peft_model = get_peft_model(backbone.model, config)
+    # Adapters compute in the backbone's dtype; training keeps fp32 masters of them.
+    peft_model = get_peft_model(backbone.model, config, autocast_adapter_dtype=False)
     # A saved folder names the model, not the path of this machine.
     config.base_model_name_or_path = str(backbone.facts["source"])
     tuning = Tuning(recipe, peft_model, warnings)
@@ -112,8 +113,6 @@ def create_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, seed: int) -
         weight = peft_model.prompt_encoder["default"].embedding.weight
         with torch.no_grad():
             weight.copy_(start.to(weight))
-    for parameter in tuning.parameters().values():
-        parameter.data = parameter.data.float()
     backbone.model.eval()
     return tuning
 

@@ -182,3 +182,16 @@ def test_two_train_rows_are_enough_to_train_and_to_choose(tmp_path):
     assert result.training.steps == 6
     assert any("have no train row" in warning for warning in result.warnings)
     assert json.loads((tmp_path / "out" / "result.json").read_text())["training"]["validation_source"].startswith("1 rows of the inner")
+
+
+def test_adapters_of_a_bf16_model_learn_through_fp32_masters():
+    better = iter(range(10))
+    hooks = Hooks(lambda: Quality(next(better) / 10, 1.0), lambda progress: None, lambda: None)
+    trainer = make_trainer(make_backbone("llama", dtype=torch.bfloat16), "lora", hooks=hooks, learning_rate=1e-4)
+
+    trainer.train()
+
+    assert {parameter.dtype for parameter in trainer.parameters.values()} == {torch.bfloat16}
+    assert {master.dtype for master in trainer.masters.values()} == {torch.float32}
+    assert all(torch.equal(parameter, trainer.masters[name].bfloat16()) for name, parameter in trainer.parameters.items())
+    assert any(not torch.equal(master, master.bfloat16().float()) for master in trainer.masters.values())
