@@ -40,6 +40,7 @@ from experiments.services.experiments import run_retry
 from experiments.services.jobs import job_cancel, job_retry
 
 COUNTED_ROWS = 10_000
+ATTEMPT_FIELDS = ("fence", "worker", "started_at", "ended_at", "outcome", "peak_memory_bytes")
 
 for alien in (Group, EmailAddress):  # roles are memberships, and the email is the account's own
     admin.site.unregister(alien)
@@ -61,6 +62,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in t
 
     workspace_path: ClassVar[str | None] = None
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     list_max_show_all = 50
     paginator = CheapPaginator
@@ -92,7 +94,8 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in t
 
 class AttemptInline(admin.TabularInline):  # type: ignore[type-arg]  # generic in the stubs only
     model = Attempt
-    fields = readonly_fields = ["fence", "worker", "started_at", "ended_at", "outcome", "peak_memory_bytes"]
+    fields = ATTEMPT_FIELDS
+    readonly_fields = ATTEMPT_FIELDS
     extra = 0
     has_add_permission = has_change_permission = has_delete_permission = lambda self, request, obj=None: False
     has_view_permission = lambda self, request, obj=None: True  # noqa: E731 - the job's own page has been checked

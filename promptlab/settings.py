@@ -177,6 +177,7 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+ALLAUTH_TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXIES", default=0)  # whose X-Forwarded-For tells who tries to sign in
 SESAME_TOKEN_NAME = "token"  # noqa: S105 - the name of a query parameter
 SESAME_MAX_AGE = 15 * 60
 SESAME_ONE_TIME = True

@@ -61,7 +61,7 @@ class PromptOut(Schema):
 
 class PromptDetail(PromptOut):
     versions: list[VersionOut]
-    aliases: dict[str, UUID] = Field(description="Name to version, such as `production`.")
+    aliases: dict[str, UUID] = Field(description="Name to version, such as “production”.")
 
     @staticmethod
     def resolve_versions(template: PromptTemplate) -> list[TemplateVersion]:
@@ -110,7 +110,7 @@ def prompt_version_create(request: KeyRequest, prompt_id: UUID, payload: Wording
     )
 
 
-@router.post("/prompt-versions/{uuid:version_id}/promote", response={200: PromptDetail}, summary="Name a version `production`")
+@router.post("/prompt-versions/{uuid:version_id}/promote", response={200: PromptDetail}, summary="Name a version “production”")
 def prompt_version_promote(request: KeyRequest, version_id: UUID) -> PromptTemplate:
     version = get_for(request.auth, TemplateVersion, version_id, write=True)
     services.prompt_alias_move(version=version, by=request.auth.created_by)

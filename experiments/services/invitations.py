@@ -34,7 +34,7 @@ def invitation_create(*, workspace: Workspace, email: str, role: Role, by: User)
             created_by=by,
             expires_at=timezone.now() + LIFETIME,
         )
-        audit_record(by=by, verb="invited", target=invitation, workspace=workspace, detail={"role": invitation.role})
+        audit_record(by=by, verb="made", target=invitation, workspace=workspace, detail={"role": invitation.role})
     return invitation, token
 
 

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from experiments.access import get_artifact_for, get_workspace_for
 from experiments.bundles import artifact_zip, artifact_zip_name
-from experiments.models import Artifact, Backbone, Evaluation, Split
+from experiments.models import Artifact, Backbone, Evaluation, Score, Split
 from experiments.views.viewer import require_here, viewer
 
 PAGE = 50
@@ -20,7 +20,8 @@ PAGE = 50
 def library(request: HttpRequest, slug: str) -> HttpResponse:
     workspace = get_workspace_for(viewer(request), slug)
     backbones = Backbone.objects.filter(Q(workspace=workspace) | Q(workspace=None)).select_related("job")
-    validation = Evaluation.objects.filter(split=Split.VALIDATION, suite="plain", attempt__isnull=False).prefetch_related("scores")
+    accuracy = Prefetch("scores", Score.objects.filter(metric="accuracy"), to_attr="accuracy")
+    validation = Evaluation.objects.filter(split=Split.VALIDATION, suite="plain", attempt__isnull=False).prefetch_related(accuracy)
     artifacts = (
         Artifact.objects.filter(run__approach__experiment__workspace=workspace)
         .select_related("run__approach__experiment", "run__approach__backbone")

@@ -58,6 +58,10 @@ def _stored(request: HttpRequest, workspace: Workspace, form: PriceForm) -> bool
     return True
 
 
-def _newest_prices(workspace: Workspace) -> dict[str, object]:
+def _newest_prices(workspace: Workspace) -> dict[str, str]:
+    """The newest prices as a person would type them: 0.42, not 0.420000."""
     newest = workspace.price_books.first()
-    return {name: getattr(newest, name) for name in ("currency", *PRICES)} if newest else {}
+    if newest is None:
+        return {}
+    prices = {name: price for name in PRICES if (price := getattr(newest, name)) is not None}
+    return {"currency": newest.currency} | {name: format(price.normalize(), "f") for name, price in prices.items()}

@@ -42,5 +42,5 @@ def test_next_prices_begin_with_the_newest(client_for, dora, workspace):
 
     page = expert.get("/w/acme/settings/prices/new/").content.decode()
 
-    assert 'value="0.420000"' in page
+    assert 'value="0.42"' in page
     assert 'value="EUR"' in page
