@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from workers.engine.answers import Answer, AnswerTrie, build_trie
 from workers.engine.backbone import Backbone
 from workers.engine.errors import BadData, BadSpec
-from workers.engine.spec import SLOT, Item, RunSpec, TemplateSpec
+from workers.engine.spec import Item, RunSpec, TemplateSpec, fill
 
 # Rows that begin in very different ways: what their encodings share is the template's own text, not an accident of the data.
 _PROBES = ("a", "The", "9", "Zq", "?", "(", "é", "我", "\n\n", "  x")
@@ -93,7 +93,7 @@ class Frame:
         """
         self.check_columns(items)
         texts = [self.render(item.fields) for item in items]
-        encoded = self.tokenizer([self._body(text) for text in texts], add_special_tokens=False)["input_ids"]
+        encoded = self._encode_all([self._body(text) for text in texts])
         rows: list[EncodedRow] = []
         cut = 0
         for item, text, ids in zip(items, texts, encoded, strict=True):
@@ -157,7 +157,12 @@ class Frame:
         return text.rstrip()
 
     def _encode(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self._encode_all([text])[0]
+
+    def _encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        # A row that spells a control token must not steer the model. A chat template's own control tokens have to be read.
+        encoded = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=not self.is_chat)
+        return [list(ids) for ids in encoded["input_ids"]]
 
     def start_ids(self) -> tuple[int, ...]:
         """Special ids before the text. BOS is never left to a tokenizer's default."""
@@ -245,11 +250,6 @@ class Frame:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def fill(template: str, fields: Mapping[str, str]) -> str:
-    """Replace {{column}} by the column's text, once; braces inside the data stay as they are."""
-    return SLOT.sub(lambda match: fields[match.group(1)], template)
 
 
 def common_prefix(sequences: Sequence[Sequence[int]]) -> tuple[int, ...]:

@@ -16,10 +16,25 @@ from workers.engine.recipes import METHODS, OptionValue, resolve_options
 TASKS = ("classification", "extraction")
 SCORES = ("sum", "mean", "prior_corrected")
 TOO_LONG = ("refuse", "truncate", "skip")
-SLOT = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
+# A name has a longest length and no line break, so that matching takes time linear in the text.
+_SLOT = re.compile(r"\{\{([^{}\r\n]{1,200})\}\}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+def slot_names(text: str) -> list[str]:
+    """Column names of the {{column}} slots of a text; spaces around a name do not count, and no name is no slot."""
+    return [name for match in _SLOT.finditer(text) if (name := _name_in(match))]
+
+
+def fill(template: str, fields: Mapping[str, str]) -> str:
+    """Replace {{column}} by the column's text, once; braces inside the data stay as they are."""
+    return _SLOT.sub(lambda match: fields[name] if (name := _name_in(match)) else match.group(0), template)
+
+
+def _name_in(slot: re.Match[str]) -> str:
+    return slot.group(1).strip(" \t")
 
 
 @dataclass(frozen=True)
@@ -91,10 +106,10 @@ class TemplateSpec:
 
     def slots(self) -> set[str]:
         """Names of all columns the prompt asks for."""
-        return {match.group(1) for text in (self.system, self.user, self.answer_cue) for match in SLOT.finditer(text)}
+        return {name for text in (self.system, self.user, self.answer_cue) for name in slot_names(text)}
 
     def __post_init__(self) -> None:
-        if not SLOT.search(self.user):
+        if not slot_names(self.user):
             raise BadSpec("The prompt has no slot, so every row would read the same. Add {{text}} where the row goes.")
 
     @classmethod

@@ -1,0 +1,21 @@
+"""The web and the engine fill the same slots: each has the rule for itself, since neither may import the other."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.slots import slot_fill, slot_names
+from workers.engine import spec
+
+PIECES = st.lists(st.sampled_from(["{{", "}}", "{", "}", "text", " ", "\t", "\n", "é", "{{ text }}", "{{}}", "x" * 150]), max_size=12)
+
+
+@given(PIECES.map("".join))
+def test_both_find_the_same_slots(text):
+    assert tuple(dict.fromkeys(spec.slot_names(text))) == slot_names(text)
+
+
+@given(PIECES.map("".join))
+def test_both_fill_them_the_same_way(text):
+    fields = {name: f"<{name}>{{{{text}}}}" for name in slot_names(text)}
+
+    assert spec.fill(text, fields) == slot_fill(text, fields)
