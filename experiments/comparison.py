@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from experiments.confusion import Confusion, confusion_build, macro_f1, macro_f1_draws, percentile_estimate
-from experiments.contenders import BadComparison, Contender, Settings, check_contenders, choose_seed
-from experiments.pairing import Difference, MacroF1, MethodClaim, differences, method_claims
-from experiments.rates import Estimate, Rate, Spread, seed_spread, wilson_rate
-from experiments.verdicts import headline_sentence
+from experiments.evidence.confusion import Confusion, confusion_build, macro_f1, macro_f1_draws, percentile_estimate
+from experiments.evidence.contenders import BadComparison, Contender, Settings, check_contenders, choose_seed
+from experiments.evidence.pairing import Difference, MacroF1, MethodClaim, differences, method_claims
+from experiments.evidence.rates import Estimate, Rate, Spread, seed_spread, wilson_rate
+from experiments.evidence.verdicts import headline_sentence
 
 __all__ = [
     "ApproachResult",

@@ -25,8 +25,8 @@ from experiments.models import (
     TestOpening,
     Workspace,
 )
+from experiments.reads.reports import build_table
 from experiments.recipes import CATALOGUE, recipe_options
-from experiments.reports import build_table
 from experiments.services.experiments import comparison_store
 from tests import factories
 
@@ -79,7 +79,12 @@ def make_finished_experiment(
     template = factories.make_template_version(workspace, name=f"Triage prompt {workspace.prompt_templates.count() + 1}")
     now = timezone.now()
     experiment = factories.make_experiment(
-        workspace, dataset_version=version, seeds=list(seeds), launched_at=now - timedelta(minutes=5), launch_key=f"seeded-{dataset.pk}", **overrides
+        workspace,
+        dataset_version=version,
+        seeds=list(seeds),
+        launched_at=now - timedelta(minutes=5),
+        launch_key=f"seeded-{dataset.pk}",
+        **overrides,
     )
     planned = [(shape, seed) for shape in SHAPES for seed in (seeds if shape[0] in TUNED else (0,))]
     if num_runs:

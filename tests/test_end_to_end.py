@@ -7,13 +7,13 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from experiments.mapping import ColumnMapping
+from experiments.intake.mapping import ColumnMapping
+from experiments.intake.splits import Shares
 from experiments.models import Evaluation, Experiment, Job, JobState, Prediction, Score
 from experiments.plans import ApproachPlan, ExperimentPlan
 from experiments.services.datasets import dataset_create, dataset_upload, dataset_version_map
 from experiments.services.experiments import experiment_start
 from experiments.services.reports import report_create, share_create
-from experiments.splits import Shares
 from tests import factories
 from tests.workers.tiny_model import write_tiny_model
 from workers.perform import slot
@@ -99,7 +99,7 @@ def test_from_a_file_to_a_shared_report(workspace, alice, tiny_backbone, client_
     assert page.status_code == 200
 
     report = report_create(experiment=experiment, by=alice)
-    share, token = share_create(report=report, by=alice)
+    _, token = share_create(report=report, by=alice)
     shared = Client().get(reverse("share-open", args=[token]))
     assert shared.status_code == 200
     assert "TF-IDF" in shared.content.decode()

@@ -17,9 +17,9 @@ from experiments.api.auth import KeyRequest
 from experiments.api.fields import LongText, Name, Page
 from experiments.api.mappings import MappingIn, mapping_of
 from experiments.api.waiting import SECONDS, wait_for
-from experiments.dataset_reads import MAPPING, READING, STORING, stage_of
 from experiments.errors import UserError
 from experiments.models import ApiKey, Dataset, DatasetVersion, Example
+from experiments.reads.datasets import MAPPING, READING, STORING, stage_of
 from experiments.services import datasets as services
 from experiments.uploads import upload_refused
 

@@ -6,10 +6,10 @@ from ninja import Field, Schema
 
 from experiments.api.fields import Seed, ShortText
 from experiments.errors import UserError
-from experiments.mapping import ColumnMapping, Task
+from experiments.intake.mapping import ColumnMapping, Task
+from experiments.intake.parsing import ParseReport
+from experiments.intake.splits import BadSplits, Shares, split_suggest
 from experiments.models import DatasetVersion
-from experiments.parsing import ParseReport
-from experiments.splits import BadSplits, Shares, split_suggest
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

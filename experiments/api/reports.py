@@ -14,7 +14,7 @@ from experiments.api.access import get_for, rows_for
 from experiments.api.auth import KeyRequest
 from experiments.api.fields import Page, Title
 from experiments.models import Experiment, Report, Share, Split
-from experiments.report_files import report_csv, report_json
+from experiments.reads.report_files import report_csv, report_json
 from experiments.services import reports as services
 
 router = Router(tags=["Reports"])

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from experiments.demo.prompts import CAREFUL, WORDINGS, Wording
 from experiments.errors import UserError
-from experiments.mapping import ColumnMapping
+from experiments.intake.mapping import ColumnMapping
+from experiments.intake.splits import Shares
 from experiments.models import (
     Backbone,
     Dataset,
@@ -30,14 +31,13 @@ from experiments.models import (
 )
 from experiments.models.backbones import BackboneKind
 from experiments.plans import ApproachPlan, ExperimentPlan
-from experiments.prompt_reads import demonstrations_draw
 from experiments.prompt_wording import PromptWording
+from experiments.reads.prompts import demonstrations_draw
 from experiments.recipes import BASELINES
 from experiments.services.datasets import dataset_create, dataset_upload, dataset_version_map
 from experiments.services.experiments import experiment_start
 from experiments.services.prices import price_book_create
 from experiments.services.prompts import demonstrations_of, prompt_create
-from experiments.splits import Shares
 
 FOLDER = Path(__file__).parent
 LAUNCH_KEY = "demonstration"

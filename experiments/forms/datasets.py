@@ -7,9 +7,9 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 
-from experiments.mapping import MAX_SEED, MAX_SPLIT_VALUES, BadMapping, ColumnMapping, mapping_check
-from experiments.parsing import ColumnFacts, ParseReport
-from experiments.splits import SPLITS, BadSplits, Shares, split_suggest
+from experiments.intake.mapping import MAX_SEED, MAX_SPLIT_VALUES, BadMapping, ColumnMapping, mapping_check
+from experiments.intake.parsing import ColumnFacts, ParseReport
+from experiments.intake.splits import SPLITS, BadSplits, Shares, split_suggest
 from experiments.wording import counted
 
 TEXT, LABEL, SPLIT, IGNORE = "text", "label", "split", "ignore"

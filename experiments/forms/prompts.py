@@ -8,8 +8,8 @@ from django.http import QueryDict
 
 from experiments.models import DatasetVersion
 from experiments.models.datasets import Task
-from experiments.prompt_reads import demonstrations_draw
 from experiments.prompt_wording import MAX_DEMONSTRATIONS, MAX_TEXT, PromptWording
+from experiments.reads.prompts import demonstrations_draw
 from experiments.services.prompts import BadPrompt, demonstrations_of
 
 WORDS_APART = "|"

@@ -16,10 +16,10 @@ from django.db.models import Max
 from django.utils import timezone
 
 from experiments.errors import UserError
-from experiments.gate import Finding, GateReport, GateRow, gate_check, gate_leaks
-from experiments.mapping import ColumnMapping, MappedRow, mapping_check, rows_map
+from experiments.intake.gate import Finding, GateReport, GateRow, gate_check, gate_leaks
+from experiments.intake.mapping import ColumnMapping, MappedRow, mapping_check, rows_map
+from experiments.intake.parsing import ParseReport, file_parse, rows_read
 from experiments.models import Dataset, DatasetVersion, Example, Job, JobKind, Queue, User, Workspace
-from experiments.parsing import ParseReport, file_parse, rows_read
 from experiments.services.audit import audit_record
 from experiments.services.jobs import job_cancel, job_create
 from experiments.storage import copy_stored, store_file

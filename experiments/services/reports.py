@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from experiments.errors import UserError
 from experiments.models import ComparisonTable, Experiment, Report, Share, Split, User
+from experiments.reads.snapshots import snapshot_build, snapshot_digest
 from experiments.services.audit import audit_record
-from experiments.snapshots import snapshot_build, snapshot_digest
 
 log = structlog.get_logger(__name__)
 

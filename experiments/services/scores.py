@@ -1,9 +1,9 @@
 """Metrics of one evaluation, computed from its stored predictions and nothing else. All rows count; one without an answer is wrong."""
 
-from experiments.confusion import confusion_build, macro_f1_estimate
+from experiments.evidence.confusion import confusion_build, macro_f1_estimate
+from experiments.evidence.rates import Estimate, wilson_rate
 from experiments.models import Evaluation, Prediction, Score
 from experiments.models.datasets import Task
-from experiments.rates import Estimate, wilson_rate
 
 ACCURACY = "correct / all rows; Wilson 95 %"
 MACRO_F1 = "mean F1 of the labels that occur; bootstrap 95 %, 2,000 draws, seed 0"

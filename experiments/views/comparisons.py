@@ -11,16 +11,16 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from experiments.access import get_experiment_for, get_membership_for, get_workspace_for
-from experiments.charts import break_even_chart, curve_charts, quality_chart
 from experiments.errors import UserError
-from experiments.estimates import plan_estimate
 from experiments.forms.comparisons import ComparisonForm
-from experiments.headlines import headline
-from experiments.live import curves_of, live_state
 from experiments.models import Experiment, Role, Split, TestOpening
 from experiments.plans import plan_problems
+from experiments.reads.charts import break_even_chart, curve_charts, quality_chart
+from experiments.reads.estimates import plan_estimate
+from experiments.reads.headlines import headline
+from experiments.reads.live import curves_of, live_state
+from experiments.reads.table_view import confusion_view, table_view
 from experiments.services import experiments as services
-from experiments.table_view import confusion_view, table_view
 from experiments.views.viewer import require_here, viewer
 from experiments.wording import counted
 

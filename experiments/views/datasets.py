@@ -10,13 +10,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
-from experiments import dataset_reads as reads
 from experiments.access import WRITE_ROLES, get_dataset_for, get_dataset_version_for, get_membership_for, get_workspace_for
 from experiments.errors import UserError
 from experiments.forms.datasets import DatasetForm, MappingForm, NewDatasetForm, RowFilterForm, UploadForm
-from experiments.mapping import ColumnMapping, mapping_guess
+from experiments.intake.mapping import ColumnMapping, mapping_guess
+from experiments.intake.parsing import ParseReport
 from experiments.models import Dataset, DatasetVersion, Queue
-from experiments.parsing import ParseReport
+from experiments.reads import datasets as reads
 from experiments.services import datasets
 from experiments.services.jobs import job_retry, queue_health
 from experiments.storage import open_stored

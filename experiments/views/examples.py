@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from experiments.example_grid import SHOWN, GridQuery, example_grid
+from experiments.reads.example_grid import SHOWN, GridQuery, example_grid
 from experiments.views.comparisons import experiment_at
 
 MAX_ROW = 2**31 - 1

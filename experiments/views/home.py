@@ -6,7 +6,7 @@ from django.views.decorators.http import require_safe
 
 from experiments.access import get_workspace_for
 from experiments.models import Workspace
-from experiments.overview import overview_of
+from experiments.reads.overview import overview_of
 from experiments.views.viewer import viewer
 
 

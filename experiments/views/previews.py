@@ -7,11 +7,11 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from experiments import prompt_reads as reads
 from experiments.access import get_preview_for, get_prompt_template_for
 from experiments.errors import UserError
 from experiments.forms.prompts import PromptForm
 from experiments.models import Backbone, Preview, PromptTemplate, Queue, Workspace
+from experiments.reads import prompts as reads
 from experiments.services.jobs import queue_health
 from experiments.services.previews import preview_create
 from experiments.services.prompts import BadPrompt

@@ -9,7 +9,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from experiments import prompt_reads as reads
 from experiments.access import (
     WRITE_ROLES,
     get_dataset_version_for,
@@ -22,6 +21,7 @@ from experiments.errors import UserError
 from experiments.forms.prompts import PromptDetailsForm, PromptForm
 from experiments.models import DatasetVersion, PromptTemplate, TemplateVersion, Workspace
 from experiments.prompt_wording import PromptWording, demonstrations_fill, row_fill, wording_lines, wording_problems
+from experiments.reads import prompts as reads
 from experiments.services import prompts
 from experiments.slots import FilledTooLong, SlotUnfilled
 from experiments.views.viewer import posted, require_here, viewer

@@ -11,14 +11,14 @@ from django.utils.text import slugify
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from experiments.access import get_report_for, get_share_for
-from experiments.charts import break_even_chart, quality_chart
 from experiments.errors import UserError
 from experiments.forms.reports import ReportForm, ShareForm
 from experiments.models import Report
-from experiments.report_files import report_csv, report_json
+from experiments.reads.charts import break_even_chart, quality_chart
+from experiments.reads.report_files import report_csv, report_json
+from experiments.reads.snapshots import snapshot_build
+from experiments.reads.table_view import table_view
 from experiments.services import reports as services
-from experiments.snapshots import snapshot_build
-from experiments.table_view import table_view
 from experiments.views.comparisons import experiment_at
 from experiments.views.viewer import require_here, viewer
 

@@ -9,10 +9,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from experiments.access import get_run_for
-from experiments.charts import curve_charts
 from experiments.errors import UserError
-from experiments.live import curves_of, progress_sentence
 from experiments.models import Run
+from experiments.reads.charts import curve_charts
+from experiments.reads.live import curves_of, progress_sentence
 from experiments.services import experiments as services
 from experiments.views.viewer import require_here, viewer
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.comparison import BadComparison, Contender, Settings, comparison_build
-from experiments.rates import method_difference
+from experiments.evidence.rates import method_difference
 
 N = 400
 LABELS = ("yes", "no")

@@ -1,6 +1,6 @@
 """Numbers and people's values inside sentences."""
 
-from experiments.folding import fingerprint, folded
+from experiments.intake.folding import fingerprint, folded
 from experiments.wording import counted, listed, quoted, rows_named
 
 

@@ -4,10 +4,10 @@ import json
 import pytest
 
 from experiments.errors import UserError
-from experiments.mapping import BadMapping, ColumnMapping
+from experiments.intake.mapping import BadMapping, ColumnMapping
+from experiments.intake.splits import Shares
 from experiments.models import AuditEntry, Dataset, DatasetVersion, Example, Job, JobKind
 from experiments.services import datasets
-from experiments.splits import Shares
 from experiments.storage import open_stored
 from tests.factories import make_dataset, make_dataset_version
 

@@ -1,0 +1,83 @@
+"""The data gate: what is wrong with labelled rows before anything is trained or scored on them.
+
+Knows rows, labels and splits; no Django, no files. One pass collects (gate_tally.py), then each check reads
+(gate_checks.py). A finding blocks the import, warns, or is a note.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from experiments.intake import gate_checks as checks
+from experiments.intake.folding import fingerprint
+from experiments.intake.gate_checks import Finding, Severity
+from experiments.intake.gate_tally import GateRow, Tally, tally_rows
+from experiments.intake.splits import SPLITS
+
+__all__ = ["Finding", "GateReport", "GateRow", "Severity", "gate_check", "gate_leaks"]
+
+_RANK = {"blocks": 0, "warns": 1, "notes": 2}
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """All findings, the most severe first, with the counts behind them.
+
+    labels: rows by label and split, the most frequent label first; empty for extraction.
+    """
+
+    num_rows: int
+    rows_by_split: dict[str, int]
+    labels: dict[str, dict[str, int]]
+    findings: tuple[Finding, ...]
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a finding keeps these rows from being used."""
+        return any(finding.severity == "blocks" for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {**asdict(self), "blocked": self.blocked}
+
+
+def gate_check(rows: Iterable[GateRow], *, task: Literal["classification", "extraction"] = "classification") -> GateReport:
+    """All findings about the rows, which are read once.
+
+    Args:
+        task: for extraction the label is a reference text, so the checks of the label set do not apply.
+    """
+    tally = tally_rows(rows)
+    steps = [checks.check_empty, checks.check_splits, checks.check_repeats]
+    if task == "classification":
+        steps += [checks.check_contradictions, checks.check_label_set, checks.check_label_spelling]
+        steps += [checks.check_labels_by_split, checks.check_balance]
+    findings = [finding for step in steps for finding in step(tally)]
+    return GateReport(
+        num_rows=tally.num_rows,
+        rows_by_split={split: tally.splits[split] for split in SPLITS},
+        labels=_labels_by_size(tally) if task == "classification" else {},
+        findings=tuple(sorted(findings, key=lambda finding: _RANK[finding.severity])),
+    )
+
+
+def gate_leaks(rows: Iterable[GateRow]) -> frozenset[int]:
+    """The numbers of train and validation rows to leave out so that no text stands in two splits.
+
+    Test rows always stay; a text in train and validation leaves train.
+    """
+    places: dict[bytes, list[tuple[int, str]]] = defaultdict(list)
+    for row in rows:
+        if any(text.strip() for text in row.texts):
+            places[fingerprint(row.texts)].append((row.number, row.split))
+    leaks: set[int] = set()
+    for where in places.values():
+        keep = max((split for _, split in where), key=SPLITS.index)
+        leaks.update(number for number, split in where if split != keep)
+    return frozenset(leaks)
+
+
+def _labels_by_size(tally: Tally) -> dict[str, dict[str, int]]:
+    ordered = sorted(tally.labels.items(), key=lambda item: (-item[1].total(), item[0]))
+    return {label: {split: counts[split] for split in SPLITS} for label, counts in ordered}

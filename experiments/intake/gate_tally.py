@@ -1,0 +1,105 @@
+"""One pass over mapped rows that collects what the gate's checks read. A few hundred bytes a row, linear time."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from experiments.intake.folding import fingerprint
+from experiments.wording import quoted, rows_named
+
+ROWS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """A mapped row: its number in the file, the texts that prompts may show, its label and its split."""
+
+    number: int
+    texts: tuple[str, ...]
+    label: str
+    split: str
+
+
+@dataclass
+class Found:
+    """Rows with one fault: how many, the numbers of the first, and one example in words."""
+
+    count: int = 0
+    rows: list[int] = field(default_factory=list)
+    example: str = ""
+
+    def add(self, number: int, example: str = "") -> None:
+        """Count a row; the first example stays."""
+        self.count += 1
+        self.example = self.example or example
+        if len(self.rows) < ROWS_SHOWN:
+            self.rows.append(number)
+
+    @property
+    def opening(self) -> str:
+        """The rows as a sentence opens with them."""
+        return rows_named(self.rows, total=self.count)
+
+
+@dataclass
+class _Seen:
+    """A text that has passed by: its first row with that row's label, and the splits it stands in."""
+
+    number: int
+    label: str
+    splits: set[str]
+
+
+@dataclass
+class Tally:
+    """Counts, and the rows with each fault. `labels` counts rows by label and split; `first_row` is by label."""
+
+    num_rows: int = 0
+    splits: Counter[str] = field(default_factory=Counter)
+    labels: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    first_row: dict[str, int] = field(default_factory=dict)
+    empty_text: Found = field(default_factory=Found)
+    empty_label: Found = field(default_factory=Found)
+    spaced_label: Found = field(default_factory=Found)
+    repeated: Found = field(default_factory=Found)
+    overlap: Found = field(default_factory=Found)
+    contradiction: Found = field(default_factory=Found)
+    _texts: dict[bytes, _Seen] = field(default_factory=dict)
+
+    def add(self, row: GateRow) -> None:
+        """Take one row."""
+        self.num_rows += 1
+        self.splits[row.split] += 1
+        self._add_label(row)
+        if any(text.strip() for text in row.texts):
+            self._add_text(row)
+        else:
+            self.empty_text.add(row.number)
+
+    def _add_label(self, row: GateRow) -> None:
+        if not row.label.strip():
+            self.empty_label.add(row.number)
+            return
+        if row.label != row.label.strip():
+            self.spaced_label.add(row.number, quoted(row.label))
+        self.labels[row.label][row.split] += 1
+        self.first_row.setdefault(row.label, row.number)
+
+    def _add_text(self, row: GateRow) -> None:
+        seen = self._texts.setdefault(fingerprint(row.texts), _Seen(row.number, row.label, {row.split}))
+        if seen.number == row.number:
+            return
+        if seen.label != row.label and seen.label.strip() and row.label.strip():
+            labels = f"row {seen.number:,} says {quoted(seen.label)}, row {row.number:,} {quoted(row.label)}"
+            self.contradiction.add(row.number, labels)
+        found = self.repeated if seen.splits == {row.split} else self.overlap
+        found.add(row.number, f"row {row.number:,} ({row.split}) repeats row {seen.number:,}")
+        seen.splits.add(row.split)
+
+
+def tally_rows(rows: Iterable[GateRow]) -> Tally:
+    """The tally of all rows; the rows are read once."""
+    tally = Tally()
+    for row in rows:
+        tally.add(row)
+    return tally

@@ -1,0 +1,72 @@
+"""The one sentence that a manager reads first, made of a stored table. Claims no more than the intervals allow. Knows no query."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.evidence.verdicts import points
+from experiments.wording import counted
+
+Row = Mapping[str, Any]
+LEARNED = ("tuned", "hybrid")
+SPLIT_NAMES = {"test": "test", "validation": "validation", "train": "train"}
+
+
+def headline(payload: Mapping[str, Any]) -> str:
+    """Who is best, by how much, against what, and what it costs; with what cannot be told apart from it."""
+    rows = {row["approach"]: row for row in payload.get("rows", [])}
+    best = rows.get(payload.get("best", ""))
+    if best is None:
+        return ""
+    parts = [
+        _rate(best, payload),
+        _against(best, rows.get(payload.get("baseline") or "")),
+        _plain_baseline(best, rows),
+        _money(best, payload),
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _rate(best: Row, payload: Mapping[str, Any]) -> str:
+    split = SPLIT_NAMES.get(payload["split"], payload["split"])
+    rate = f"{best['accuracy']:.1%} right ({best['low']:.1%} to {best['high']:.1%})"
+    return f"On {counted(payload['n'], f'{split} row')}, {best['name']} answered {rate}."
+
+
+def _against(best: Row, baseline: Row | None) -> str:
+    """The best against the written prompt that the others are measured against."""
+    if baseline is None or baseline["approach"] == best["approach"]:
+        return "No other approach did better." if baseline else ""
+    delta = best.get("delta")
+    if not delta:
+        return ""
+    name = f"the best written prompt, {baseline['name']}," if baseline["family"] == "engineered" else baseline["name"]
+    if delta["verdict"] == "no detectable difference":
+        interval = f"{points(delta['low'], sign=True)} to {points(delta['high'], sign=True)} points"
+        return f"That is not detectably different from {name} with {baseline['accuracy']:.1%} ({interval})."
+    interval = f"{points(delta['low'])} to {points(delta['high'])}"
+    return f"That is {points(delta['value'])} points ({interval}) more than {name} with {baseline['accuracy']:.1%}."
+
+
+def _plain_baseline(best: Row, rows: Mapping[str, Row]) -> str:
+    """A plain classifier that does as well deserves the sentence: nobody should tune a model to lose to TF-IDF."""
+    plain = [row for row in rows.values() if row["family"] == "baseline"]
+    if not plain or best["family"] == "baseline":
+        return "A plain baseline is the best here: no language model is needed for this." if best["family"] == "baseline" else ""
+    strongest = max(plain, key=lambda row: row["accuracy"])
+    if strongest["high"] >= best["low"]:
+        return f"The plain baseline {strongest['name']} comes close with {strongest['accuracy']:.1%}."
+    return ""
+
+
+def _money(best: Row, payload: Mapping[str, Any]) -> str:
+    """From which volume the best approach pays, where prices are known and it was trained."""
+    if best["family"] not in LEARNED:
+        return ""
+    line = next((row for row in payload.get("money", {}).get("rows", []) if row["approach"] == best["approach"]), None)
+    pays = (line or {}).get("break_even") or {"pays": "unknown"}
+    return {
+        "from": f"It pays from {counted(pays.get('requests') or 0, 'request')} on, with wrong answers not priced.",
+        "until": f"It costs less up to {counted(pays.get('requests') or 0, 'request')}, with wrong answers not priced.",
+        "always": "It costs less at every volume as well.",
+        "never": "It costs more at every volume, with wrong answers not priced.",
+    }.get(pays["pays"], "")

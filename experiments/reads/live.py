@@ -1,0 +1,135 @@
+"""How far a comparison is: each run with its job, what waits, what failed, and whether tables have come. Reads only; a few queries."""
+
+from dataclasses import dataclass
+
+from experiments.models import ComparisonTable, Evaluation, Experiment, Job, JobState, Queue, Run, Split, TestOpening
+from experiments.reads.charts import Curve
+from experiments.services.experiments import compare_key
+from experiments.services.jobs import queue_health
+
+UNHAPPY = (JobState.FAILED, JobState.QUARANTINED)
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """One run with its job, and its test evaluation's job once the test set is open."""
+
+    run: Run
+    job: Job
+    test_job: Job | None
+
+    @property
+    def current(self) -> Job:
+        """The job that tells the line's state: the test evaluation's once it exists."""
+        return self.test_job or self.job
+
+    @property
+    def can_retry(self) -> bool:
+        return self.job.state in UNHAPPY or (self.test_job is not None and self.test_job.state in UNHAPPY)
+
+    @property
+    def can_cancel(self) -> bool:
+        return not self.current.has_ended
+
+    @property
+    def sentence(self) -> str:
+        """Why it failed, or what it is doing."""
+        if self.current.state in UNHAPPY:
+            return self.current.error or "It ended without saying why."
+        return progress_sentence(self.current)
+
+    @property
+    def share(self) -> tuple[int, int] | None:
+        """(done, of) in the unit of the phase, while the run goes on and says so."""
+        progress = self.current.progress if self.current.state == JobState.RUNNING else {}
+        for done, total in (("step", "steps"), ("rows", "rows_total")):
+            if progress.get("phase") in (("training",) if done == "step" else ("scoring", "loading")) and progress.get(total):
+                return int(progress.get(done) or 0), int(progress[total])
+        return None
+
+
+def progress_sentence(job: Job) -> str:
+    """The last sign of life as words, such as "training, step 120 of 250"; empty when there is none."""
+    progress = job.progress if job.state == JobState.RUNNING else {}
+    phase = progress.get("phase", "")
+    if phase == "training" and progress.get("steps"):
+        return f"training, step {progress.get('step') or 0:,} of {progress['steps']:,}"
+    if phase == "scoring" and progress.get("rows_total"):
+        return f"scoring, row {progress.get('rows') or 0:,} of {progress['rows_total']:,}"
+    return str(phase)
+
+
+@dataclass(frozen=True)
+class LiveState:
+    """What the polled part of the page shows.
+
+    Args:
+        stamp: changes when a table was stored or the comparison ended; the page loads itself anew then.
+        health: a sentence for each kind of worker that is needed and absent.
+        compare_problem: why the comparison could not be computed.
+    """
+
+    lines: tuple[RunLine, ...]
+    opening: TestOpening | None
+    stamp: str
+    health: tuple[str, ...]
+    compare_problem: str
+    going_on: bool
+    comparing: bool
+
+    @property
+    def num_ended(self) -> int:
+        return sum(1 for line in self.lines if line.current.has_ended)
+
+    @property
+    def num_unhappy(self) -> int:
+        return sum(1 for line in self.lines if line.can_retry)
+
+    @property
+    def all_runs_ended(self) -> bool:
+        return bool(self.lines) and all(line.job.has_ended for line in self.lines)
+
+
+def live_state(experiment: Experiment) -> LiveState:
+    """The state of a comparison; the number of queries does not grow with it."""
+    compares = _compare_jobs(experiment)
+    lines = _lines(experiment)
+    open_jobs = [line.current for line in lines if not line.current.has_ended]
+    comparing = any(not job.has_ended for job in compares)
+    queues = {job.queue for job in open_jobs if job.state == JobState.QUEUED} | ({Queue.IO.value} if comparing else set())
+    stored = ComparisonTable.objects.filter(experiment=experiment).order_by("split").values_list("split", "computed_at")
+    return LiveState(
+        lines=lines,
+        opening=TestOpening.objects.filter(experiment=experiment).select_related("opened_by").first(),
+        stamp="-".join(f"{split[0]}{at.timestamp():.6f}" for split, at in stored) + ("-end" if experiment.finished_at else ""),
+        health=tuple(sentence for queue in sorted(queues) if (sentence := queue_health(queue))),
+        compare_problem=next((job.error for job in compares[:1] if job.state in UNHAPPY), ""),
+        going_on=bool(open_jobs) or comparing,
+        comparing=comparing,
+    )
+
+
+def _lines(experiment: Experiment) -> tuple[RunLine, ...]:
+    tests = Evaluation.objects.filter(run__approach__experiment=experiment, split=Split.TEST).select_related("job").defer("summary")
+    test_jobs = {evaluation.run_id: evaluation.job for evaluation in tests}
+    runs = Run.objects.filter(approach__experiment=experiment).select_related("approach", "job").defer("result", "approach__recipe")
+    return tuple(RunLine(run, run.job, test_jobs.get(run.pk)) for run in runs)
+
+
+def _compare_jobs(experiment: Experiment) -> list[Job]:
+    jobs = Job.objects.filter(workspace=experiment.workspace_id, idempotency_key__startswith=compare_key(experiment))
+    return list(jobs.order_by("-created_at"))
+
+
+def curves_of(experiment: Experiment, *, run: Run | None = None) -> list[Curve]:
+    """The training curves of a comparison's runs, or of one run; one query that leaves everything else of the records behind."""
+    runs = Run.objects.filter(pk=run.pk) if run else Run.objects.filter(approach__experiment=experiment)
+    tuned = runs.filter(approach__family__in=["tuned", "hybrid"])
+    found = tuned.values_list("approach__name", "approach__family", "approach__position", "seed", "result__training__curve")
+    members: dict[tuple[str, int], int] = {}
+    curves = []
+    for name, family, position, seed, points in found:
+        key = (family, position)
+        member = members.setdefault(key, sum(1 for known, _ in members if known == family))
+        curves.append(Curve(name, family, member, seed, tuple(points or ())))
+    return curves

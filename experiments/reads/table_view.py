@@ -1,0 +1,237 @@
+"""The stored comparison as a page shows it: columns by a fixed map, rows in the asked order. Knows no query and no request."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.evidence.verdicts import points
+
+Row = Mapping[str, Any]
+MATRIX_LABELS = 20
+MIX_UPS = 12
+NO_ANSWER = "no answer"
+TONES = {"better": "delta-better", "worse": "delta-worse", "no detectable difference": "delta-same"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One sortable column. `better` says which end comes first: "higher" or "lower"; text columns sort by name."""
+
+    key: str
+    label: str
+    help: str
+    value: Callable[[Row], Any]
+    better: str = "higher"
+
+
+def _at(*path: str) -> Callable[[Row], Any]:
+    def value(row: Row) -> Any:
+        found: Any = row
+        for key in path:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found
+
+    return value
+
+
+def _cost(row: Row) -> float | None:
+    amount = _at("cost", "per_thousand")(row)
+    return float(amount) if amount is not None else None
+
+
+COLUMNS = (
+    Column("name", "Approach", "Sorted by name.", _at("name"), "lower"),
+    Column(
+        "accuracy",
+        "Right",
+        "Right answers of all rows, with the 95 % Wilson interval. No answer counts as wrong.",
+        _at("accuracy"),
+    ),
+    Column(
+        "delta",
+        "Against baseline",
+        "Difference on the same rows, with interval; the verdict is Holm-corrected.",
+        _at("delta", "value"),
+    ),
+    Column("macro_f1", "Macro-F1", "Mean F1 over the labels: small labels count as much as large ones.", _at("macro_f1")),
+    Column("coverage", "Answered", "Rows that got an answer; errors and skipped rows beside it.", _at("coverage")),
+    Column(
+        "context",
+        "Context",
+        "Tokens in a request's context: fixed prompt, row, learned tokens, answer.",
+        _at("tokens", "context"),
+        "lower",
+    ),
+    Column("computed", "Computed", "Tokens computed for a request after the shared prefix is cached.", _at("tokens", "computed"), "lower"),
+    Column(
+        "billed",
+        "Billed",
+        "Tokens that a hosted endpoint bills; a model of your own bills none.",
+        _at("tokens", "billed"),
+        "lower",
+    ),
+    Column("throughput", "Rows/s", "Rows scored a second, in batches.", _at("rows_per_second")),
+    Column("latency", "Latency", "Single requests on a warm model: median and 95th percentile.", _at("latency", "p50_ms"), "lower"),
+    Column("cost", "Per 1,000", "What 1,000 requests cost at the price book's prices.", _cost, "lower"),
+    Column("training", "Training", "Seconds of training, without the looks at validation rows.", _at("train_seconds"), "lower"),
+    Column("trainable", "Trained", "Trained parameters and their share of the model.", _at("trainable"), "lower"),
+    Column("artifact", "Size", "Bytes of the tuned prompt or adapter.", _at("artifact_bytes"), "lower"),
+)
+BY_KEY = {column.key: column for column in COLUMNS}
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A column's head: where a click leads, and how the table is sorted now ("ascending", "descending" or "")."""
+
+    column: Column
+    query: str
+    sorted: str
+
+
+@dataclass(frozen=True)
+class TableView:
+    """The table of one split, ready to be drawn."""
+
+    payload: Mapping[str, Any]
+    rows: list[Row]
+    headings: list[Heading]
+    split: str
+    sort: str
+
+    @property
+    def money_lines(self) -> list[dict[str, Any]]:
+        return money_lines(self.payload)
+
+    @property
+    def price_lines(self) -> list[tuple[str, str]]:
+        """(what, price) of each known price of the book."""
+        book = (self.payload.get("money") or {}).get("book") or {"prices": {}}
+        return [(PRICE_LABELS[field], value) for field, value in book["prices"].items()]
+
+    @property
+    def withheld(self) -> list[str]:
+        """Why latencies are withheld, each reason once."""
+        reasons = (_at("latency", "withheld")(row) for row in self.rows)
+        return list(dict.fromkeys(reason for reason in reasons if reason))
+
+    @property
+    def any_billed(self) -> bool:
+        """Whether any approach has billed tokens; else the column says nothing."""
+        return any(_at("tokens", "billed")(row) is not None for row in self.rows)
+
+
+def table_view(payload: Mapping[str, Any], *, sort: str = "", reverse: bool = False) -> TableView:
+    """The rows in the order of a column (best first; `reverse` turns it), or in the order of the plan.
+
+    Args:
+        sort: a column's key; anything else means the plan's order.
+    """
+    rows = [shown(row) for row in payload.get("rows", [])]
+    column = BY_KEY.get(sort)
+    if column:
+        rows = _sorted(rows, column, reverse=reverse)
+    split = str(payload.get("split", "validation"))
+    return TableView(payload, rows, [_heading(each, split, column, reverse) for each in COLUMNS], split, sort if column else "")
+
+
+def shown(row: Row) -> Row:
+    """A row with the few values that a template cannot derive."""
+    trained, total, delta = row.get("trainable"), row.get("total_parameters"), row.get("delta")
+    return {
+        **row,
+        "interval": (row["low"], row["high"]),
+        "trained_share": trained / total if trained and total else None,
+        "delta": {**delta, "range": _range(delta), "tone": TONES[delta["verdict"]]} if delta else None,
+    }
+
+
+def _range(delta: Mapping[str, Any]) -> str:
+    return f"{points(delta['low'], sign=True)} to {points(delta['high'], sign=True)}"
+
+
+def _sorted(rows: list[Row], column: Column, *, reverse: bool) -> list[Row]:
+    """Best first; rows without a value always stand last."""
+    known = [row for row in rows if column.value(row) is not None]
+    known.sort(key=column.value, reverse=(column.better == "higher") != reverse)
+    return known + [row for row in rows if column.value(row) is None]
+
+
+def _heading(column: Column, split: str, current: Column | None, reverse: bool) -> Heading:
+    if column is not current:
+        return Heading(column, f"split={split}&sort={column.key}", "")
+    descending = (column.better == "higher") != reverse
+    turned = "" if reverse else "&turn=1"
+    return Heading(column, f"split={split}&sort={column.key}{turned}", "descending" if descending else "ascending")
+
+
+@dataclass(frozen=True)
+class ConfusionView:
+    """Which label was taken for which, of one approach: a matrix where it fits on a page, and the most frequent mix-ups."""
+
+    row: Row
+    labels: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[tuple[int, str], ...]], ...]
+    mix_ups: tuple[tuple[str, str, int], ...]
+
+    @property
+    def has_none(self) -> bool:
+        """Whether some rows got no answer, which the last column of the matrix counts."""
+        return any(cells[-1][0] for _, cells in self.lines)
+
+
+def confusion_view(payload: Mapping[str, Any], approach: str) -> ConfusionView | None:
+    """The confusion of an approach (of the best one when it is unknown); None where answers are free text."""
+    rows = {row["approach"]: row for row in payload.get("rows", [])}
+    row = rows.get(approach) or rows.get(payload.get("best", ""))
+    labels = tuple(payload.get("labels", []))
+    if row is None or not labels:
+        return None
+    counts = {(truth, answer): count for truth, answer, count in row["confusion"]}
+    wrong = sorted(((count, pair) for pair, count in counts.items() if pair[0] != pair[1]), key=lambda each: -each[0])
+    mix_ups = tuple((labels[truth], labels[answer] if answer >= 0 else NO_ANSWER, count) for count, (truth, answer) in wrong[:MIX_UPS])
+    lines = tuple((label, _cells(counts, at, len(labels))) for at, label in enumerate(labels)) if len(labels) <= MATRIX_LABELS else ()
+    return ConfusionView(row, labels, lines, mix_ups)
+
+
+def _cells(counts: Mapping[tuple[int, int], int], truth: int, num_labels: int) -> tuple[tuple[int, str], ...]:
+    """Counts of one line with their CSS classes; the last cell counts rows without an answer."""
+    numbers = [counts.get((truth, answer), 0) for answer in [*range(num_labels), -1]]
+    total = sum(numbers) or 1
+    return tuple((number, _shade(number / total, right=at == truth)) for at, number in enumerate(numbers))
+
+
+def _shade(share: float, *, right: bool) -> str:
+    level = 0 if share == 0 else 1 if share < 0.1 else 2 if share < 0.3 else 3 if share < 0.6 else 4
+    return f"shade-{level}{' right' if right else ''}"
+
+
+PRICE_LABELS = {
+    "device_hour": "an hour of a machine",
+    "input_million_tokens": "a million input tokens",
+    "output_million_tokens": "a million output tokens",
+    "wrong_answer": "a wrong answer",
+    "labelled_row": "a labelled row",
+    "person_hour": "an hour of a person",
+}
+
+
+def money_lines(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The ledger's lines with the names of the approaches, in the order of the plan."""
+    rows = {row["approach"]: row for row in payload.get("rows", [])}
+    ledger = payload.get("money") or {}
+    return [_money_line(rows[line["approach"]], line) for line in ledger.get("rows", []) if line["approach"] in rows]
+
+
+def _money_line(row: Row, line: Mapping[str, Any]) -> dict[str, Any]:
+    plain, priced = line.get("break_even"), line.get("break_even_with_mistakes")
+    return {
+        "name": row["name"],
+        "family": row["family"],
+        "one_off": line["one_off"]["value"],
+        "per_thousand": line["per_thousand"]["value"],
+        "monthly": line["monthly"]["value"],
+        "mistakes": line["mistakes_per_thousand"]["value"],
+        "break_even": plain["sentence"] if plain else "",
+        "with_mistakes": priced["sentence"] if priced and priced["pays"] != "unknown" else "",
+    }

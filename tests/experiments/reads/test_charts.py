@@ -1,0 +1,84 @@
+"""Figures are plain data: hues by family, nobody's text read as markup, and the same numbers as a table."""
+
+import json
+
+import pytest
+
+from experiments.reads.charts import MARKERS, Curve, break_even_chart, curve_charts, pareto_front, plain, quality_chart, symbol
+from tests.comparison_data import make_finished_experiment, make_price_book
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def payload(workspace):
+    return make_finished_experiment(workspace, price_book=make_price_book(workspace)).tables.get().payload
+
+
+def test_pareto_front_keeps_what_nothing_beats():
+    points = [(1.0, 0.5), (2.0, 0.4), (2.0, 0.7), (3.0, 0.7), (4.0, 0.9), (1.0, 0.5)]
+
+    assert pareto_front(points) == [0, 2, 4]
+
+
+def test_people_s_words_are_shown_as_written():
+    assert plain('<a href="x">&') == '&lt;a href="x"&gt;&amp;'
+
+
+def test_quality_chart_uses_money_when_every_price_is_known(payload):
+    chart = quality_chart(payload)
+
+    assert chart.title == "Right answers against cost"
+    assert len(chart.rows) == len(payload["rows"])
+    assert {trace["marker"]["color"] for trace in chart.figure["data"][1:]} == {
+        "token:engineered",
+        "token:tuned",
+        "token:hybrid",
+        "token:baseline",
+    }
+
+
+def test_quality_chart_falls_back_to_tokens_and_says_so(payload):
+    payload["rows"][0]["cost"]["per_thousand"] = None
+
+    chart = quality_chart(payload)
+
+    assert chart.title == "Right answers against tokens"
+    assert chart.columns[1] == "Computed tokens a request"
+
+
+def test_no_break_even_chart_without_prices(workspace):
+    assert break_even_chart(make_finished_experiment(workspace).tables.get().payload) is None
+
+
+def test_break_even_chart_holds_the_baseline_and_the_best_of_each_family(payload):
+    names = [row[0] for row in break_even_chart(payload).rows]
+
+    assert "LoRA" in names
+    assert any(name.startswith("Few-shot") for name in names)
+    assert len(names) <= 6
+
+
+def test_members_of_a_family_have_markers_of_their_own():
+    assert [symbol(member) for member in range(4)] == ["circle", "square", "diamond", "triangle-up"]
+    assert symbol(len(MARKERS)) == "circle"
+
+
+def test_curves_leave_out_looks_without_a_value():
+    points = (
+        {"step": 0, "seconds": 0, "train_loss": None, "validation_accuracy": 0.1},
+        {"step": 5, "seconds": 2, "train_loss": 1.0, "validation_accuracy": 0.4},
+    )
+
+    accuracy, loss = curve_charts([Curve("LoRA", "tuned", 0, 1, points)], against="seconds")
+
+    assert accuracy.figure["data"][0]["x"] == [0, 2]
+    assert loss.figure["data"][0]["x"] == [2]
+    assert curve_charts([Curve("LoRA", "tuned", 0, 1, ())]) == []
+
+
+def test_figures_are_plain_json_without_colours_of_their_own(payload):
+    for chart in (quality_chart(payload), break_even_chart(payload)):
+        text = json.dumps(chart.figure, allow_nan=False)
+        assert "#" not in text
+        assert "rgb" not in text

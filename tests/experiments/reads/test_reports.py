@@ -1,0 +1,143 @@
+"""The table of a split is made of the winning attempts' answers only, counts every row, and names what is missing."""
+
+import pytest
+from django.utils import timezone
+
+from experiments.errors import UserError
+from experiments.models import Evaluation, Job, JobState, Prediction, Run, TestOpening
+from experiments.reads.reports import build_table
+from tests import factories
+from tests.comparison_data import SHAPES, make_finished_experiment, make_price_book
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def experiment(workspace):
+    return make_finished_experiment(workspace, num_test=30)
+
+
+def row_named(table, name):
+    return next(row for row in table["rows"] if row["name"] == name)
+
+
+def test_accuracy_counts_every_row_and_shows_errors_beside_it(experiment):
+    table = build_table(experiment, "validation")
+
+    for row in table["rows"]:
+        evaluation = Evaluation.objects.get(pk=row["evaluation"])
+        assert row["n"] == 60
+        assert row["correct"] == evaluation.predictions.filter(correct=True).count()
+        assert row["accuracy"] == row["correct"] / 60
+        assert (row["errors"], row["skipped"], row["coverage"]) == (1, 0, 59 / 60)
+        assert row["low"] < row["accuracy"] < row["high"]
+
+
+def test_only_the_winning_attempt_is_read(experiment):
+    row = row_named(build_table(experiment, "validation"), "LoRA")
+    evaluation = Evaluation.objects.get(pk=row["evaluation"])
+    lost = factories.make_attempt(evaluation.job, fence=99)
+    Prediction.objects.bulk_create(
+        Prediction(evaluation=evaluation, attempt=lost, example_id=each.example_id, predicted="x", correct=False)
+        for each in evaluation.predictions.all()
+    )
+
+    assert row_named(build_table(experiment, "validation"), "LoRA")["correct"] == row["correct"]
+
+
+def test_validation_chooses_the_seed_that_the_test_table_shows(experiment):
+    seeds = Run.objects.filter(approach__name="LoRA").order_by("seed")
+    for run, accuracy in zip(seeds, (0.2, 0.9), strict=True):
+        evaluation = run.evaluations.get(split="validation")
+        evaluation.summary["accuracy"] = accuracy
+        evaluation.save()
+
+    row = row_named(build_table(experiment, "test"), "LoRA")
+
+    assert (row["seed"], row["chosen_because"]) == (1, "best on validation")
+    assert row["spread"]["num_seeds"] == 2
+    assert len(row["seeds"]) == 2
+
+
+def test_baseline_is_the_written_prompt_that_is_best_on_validation_unless_chosen(experiment):
+    table = build_table(experiment, "test")
+    best = max(Evaluation.objects.filter(split="validation", run__approach__family="engineered"), key=lambda each: each.summary["accuracy"])
+    assert table["baseline"] == str(best.run.approach_id)
+    assert next(row for row in table["rows"] if row["approach"] == table["baseline"])["delta"] is None
+
+    experiment.baseline = experiment.approaches.get(method="majority")
+    assert build_table(experiment, "test")["baseline"] == str(experiment.baseline.pk)
+
+
+def test_tokens_are_three_counts_and_unknown_where_no_token_is_read(experiment):
+    table = build_table(experiment, "test")
+
+    hybrid, majority = row_named(table, "Hybrid")["tokens"], row_named(table, "Most frequent label")["tokens"]
+    assert hybrid == {"fixed": 164, "row": 14, "virtual": 20, "completion": 2, "context": 200, "computed": 19, "billed": None}
+    assert majority["context"] is None
+    assert majority["computed"] is None
+
+
+def test_prompt_written_after_the_test_was_seen_is_marked(experiment):
+    TestOpening.objects.update(opened_at=timezone.now() - timezone.timedelta(days=1))
+
+    table = build_table(experiment, "test")
+
+    assert {row["name"] for row in table["rows"] if row["written_after_test"]} == {
+        row["name"] for row in table["rows"] if row["family"] != "baseline"
+    }
+
+
+def test_prompt_written_before_is_not_marked(experiment):
+    assert not any(row["written_after_test"] for row in build_table(experiment, "test")["rows"])
+
+
+def test_what_failed_is_named_with_its_reason(experiment):
+    run = Run.objects.get(approach__method="linear_probe")
+    run.evaluations.update(attempt=None, completed_at=None)
+    Job.objects.filter(pk=run.job_id).update(state=JobState.FAILED, error="The model ran out of memory.")
+
+    table = build_table(experiment, "validation")
+
+    assert [line["name"] for line in table["missing"]] == ["Linear probe"]
+    assert table["missing"][0]["reason"] == "The model ran out of memory."
+    assert len(table["rows"]) == len(SHAPES) - 1
+
+
+def test_nothing_answered_is_a_sentence(workspace):
+    experiment = factories.make_experiment(workspace)
+
+    with pytest.raises(UserError, match="No run has answered the validation rows"):
+        build_table(experiment, "validation")
+
+
+def test_costs_come_from_the_price_book_and_name_what_is_missing(workspace):
+    priced = build_table(make_finished_experiment(workspace, price_book=make_price_book(workspace)), "validation")
+    halfway = build_table(make_finished_experiment(workspace, price_book=make_price_book(workspace, device_hour=None)), "validation")
+    bare = build_table(make_finished_experiment(workspace), "validation")
+
+    # 1,000 rows at 186 rows a second, an hour of the machine at 1.20
+    assert float(row_named(priced, "LoRA")["cost"]["per_thousand"]) == pytest.approx(1_000 / 186 / 3_600 * 1.20, abs=1e-6)
+    assert row_named(halfway, "LoRA")["cost"]["per_thousand"] is None
+    assert "price of a device-hour" in row_named(halfway, "LoRA")["cost"]["reason"]
+    assert row_named(bare, "LoRA")["cost"] == {"per_thousand": None, "currency": "USD", "reason": "no price book was chosen"}
+
+
+def test_every_seed_s_training_is_part_of_the_one_off_cost(workspace):
+    table = build_table(make_finished_experiment(workspace, price_book=make_price_book(workspace)), "validation")
+    line = next(line for line in table["money"]["rows"] if line["approach"] == row_named(table, "LoRA")["approach"])
+
+    assert float(line["one_off"]["value"]) == pytest.approx(2 * (96 + 9) / 3_600 * 1.20)
+
+
+def test_extraction_has_no_confusion_and_no_macro_f1(experiment):
+    version = experiment.dataset_version
+    version.task, version.labels = "extraction", []
+    version.save()
+    Prediction.objects.update(text="an answer")
+    experiment.refresh_from_db()
+
+    row = build_table(experiment, "validation")["rows"][0]
+
+    assert row["macro_f1"] is None
+    assert row["confusion"] == []
