@@ -6,8 +6,8 @@ import tempfile
 os.environ.setdefault("PROMPTLAB_HOME", tempfile.mkdtemp(prefix="promptlab-tests-"))
 os.environ.setdefault("SECRET_KEY", "test-" + "k" * 60)
 
-from promptlab.settings import *  # noqa: E402, F403
-from promptlab.settings import CACHES, STATIC_ROOT, STORAGES  # noqa: E402
+from promptlab.settings import *  # noqa: F403
+from promptlab.settings import CACHES, STATIC_ROOT, STORAGES
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import transaction
 
 from experiments.models import DatasetVersion, Experiment, Job, JobKind, JobState
-from experiments.reports import build_table
+from experiments.reads.reports import build_table
 from experiments.services.datasets import dataset_version_read, dataset_version_store
 from experiments.services.experiments import comparison_store
 from experiments.services.leases import Lease, lease_finish
