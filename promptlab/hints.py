@@ -7,7 +7,7 @@ import os
 import uuid
 from pathlib import Path
 from queue import Empty
-from time import monotonic
+from time import monotonic_ns
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, filesystem
@@ -21,7 +21,7 @@ class Channel(filesystem.Channel):  # type: ignore[misc]
     """A folder of messages, each of which appears whole."""
 
     def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:
-        name = f"{round(monotonic() * 1000)}_{uuid.uuid4()}.{queue}.msg"
+        name = f"{monotonic_ns():020d}_{uuid.uuid4()}.{queue}.msg"  # taken in the order of names
         folder = Path(self.data_folder_out)
         partial = folder / f".{name}.partial"
         partial.write_text(dumps(payload), encoding="utf-8")

@@ -46,3 +46,10 @@ def test_message_that_is_still_being_written_is_not_seen(channel, tmp_path):
 
     with pytest.raises(Empty):
         channel._get("gpu")
+
+
+def test_messages_come_out_in_the_order_in_which_they_went_in(channel):
+    for number in range(20):
+        channel._put("gpu", {"body": number})
+
+    assert [channel._get("gpu")["body"] for _ in range(20)] == list(range(20))
