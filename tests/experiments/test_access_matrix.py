@@ -122,9 +122,9 @@ def victim(alice, bob, workspace) -> Victim:
         type(noun).objects.filter(pk=noun.pk).update(name=f"CANARY {noun.pk}")
     DatasetVersion.objects.filter(pk=experiment.dataset_version_id).update(source_sha256=store_bytes(b"CANARY")[0])
     template_version = factories.make_template_version(workspace, name="CANARY prompt", user="CANARY {{text}}")
-    run = experiment.approaches.first().runs.get()
+    run = experiment.approaches.earliest("position").runs.get()
     artifact = Artifact.objects.filter(run__approach__experiment=experiment).first() or Artifact.objects.create(
-        run=run, attempt=run.job.attempts.first(), files={}, manifest={}, num_bytes=1
+        run=run, attempt=run.job.attempts.get(), files={}, manifest={}, num_bytes=1
     )
     backbone = factories.make_backbone(workspace, name="CANARY model", kind="local", source="/models/CANARY")
     report = report_create(experiment=experiment, by=alice, title="CANARY report")

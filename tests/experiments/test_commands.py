@@ -11,7 +11,7 @@ from experiments.models import User
 
 def run(capsys, *arguments: str) -> str:
     call_command(*arguments)
-    return capsys.readouterr().out
+    return str(capsys.readouterr().out)
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def _own_home(settings, tmp_path):
 def test_create_owner_keeps_the_password_in_a_private_file_and_off_the_screen(db, capsys):
     said = run(capsys, "create_owner", "--email", "owner@example.com", "--workspace", "Home")
 
-    file = Path(re.search(r"Password of owner@example.com: (\S+)", said)[1])
+    file = Path(re.findall(r"Password of owner@example.com: (\S+)", said)[0])
     password = file.read_text().split()[1]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert password not in said

@@ -124,7 +124,7 @@ def test_cross_site_origin_is_refused_even_with_a_token(client_for, alice, works
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(alice)
     page = browser.get("/w/acme/settings/").content.decode()
-    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)[1]
+    token = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)[0]
     form = {"name": "Mine", "csrfmiddlewaretoken": token}
 
     assert browser.post("/w/acme/settings/", form, headers={"Origin": "https://evil.example"}).status_code == 403

@@ -60,7 +60,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     for name, most in (("train.csv", 6), ("test.csv", 1)):
         first_rows_of_each_queue(DEMO / "banking77" / name, demo / "banking77" / name, most=most)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return Path(tmp_path)
 
 
 def first_rows_of_each_queue(source: Path, target: Path, *, most: int) -> None:

@@ -1,5 +1,6 @@
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -11,7 +12,12 @@ from tests.factories import make_experiment
 
 
 def make_book(workspace, alice, **changes):
-    typed = {"name": "2026", "currency": "usd", "effective_on": date(2026, 1, 1), "prices": {"device_hour": Decimal("0.5")}} | changes
+    typed: dict[str, Any] = {
+        "name": "2026",
+        "currency": "usd",
+        "effective_on": date(2026, 1, 1),
+        "prices": {"device_hour": Decimal("0.5")},
+    } | changes
     return price_book_create(workspace=workspace, by=alice, **typed)
 
 

@@ -13,7 +13,7 @@ def owner(client_for, alice, workspace):
 
 def test_new_key_is_shown_once_and_works(owner):
     page = owner.post("/w/acme/settings/keys/new/", {"name": "CI", "role": "viewer"}).content.decode()
-    clear = re.search(r"plk_[\w-]{43}", page)[0]
+    clear = re.findall(r"plk_[\w-]{43}", page)[0]
 
     assert api_key_find(clear) == ApiKey.objects.get()
     assert clear not in owner.get("/w/acme/settings/keys/").content.decode()
