@@ -32,7 +32,7 @@ def test_message_waits_for_its_own_queue(channel):
 
 @pytest.mark.parametrize("content", [b"", b'{"body": 3'])
 def test_half_a_message_is_skipped_and_the_next_one_is_read(channel, tmp_path, content):
-    Path(tmp_path, "0_torn.gpu.msg").write_bytes(content)
+    Path(tmp_path, f"{0:020d}_torn.gpu.msg").write_bytes(content)
     channel._put("gpu", {"body": 2})
 
     with pytest.raises(Empty):
