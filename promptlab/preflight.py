@@ -1,12 +1,14 @@
 """Checks the machine before an environment is made. Runs on the system's Python: standard library only, any version."""
 
+from __future__ import annotations
+
 import importlib.util
 import sys
 
 NEEDED = (3, 11)
 
 
-def problem():
+def problem() -> str | None:
     """What keeps PromptLab from being installed here, with the line that mends it; None when nothing does."""
     if sys.version_info < NEEDED:
         have = ".".join(str(part) for part in sys.version_info[:3])

@@ -1,6 +1,7 @@
 """Field shapes that every noun shares. Knows no noun."""
 
 import uuid
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -16,6 +17,6 @@ class Noun(models.Model):
         abstract = True
 
 
-def author() -> "models.ForeignKey":
+def author() -> "models.ForeignKey[Any, Any]":
     """Who made the row; kept when the person leaves, so history stays readable."""
     return models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")

@@ -1,12 +1,14 @@
 """Dated prices. An empty price means unknown, never zero."""
 
+from typing import Any
+
 from django.db import models
 
 from experiments.models.accounts import Workspace
 from experiments.models.base import Noun, author
 
 
-def price(help_text: str) -> "models.DecimalField":
+def price(help_text: str) -> "models.DecimalField[Any, Any]":
     return models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True, help_text=help_text)
 
 
