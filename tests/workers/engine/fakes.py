@@ -21,6 +21,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from workers.engine.answers import AnswerTrie
 from workers.engine.backbone import Backbone, assemble_backbone
 from workers.engine.frame import Frame
 from workers.engine.run import Run
@@ -124,6 +125,12 @@ def make_spec(**overrides: Any) -> RunSpec:
 def make_frame(backbone: Backbone, replaced: bool = False, reserved: int = 0, **overrides: Any) -> Frame:
     """A frame around rows on a tiny model."""
     return Frame(make_spec(**overrides), backbone, reserved, replaced)
+
+
+def trie_of(frame: Frame) -> AnswerTrie:
+    """The answers of a frame that classifies."""
+    assert frame.trie is not None
+    return frame.trie
 
 
 QUICK = {"max_steps": 6, "batch_size": 4, "warmup_steps": 1, "evaluate_every": 3, "patience": 0}

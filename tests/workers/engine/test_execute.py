@@ -7,7 +7,7 @@ from tests.workers.engine.fakes import LABELS, make_backbone, make_items, make_r
 from workers.engine import execute as chapters
 from workers.engine.errors import BadData, BadSpec, OutOfMemory, RunStopped, TimeLimit
 from workers.engine.execute import execute
-from workers.engine.outcome import Prediction
+from workers.engine.outcome import Prediction, Progress
 from workers.engine.spec import EvaluateOn, RunSpec
 
 CONTRACT_KEYS = {
@@ -65,7 +65,7 @@ def _long(name):
 
 
 def test_stopping_half_way_leaves_no_half_artifact(tmp_path):
-    steps = []
+    steps: list[Progress] = []
 
     def stop_after_two_steps():
         return len(steps) > 3
@@ -180,6 +180,7 @@ def test_extraction_trains_writes_and_measures_free_text(tmp_path):
 
     metrics = result.metrics["test"]
     assert metrics.exact_match == metrics.accuracy
+    assert metrics.token_f1 is not None
     assert 0 <= metrics.token_f1 <= 1
     assert all(line["completion_tokens"] <= 6 for line in predictions(tmp_path))
 
@@ -190,7 +191,7 @@ def test_the_latency_pass_measures_or_says_why_not(tmp_path):
 
     latency = execute(run).latency["test"]
 
-    assert (latency.withheld is not None) or (latency.rows == 4 and 0 < latency.p50_ms <= latency.p95_ms)
+    assert (latency.withheld is not None) or (latency.rows == 4 and 0 < (latency.p50_ms or 0) <= (latency.p95_ms or 0))
 
 
 def test_a_model_folder_runs_from_disk(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.workers.engine.fakes import LABELS, TEMPLATE, make_backbone, make_frame, make_items, make_tokenizer
+from tests.workers.engine.fakes import LABELS, TEMPLATE, make_backbone, make_frame, make_items, make_tokenizer, trie_of
 from workers.engine.errors import BadData, BadSpec
 from workers.engine.frame import common_prefix
 from workers.engine.spec import Demonstration, Item, TemplateSpec, fill
@@ -125,13 +125,14 @@ def test_a_row_beyond_the_window_can_be_skipped_and_counted():
 
     long, short = frame.encode([item(LONG), item("a")])
 
+    assert long.error is not None
     assert "at most" in long.error
     assert short.error is None
 
 
 def test_virtual_tokens_and_the_longest_answer_count_into_the_window():
     assert make_frame(make_backbone(), reserved=20).room() == make_frame(make_backbone()).room() - 20
-    assert make_frame(make_backbone()).room() == 256 - make_frame(make_backbone()).trie.longest()
+    assert make_frame(make_backbone()).room() == 256 - trie_of(make_frame(make_backbone())).longest()
 
 
 def test_common_prefix_stops_at_the_first_difference():
@@ -149,7 +150,7 @@ def test_a_space_before_the_row_never_belongs_to_the_replaced_text():
 def test_labels_keep_their_order_in_the_trie():
     frame = make_frame(make_backbone())
 
-    assert [answer.label for answer in frame.trie.answers] == list(LABELS)
+    assert [answer.label for answer in trie_of(frame).answers] == list(LABELS)
     assert frame.template == TEMPLATE
 
 

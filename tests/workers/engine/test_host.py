@@ -31,12 +31,19 @@ class Child:
             env=environment,
             text=True,
         )
-        self.lines = queue.Queue()
-        threading.Thread(target=lambda: [self.lines.put(line) for line in self.process.stdout], daemon=True).start()
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.requests, self.events = self.process.stdin, self.process.stdout
+        self.lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        for line in self.events:
+            self.lines.put(line)
 
     def ask(self, **request):
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
+        self.requests.write(json.dumps(request) + "\n")
+        self.requests.flush()
 
     def hear(self, *wanted):
         """The next event of one of the wanted kinds."""
@@ -54,7 +61,7 @@ def child():
     assert (event["event"], event["pid"]) == ("ready", child.process.pid)
     assert "torch" in event["versions"]
     yield child
-    child.process.stdin.close()
+    child.requests.close()
     try:
         assert child.process.wait(timeout=PATIENCE_SECONDS) == 0
     finally:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.workers.engine.fakes import FAMILIES, LABELS, make_backbone, make_frame, make_items
+from tests.workers.engine.fakes import FAMILIES, LABELS, make_backbone, make_frame, make_items, trie_of
 from workers.engine.scoring import Scorer
 from workers.engine.spec import TemplateSpec
 
@@ -34,7 +34,7 @@ def test_label_log_likelihoods_equal_the_harness(family):
         theirs = harness.loglikelihood(
             [Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=i) for i, pair in enumerate(asked)], disable_tqdm=True
         )
-        ours = Scorer(backbone, frame.trie).score([row.ids for row in rows]).answers.flatten().tolist()
+        ours = Scorer(backbone, trie_of(frame)).score([row.ids for row in rows]).answers.flatten().tolist()
 
         for mine, (their, _) in zip(ours, theirs, strict=True):
             assert mine == pytest.approx(their, abs=1e-4)

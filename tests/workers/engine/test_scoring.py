@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.workers.engine.fakes import FAMILIES, LABELS, make_backbone, make_frame, make_items
+from tests.workers.engine.fakes import FAMILIES, LABELS, make_backbone, make_frame, make_items, trie_of
 from workers.engine.batching import line_batch
 from workers.engine.forward import plain_pass
 from workers.engine.prefix import Virtual
@@ -22,10 +22,10 @@ def test_scores_equal_one_plain_sequence_a_row_and_label(family):
     frame = make_frame(backbone)
     rows = [row.ids for row in frame.encode(make_items(6))]
 
-    scores = Scorer(backbone, frame.trie).score(rows)
+    scores = Scorer(backbone, trie_of(frame)).score(rows)
 
     for place, row in enumerate(rows):
-        for column, answer in enumerate(frame.trie.answers):
+        for column, answer in enumerate(trie_of(frame).answers):
             assert float(scores.answers[place, column]) == pytest.approx(plain_reference(backbone, row, answer.ids), abs=1e-4)
     assert scores.prefix_tokens > 5
 
@@ -35,7 +35,7 @@ def test_a_row_scores_the_same_alone_and_in_any_company(family):
     backbone = make_backbone(family)
     frame = make_frame(backbone)
     rows = [row.ids for row in frame.encode(make_items(9))]
-    scorer = Scorer(backbone, frame.trie)
+    scorer = Scorer(backbone, trie_of(frame))
 
     together = scorer.score(rows).labels
     alone = torch.cat([scorer.score([row]).labels for row in rows])
@@ -49,8 +49,8 @@ def test_plain_and_shared_paths_agree():
     rows = [row.ids for row in frame.encode(make_items(5))]
     virtual = Virtual(vectors=torch.randn(7, 32) * 0.3)
 
-    shared = Scorer(backbone, frame.trie, virtual).score(rows)
-    plain = Scorer(backbone, frame.trie, virtual, plain_reason="test").score(rows)
+    shared = Scorer(backbone, trie_of(frame), virtual).score(rows)
+    plain = Scorer(backbone, trie_of(frame), virtual, plain_reason="test").score(rows)
 
     torch.testing.assert_close(shared.answers, plain.answers, atol=1e-4, rtol=0)
 
@@ -58,14 +58,15 @@ def test_plain_and_shared_paths_agree():
 def test_pads_between_prompt_and_text_would_move_scores():
     """The trap that right padding avoids: with learned vectors in front, pads on the left are not neutral."""
     backbone = make_backbone("gpt2")
-    virtual = Virtual(vectors=torch.randn(5, 32) * 0.5)
+    learned = torch.randn(5, 32) * 0.5
+    virtual = Virtual(vectors=learned)
     row, answer = (10, 11, 12), (13, 1)
     batch = line_batch([row], [answer], step=1)
 
     with torch.no_grad():
         right = plain_pass(backbone.model, virtual, batch)
         left_ids = torch.cat([torch.full((1, 6), 2), batch.ids], dim=1)
-        inputs = torch.cat([virtual.vectors[None], backbone.model.get_input_embeddings()(left_ids)], dim=1)
+        inputs = torch.cat([learned[None], backbone.model.get_input_embeddings()(left_ids)], dim=1)
         mask = torch.ones(1, inputs.shape[1], dtype=torch.long)
         mask[0, 5:11] = 0
         left = backbone.model(inputs_embeds=inputs, attention_mask=mask).logits[0, -2:]
@@ -80,7 +81,7 @@ def test_a_label_that_begins_another_does_not_win_by_being_shorter():
 
     assert card[-1] == card_order[-1] == frame.backbone.terminator_id
     assert card_order[: len(card) - 1] == card[:-1]
-    assert len(frame.trie.answers) == len(LABELS)
+    assert len(trie_of(frame).answers) == len(LABELS)
 
 
 def test_several_words_of_a_label_add_up_as_probabilities():
@@ -88,9 +89,9 @@ def test_several_words_of_a_label_add_up_as_probabilities():
     frame = make_frame(backbone, answer_words={"cash": ("cash", "money")})
     rows = [row.ids for row in frame.encode(make_items(3))]
 
-    scores = Scorer(backbone, frame.trie).score(rows)
+    scores = Scorer(backbone, trie_of(frame)).score(rows)
 
-    words = [i for i, answer in enumerate(frame.trie.answers) if answer.label == "cash"]
+    words = [i for i, answer in enumerate(trie_of(frame).answers) if answer.label == "cash"]
     assert len(words) == 2
     expected = scores.answers[:, words].exp().sum(1).log()
     torch.testing.assert_close(scores.labels[:, LABELS.index("cash")], expected, atol=1e-4, rtol=0)

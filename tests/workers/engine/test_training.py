@@ -136,21 +136,21 @@ def test_patience_ends_a_training_that_stands_still():
 @pytest.mark.parametrize("method", ["prompt_tuning", "lora"])
 def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path, method):
     def train(stop_at=None, resume=False):
-        trainer = None
-
         def check_stop():
             if stop_at is not None and trainer.step == stop_at:
                 raise RunStopped("stop")
 
         hooks = Hooks(lambda: Quality(trainer.step / 100, 1.0), lambda progress: None, check_stop, tmp_path / method, 0.0, resume)
-        trainer = make_trainer(make_backbone("llama"), method, hooks=hooks, max_steps=8)
+        trainer: Trainer = make_trainer(make_backbone("llama"), method, hooks=hooks, max_steps=8)
         with contextlib.suppress(RunStopped):
             trainer.train()
         return trainer
 
     whole = train()
     train(stop_at=5)
-    assert load_checkpoint(tmp_path / method)[0] == 5
+    checkpoint = load_checkpoint(tmp_path / method)
+    assert checkpoint is not None
+    assert checkpoint[0] == 5
     resumed = train(resume=True)
 
     assert resumed.record.resumed_from == 5
@@ -179,6 +179,7 @@ def test_active_dropout_takes_the_plain_path_and_says_so(tmp_path):
 def test_two_train_rows_are_enough_to_train_and_to_choose(tmp_path):
     result = execute(make_run(tmp_path, make_backbone(), "prompt_tuning", rows=2, validation=None))
 
+    assert result.training is not None
     assert result.training.steps == 6
     assert any("have no train row" in warning for warning in result.warnings)
     assert json.loads((tmp_path / "out" / "result.json").read_text())["training"]["validation_source"].startswith("1 rows of the inner")

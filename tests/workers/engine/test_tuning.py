@@ -2,7 +2,7 @@ import pytest
 import torch
 from peft import PeftModel
 
-from tests.workers.engine.fakes import FAMILIES, make_backbone, make_frame, make_items, make_model, make_run, make_tokenizer
+from tests.workers.engine.fakes import FAMILIES, make_backbone, make_frame, make_items, make_model, make_run, make_tokenizer, trie_of
 from tests.workers.engine.test_training import METHODS
 from workers.engine.errors import BadSpec, MissingModel
 from workers.engine.execute import execute
@@ -39,8 +39,9 @@ def test_the_saved_folder_predicts_the_same_in_plain_peft(tmp_path, family, meth
 
     theirs = peft_answers(family, tmp_path / "out" / "artifact", frame, rows)
 
-    found = torch.tensor([[line["loglikelihoods"][answer.label] for answer in frame.trie.answers] for line in ours[:4]])
+    found = torch.tensor([[line["loglikelihoods"][answer.label] for answer in trie_of(frame).answers] for line in ours[:4]])
     torch.testing.assert_close(found, theirs, atol=2e-4, rtol=0)
+    assert result.artifact is not None
     assert sorted(result.artifact.files) == ["adapter_config.json", "adapter_model.safetensors", "promptlab.json"]
 
 
@@ -68,9 +69,9 @@ def test_vectors_that_copy_the_template_score_like_the_template_at_step_zero(fam
     tuning = create_tuning(backbone, soft, recipe, 0)
     items = make_items(5)
 
-    written = Scorer(backbone, hard.trie).score([row.ids for row in hard.encode(items)]).answers
+    written = Scorer(backbone, trie_of(hard)).score([row.ids for row in hard.encode(items)]).answers
     with torch.no_grad():
-        learned = Scorer(backbone, soft.trie, tuning.virtual()).score([row.ids for row in soft.encode(items)]).answers
+        learned = Scorer(backbone, trie_of(soft), tuning.virtual()).score([row.ids for row in soft.encode(items)]).answers
 
     torch.testing.assert_close(learned, written, atol=1e-4, rtol=0)
 
@@ -85,7 +86,9 @@ def test_the_start_text_is_never_cut_or_repeated_without_a_word():
     assert "last 4 of the" in short.warnings[0]
     assert "repeated" in long.warnings[0]
     start = backbone.model.get_input_embeddings().weight[backbone.start_ids[0]]
-    assert not any(torch.allclose(vector, start) for vector in long.virtual().vectors)
+    vectors = long.virtual().vectors
+    assert vectors is not None
+    assert not any(torch.allclose(vector, start) for vector in vectors)
 
 
 @pytest.mark.parametrize("init", ["label_words", "vocabulary", "random"])
