@@ -132,9 +132,11 @@ def test_the_method_interval_covers_new_seeds_and_new_rows():
     generator = np.random.default_rng(2)
     covered = 0
     for _ in range(300):
-        base = generator.random(150) < 0.5
-        seeds = [generator.random(150) < min(max(generator.normal(0.6, 0.05), 0), 1) for _ in range(5)]
+        base = (generator.random(150) < 0.5).tolist()
+        seeds = [(generator.random(150) < min(max(generator.normal(0.6, 0.05), 0), 1)).tolist() for _ in range(5)]
         estimate = method_difference(seeds, [base])
+        assert estimate.low is not None
+        assert estimate.high is not None
         covered += estimate.low <= 0.1 <= estimate.high
 
     assert covered / 300 >= 0.94

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.exports import cell_neutralised, csv_lines, json_lines
+from experiments.exports import Cell, cell_neutralised, csv_lines, json_lines
 
 STARTERS = ["=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠"]
 
@@ -65,6 +65,7 @@ def test_every_text_comes_back_as_it_was_or_with_one_apostrophe(rows):
 
 def test_no_exported_cell_becomes_a_formula_in_a_workbook():
     book = openpyxl.Workbook()
+    assert book.active is not None
     for starter in STARTERS:
         cell = book.active.cell(1, 1)
         cell.value = cell_neutralised(starter + "SUM(A2)").replace("\r", "").replace("\n", "")
@@ -73,7 +74,7 @@ def test_no_exported_cell_becomes_a_formula_in_a_workbook():
 
 
 def test_json_keeps_types_and_has_no_non_finite_number():
-    rows = [["=1", 1.5, Decimal("0.10"), float("nan"), None, True], ["x", 2, Decimal(3), float("inf"), None, False]]
+    rows: list[list[Cell]] = [["=1", 1.5, Decimal("0.10"), float("nan"), None, True], ["x", 2, Decimal(3), float("inf"), None, False]]
 
     objects = json.loads("".join(json_lines(list("abcdef"), rows)), parse_constant=pytest.fail)
 

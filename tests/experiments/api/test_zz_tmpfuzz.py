@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from experiments.api import api
@@ -63,7 +63,7 @@ def test_no_call_breaks_the_server(role, caller_for, workspace, monkeypatch):
     }
     caller: Caller = caller_for(workspace, role)
 
-    @settings(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck), database=None, phases=[Phase.generate])
     @given(calls(ids))
     def ask(call: tuple[str, str, Any]) -> None:
         verb, path, body = call

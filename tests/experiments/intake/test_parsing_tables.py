@@ -27,6 +27,7 @@ def parse(tmp_path):
 
 def workbook(*sheets):
     book = openpyxl.Workbook()
+    assert book.active is not None
     book.remove(book.active)
     for title, rows in sheets:
         sheet = book.create_sheet(title)

@@ -82,7 +82,7 @@ def test_the_order_of_the_rows_does_not_matter_but_the_seed_does():
 def test_equal_texts_never_leak_into_another_split(pairs, seed):
     splits = split_draw([SplitRow((text,), label) for text, label in pairs], shares=Shares(), seed=seed)
 
-    places = {}
+    places: dict[str, str] = {}
     for (text, _), split in zip(pairs, splits, strict=True):
         assert places.setdefault(folded(text), split) == split
 

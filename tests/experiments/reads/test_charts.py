@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.reads.charts import MARKERS, Curve, break_even_chart, curve_charts, pareto_front, plain, quality_chart, symbol
+from experiments.reads.charts import MARKERS, Chart, Curve, break_even_chart, curve_charts, pareto_front, plain, quality_chart, symbol
 from tests.comparison_data import make_finished_experiment, make_price_book
 
 pytestmark = pytest.mark.django_db
@@ -13,6 +13,11 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def payload(workspace):
     return make_finished_experiment(workspace, price_book=make_price_book(workspace)).tables.get().payload
+
+
+def drawn(chart: Chart | None) -> Chart:
+    assert chart is not None
+    return chart
 
 
 def test_pareto_front_keeps_what_nothing_beats():
@@ -26,7 +31,7 @@ def test_people_s_words_are_shown_as_written():
 
 
 def test_quality_chart_uses_money_when_every_price_is_known(payload):
-    chart = quality_chart(payload)
+    chart = drawn(quality_chart(payload))
 
     assert chart.title == "Right answers against cost"
     assert len(chart.rows) == len(payload["rows"])
@@ -41,7 +46,7 @@ def test_quality_chart_uses_money_when_every_price_is_known(payload):
 def test_quality_chart_falls_back_to_tokens_and_says_so(payload):
     payload["rows"][0]["cost"]["per_thousand"] = None
 
-    chart = quality_chart(payload)
+    chart = drawn(quality_chart(payload))
 
     assert chart.title == "Right answers against tokens"
     assert chart.columns[1] == "Computed tokens a request"
@@ -52,7 +57,7 @@ def test_no_break_even_chart_without_prices(workspace):
 
 
 def test_break_even_chart_holds_the_baseline_and_the_best_of_each_family(payload):
-    names = [row[0] for row in break_even_chart(payload).rows]
+    names = [row[0] for row in drawn(break_even_chart(payload)).rows]
 
     assert "LoRA" in names
     assert any(name.startswith("Few-shot") for name in names)
@@ -79,6 +84,6 @@ def test_curves_leave_out_looks_without_a_value():
 
 def test_figures_are_plain_json_without_colours_of_their_own(payload):
     for chart in (quality_chart(payload), break_even_chart(payload)):
-        text = json.dumps(chart.figure, allow_nan=False)
+        text = json.dumps(drawn(chart).figure, allow_nan=False)
         assert "#" not in text
         assert "rgb" not in text

@@ -1,5 +1,7 @@
 """The table of a split is made of the winning attempts' answers only, counts every row, and names what is missing."""
 
+from datetime import timedelta
+
 import pytest
 from django.utils import timezone
 
@@ -79,7 +81,7 @@ def test_tokens_are_three_counts_and_unknown_where_no_token_is_read(experiment):
 
 
 def test_prompt_written_after_the_test_was_seen_is_marked(experiment):
-    TestOpening.objects.update(opened_at=timezone.now() - timezone.timedelta(days=1))
+    TestOpening.objects.update(opened_at=timezone.now() - timedelta(days=1))
 
     table = build_table(experiment, "test")
 

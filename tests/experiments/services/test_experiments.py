@@ -1,5 +1,7 @@
 """A comparison is launched once, advances when its jobs end, opens its test set once, and keeps what succeeded."""
 
+from typing import Any
+
 import pytest
 
 from experiments.errors import UserError
@@ -19,7 +21,8 @@ def make_plan(workspace):
         templates = overrides.pop("templates", None) or [factories.make_template_version(workspace)]
         choice = Choice(version, recipes, templates, factories.make_backbone(workspace), options=overrides.pop("options", {}))
         approaches, _ = approaches_expand(choice=choice)
-        return ExperimentPlan(**{"name": "Which prompt?", "dataset_version": version, "approaches": approaches} | overrides)
+        values: dict[str, Any] = {"name": "Which prompt?", "dataset_version": version, "approaches": approaches}
+        return ExperimentPlan(**(values | overrides))
 
     return build
 
@@ -146,6 +149,7 @@ def test_test_set_stays_closed_while_runs_go_on(workspace, alice, make_plan):
 def test_cancelling_keeps_what_succeeded_and_leaves_the_test_set_closed(workspace, alice, make_plan):
     experiment = launch(workspace, alice, make_plan(open_test_when_finished=True))
     done = Job.objects.filter(kind=JobKind.RUN).first()
+    assert done is not None
     Job.objects.filter(pk=done.pk).update(state=JobState.SUCCEEDED)
 
     stopped = services.experiment_cancel(experiment=experiment, by=alice)
@@ -169,6 +173,7 @@ def test_an_experiment_whose_runs_all_failed_ends_without_a_comparison(workspace
 def test_a_failed_run_can_be_tried_again_and_is_compared_anew(workspace, alice, make_plan):
     experiment = launch(workspace, alice, make_plan())
     failed = Run.objects.filter(approach__experiment=experiment).first()
+    assert failed is not None
     Job.objects.filter(pk=failed.job_id).update(state=JobState.FAILED, fence=1)
     end_all(experiment, JobKind.RUN)
     assert compare_jobs().count() == 1
@@ -182,6 +187,8 @@ def test_a_failed_run_can_be_tried_again_and_is_compared_anew(workspace, alice, 
 
 def test_a_run_that_has_not_failed_cannot_be_tried_again(workspace, alice, make_plan):
     launch(workspace, alice, make_plan())
+    run = Run.objects.first()
+    assert run is not None
 
     with pytest.raises(UserError, match="has not failed"):
-        services.run_retry(run=Run.objects.first(), by=alice)
+        services.run_retry(run=run, by=alice)

@@ -35,6 +35,7 @@ def stage(live_server, client_for):
     report = report_create(experiment=experiment, by=owner, includes_prompts=True, includes_examples=True)
     _, token = share_create(report=report, by=owner)
     run = experiment.approaches.get(method="lora").runs.first()
+    assert run is not None
     below = f"{live_server.url}/w/acme"
     pages = {
         "list": f"{below}/comparisons/",

@@ -172,6 +172,7 @@ def test_failed_run_shows_its_sentence_and_can_be_tried_again(client_for, alice,
     client = client_for(alice)
     client.post(reverse("comparison-create", args=["acme"]), ready)
     job = Job.objects.filter(kind=JobKind.RUN).first()
+    assert job is not None
     Job.objects.filter(pk=job.pk).update(state=JobState.FAILED, error="The model ran out of memory. Choose a smaller batch.")
 
     page = client.get(address("comparison-state", Experiment.objects.get())).content.decode()

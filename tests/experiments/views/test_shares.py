@@ -183,8 +183,9 @@ def test_people_are_counted_and_link_previews_are_not(shared):
 
 def test_csv_of_the_link_is_the_snapshot(shared, report):
     answer = Client().get(f"/s/{shared[1]}/table.csv")
-    text = b"".join(answer.streaming_content).decode()
+    text = answer.getvalue().decode()
 
+    assert answer.streaming
     assert answer["Content-Disposition"] == 'attachment; filename="report.csv"'
     assert text.count("\n") == 1 + len(report.payload["rows"])
     assert answer["Referrer-Policy"] == "no-referrer"
