@@ -48,13 +48,15 @@ def test_a_revoked_link_opens_nothing(told: Story, arrive: Arrive) -> None:
     assert reader.context.request.get(link).status == 404
 
 
-@each_look
-def test_every_page_that_a_link_leads_to_is_whole(told: Story, arrive: Arrive, look: Look) -> None:
-    member = arrive(look)
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page_that_a_link_leads_to_is_whole_by_day_and_by_night(told: Story, arrive: Arrive, width: int) -> None:
+    member = arrive(Look(width))
 
     pages = []
-    for path in member.every_page("/"):
-        member.check()
+    for path in member.every_page():
+        for scheme in ("light", "dark"):
+            member.page.emulate_media(color_scheme=scheme)
+            member.check()
         pages.append(path)
 
     assert len(pages) > 20

@@ -62,8 +62,8 @@ class Visitor:
             self.complaints.append(f"{self.page.url} is {too_wide} px wider than its window of {self.look.width} px")
         assert not self.complaints, "\n".join(dict.fromkeys(self.complaints))
 
-    def every_page(self, start: str) -> Iterator[str]:
-        """Follow each kind of link that the pages offer, once; yields the path of the page that is open."""
+    def every_page(self, start: str = "/") -> Iterator[str]:
+        """Follow each kind of link below `start` that the pages offer, once; yields the path of the page that is open."""
         waiting, seen = [start], {_kind(start)}
         while waiting:
             path = waiting.pop(0)
@@ -71,7 +71,7 @@ class Visitor:
             assert answer.status == 200, f"{path} answered {answer.status}"
             yield path
             for found in self._links():
-                if _kind(found) not in seen:
+                if found.startswith(start) and _kind(found) not in seen:
                     seen.add(_kind(found))
                     waiting.append(found)
 
