@@ -160,7 +160,7 @@ def break_even_chart(payload: Mapping[str, Any]) -> Chart | None:
     totals = {row["approach"]: [float(amount["value"]) for amount in lines[row["approach"]]["totals"][first:]] for row in rows}
     traces = [_money_line(row, volumes, totals[row["approach"]]) for row in rows]
     layout = _layout("Requests in all", f"Cost in all ({currency})")
-    layout["xaxis"] = {**layout["xaxis"], "type": "log", "rangemode": "normal", "tickformat": "~s"}
+    layout["xaxis"] = {**layout["xaxis"], "type": "log", "rangemode": "normal", "exponentformat": "B"}
     layout["yaxis"] = {**layout["yaxis"], "type": "log", "tickformat": ",~r"}
     shown = [at for at, volume in enumerate(volumes) if str(volume)[0] == "1"]
     return Chart(

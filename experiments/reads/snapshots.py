@@ -121,7 +121,7 @@ def caveats(experiment: Experiment, payload: Mapping[str, Any], num_openings: in
     if 1 < len(experiment.seeds) < 5:
         sentences.append(f"Tuned approaches ran with {len(experiment.seeds)} seeds: a spread, but no verdict on the method.")
     if payload["n"] < 300:
-        sentences.append(f"{payload['n']} rows are few: differences below about {round(196 / payload['n'] ** 0.5)} points cannot be seen.")
+        sentences.append(f"{payload['n']} rows are few: differences below about {round(196 / payload['n'] ** 0.5)} points may go unseen.")
     if payload["missing"]:
         sentences.append(f"Not compared, because they did not end well: {', '.join(line['name'] for line in payload['missing'])}.")
     return sentences

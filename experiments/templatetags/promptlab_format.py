@@ -130,7 +130,7 @@ def file_size(value: Any) -> str:
 
 @register.filter
 def money(value: Any, currency: str = "USD") -> str:
-    """An amount with its currency, small amounts with three significant digits; a missing one is "unknown"."""
+    """An amount with its currency, parts of a cent with three significant digits; a missing one is "unknown"."""
     if value is None or value == "":
         return "unknown"
     try:
@@ -140,7 +140,7 @@ def money(value: Any, currency: str = "USD") -> str:
     if not amount.is_finite():
         return "unknown"
     size = abs(amount)
-    digits = 2 if size >= 1 or size == 0 else min(2 - int(log10(size) // 1), 8)
+    digits = 2 if size >= 1 or size == round(size, 2) else min(2 - int(log10(size) // 1), 8)
     symbol = SYMBOLS.get(currency, f"{currency} ")
     return f"{MINUS if amount < 0 else ''}{symbol}{size:,.{digits}f}"
 

@@ -21,6 +21,8 @@ NAVIGATION = (
     ("Library", "library"),
     ("Settings", "workspace-settings"),
 )
+# Folders whose pages belong to a part although their addresses do not lie below it.
+BESIDE = {"comparison-list": ("runs/", "reports/")}
 
 
 @register.inclusion_tag("_icon.html")
@@ -43,7 +45,9 @@ def _link(label: str, name: str, slug: str, path: str) -> dict[str, Any] | None:
         address = reverse(name, args=[slug])
     except NoReverseMatch:
         return None
-    return {"label": label, "address": address, "current": path == address or (name != "workspace-overview" and path.startswith(address))}
+    home = reverse("workspace-overview", args=[slug])
+    held = (address, *(home + folder for folder in BESIDE.get(name, ())))
+    return {"label": label, "address": address, "current": path == address or (name != "workspace-overview" and path.startswith(held))}
 
 
 @register.simple_tag(takes_context=True)

@@ -57,6 +57,8 @@ def test_every_page_that_a_link_leads_to_is_whole_by_day_and_by_night(told: Stor
         for scheme in ("light", "dark"):
             member.page.emulate_media(color_scheme=scheme)
             member.check()
+        if path.startswith("/w/"):
+            expect(member.page.locator(".site-nav [aria-current=page]")).to_have_count(1)
         pages.append(path)
 
     assert len(pages) > 20

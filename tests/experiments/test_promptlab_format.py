@@ -42,6 +42,7 @@ from experiments.templatetags import promptlab_format as f
         (f.money(Decimal("0")), "$0.00"),
         (f.money(Decimal("1234.5"), "EUR"), "€1,234.50"),
         (f.money("0.001234", "CHF"), "CHF 0.00123"),
+        (f.money("0.5"), "$0.50"),
         (f.money("-2"), "−$2.00"),
         (f.money("many"), "unknown"),
         (f.as_slot("text"), "{{text}}"),
