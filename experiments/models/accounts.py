@@ -123,6 +123,7 @@ class ApiKey(Noun):
 
     class Meta:
         ordering = ["-created_at"]
+        verbose_name = "API key"
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
@@ -143,6 +144,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         ordering = ["-at", "-id"]
+        verbose_name_plural = "audit entries"
         indexes = [models.Index(fields=["workspace", "-at"], name="audit_workspace_at")]
 
     def __str__(self) -> str:

@@ -57,8 +57,8 @@ def _evaluate(run: Run, approach: Approach, target: EvaluateOn, items: Sequence[
     name = f"predictions-{target.name}.jsonl"
     write_predictions(run.out / name, predictions)
     result.predictions[target.name] = name
-    if target.latency_rows:
-        usable = [item for item, p in zip(items, predictions, strict=True) if p.error is None]
+    usable = [item for item, p in zip(items, predictions, strict=True) if p.error is None]
+    if target.latency_rows and usable:
         result.latency[target.name] = time_requests(approach.warm(), usable[: target.latency_rows], run.check_stop)
 
 

@@ -58,6 +58,16 @@ def test_a_skipped_row_counts_as_wrong_and_is_named(tmp_path):
     assert predictions(tmp_path)[3]["predicted"] is None
 
 
+def test_latency_is_left_out_when_every_row_is_skipped(tmp_path):
+    rows = write_rows(tmp_path / "long.jsonl", [_long("big"), _long("bigger")])
+    run = make_run(tmp_path, make_backbone(), too_long="skip", evaluate=(EvaluateOn("test", rows, latency_rows=2),))
+
+    result = execute(run)
+
+    assert result.metrics["test"].skipped == 2
+    assert result.latency == {}
+
+
 def _long(name):
     from workers.engine.spec import Item
 
