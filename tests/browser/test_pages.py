@@ -83,14 +83,17 @@ def test_the_admin_panel_keeps_to_the_policy(browser: Browser, product: Product)
     assert len(pages) > 10
 
 
-def test_the_watch_hears_a_refused_script_and_a_foreign_request(browser: Browser, product: Product) -> None:
+def test_the_watch_sees_a_refused_style_a_foreign_picture_and_a_page_too_wide(browser: Browser, product: Product) -> None:
     visitor = Visitor(browser, product.url)
     visitor.open("/")
 
-    visitor.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\"></p><img src=\"//elsewhere.example/\">')")
+    added = '<p style="color: red"></p><img src="//elsewhere.example/"><nobr>' + "wide " * 400
+    visitor.page.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", added)
 
-    with pytest.raises(AssertionError, match=r"style-src-attr refused inline[\s\S]*img-src refused http://elsewhere\.example"):
+    with pytest.raises(AssertionError) as complaints:
         visitor.check()
+    for seen in ("style-src-attr refused inline", "img-src refused http://elsewhere.example", "px wider than its window"):
+        assert seen in str(complaints.value)
 
 
 def _tab_to(visitor: Visitor, name: str) -> None:
