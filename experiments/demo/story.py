@@ -50,11 +50,8 @@ FEW_SHOT = "Careful wording with an example per queue"
 SEEDS = (0, 1)
 SHARES = Shares(train=0.9, validation=0.1, test=0.0)
 # Budgets in steps, so that the result does not depend on the speed of the machine.
-BUDGETS: dict[str, dict[str, int]] = {
-    "soft_prompt": {"max_steps": 250},
-    "hybrid": {"max_steps": 250},
-    "lora": {"max_steps": 250},
-}
+_BUDGET = {"max_steps": 150, "evaluate_every": 75, "validation_rows": 256}
+BUDGETS: dict[str, dict[str, int]] = {"soft_prompt": _BUDGET, "hybrid": _BUDGET, "lora": _BUDGET}
 # List prices of a small cloud machine and of office work, to be replaced by the team's own.
 PRICES = {
     "device_hour": Decimal("0.20"),
