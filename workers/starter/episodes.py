@@ -29,8 +29,8 @@ _OPTION_WEIGHTS = (5, 6, 7, 7, 8, 9, 9, 9, 10, 8, 8, 6, 5, 3, 2)
 
 
 def _several(rng: random.Random, most: int) -> int:
-    """How many items share one prompt: one for half of the prompts."""
-    return 1 if rng.random() < 0.5 else rng.randint(2, most)
+    """How many items share one prompt: one for four prompts in ten."""
+    return 1 if rng.random() < 0.4 else rng.randint(2, most)
 
 
 def listed_prompt(names: Sequence[str], items: Sequence[Item], rng: random.Random, *, told: str | None = None) -> Episode:
@@ -41,7 +41,7 @@ def listed_prompt(names: Sequence[str], items: Sequence[Item], rng: random.Rando
         return _keyed_prompt(names, items, rng, said, opening)
     block = wording.options_block(names, said, rng)
     shape = rng.choice(wording.ITEMS)
-    if len(items) == 1 and rng.random() < 0.4:
+    if len(items) == 1 and rng.random() < 0.5:
         text, name = items[0]
         cue = said.fill(rng.choice(("{Label}:", "Answer:", "The {label} is", "Output:", "->")))
         return [Piece(f"{opening}\n{text}\n{block}\n{cue}"), Piece(name, True)]
@@ -92,12 +92,12 @@ class EpisodeSource:
             self.by_intent[row.label].append(row.text)
         self.intents = sorted(self.by_intent)
         self.kinds: list[tuple[float, Callable[[random.Random], Episode | None]]] = [
-            (0.46, self.matching),
-            (0.15, self.intent_naming),
-            (0.08, self.coarse_naming),
-            (0.09, self.shown),
-            (0.07, self.opinion),
-            (0.15, self.task),
+            (0.50, self.matching),
+            (0.16, self.intent_naming),
+            (0.11, self.coarse_naming),
+            (0.08, self.shown),
+            (0.06, self.opinion),
+            (0.09, self.task),
         ]
 
     def draw(self, rng: random.Random) -> Episode:
@@ -109,7 +109,7 @@ class EpisodeSource:
 
     def matching(self, rng: random.Random) -> Episode | None:
         count = rng.choices(_OPTION_COUNTS, _OPTION_WEIGHTS)[0]
-        options, found = self.bank.problem(count, _several(rng, 10) + 1, rng, hard=rng.choice((0.0, 0.2, 0.5)))
+        options, found = self.bank.problem(count, _several(rng, 10) + 1, rng, hard=rng.choice((0.0, 0.3, 0.6, 0.9)))
         if not found:
             return None
         names = self._styled([self.bank.phrases[p] for p in options], rng)
@@ -139,7 +139,7 @@ class EpisodeSource:
         """Intents of which a random share comes from one domain, so that some distractors are hard."""
         first = rng.choice(self.intents)
         domain = [i for i in self.intents if naming.DOMAIN_OF[i] == naming.DOMAIN_OF[first] and i != first]
-        near = rng.sample(domain, min(len(domain), count - 1, rng.choice((0, 0, 2, 4, 8))))
+        near = rng.sample(domain, min(len(domain), count - 1, rng.choice((0, 2, 4, 8))))
         far = [i for i in rng.sample(self.intents, count * 2) if i != first and i not in near]
         chosen = [first, *near, *far][:count]
         rng.shuffle(chosen)

@@ -21,8 +21,8 @@ from transformers import AutoModel, AutoTokenizer
 
 Matrix = NDArray[np.float32]
 
-MARGIN = 0.12  # the right phrase is this much nearer than every other option
-NEARNESS = 0.33  # and at least this near in absolute terms (cosine)
+MARGIN = 0.07  # the right phrase is this much nearer than every other option
+NEARNESS = 0.27  # and at least this near in absolute terms (cosine)
 _LABEL_SHAPES = ("{0} {1}", "{0} {1}", "{1} of {0}", "{0} and {1}", "lost {0}", "new {0}", "{0}s")
 _LABEL_HEADS = tuple(
     """
@@ -159,7 +159,7 @@ class MatchingBank:
             if len(chosen) >= count:
                 break
             if rng.random() < hard:
-                candidate = int(self.phrases_near_phrase[rng.choice(chosen), rng.randrange(12, 48)])
+                candidate = int(self.phrases_near_phrase[rng.choice(chosen), rng.randrange(5, 48)])
             else:
                 candidate = rng.randrange(len(self.phrases))
             if candidate not in chosen:
