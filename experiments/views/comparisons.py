@@ -38,8 +38,9 @@ def experiment_at(request: HttpRequest, slug: str, experiment_id: UUID, *, write
 @require_safe
 def comparison_list(request: HttpRequest, slug: str) -> HttpResponse:
     workspace = get_workspace_for(viewer(request), slug)
+    # Counting drops the model's own order, so it is asked for again.
     rows = workspace.experiments.select_related("dataset_version__dataset", "created_by").annotate(num_approaches=Count("approaches"))
-    page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
+    page = Paginator(rows.order_by("-created_at"), PAGE).get_page(request.GET.get("page"))
     return render(request, "comparison_list.html", {"page": page})
 
 

@@ -9,7 +9,7 @@ def test_domain_expert_writes_prices_down_and_empty_ones_show_as_unknown(client_
 
     assert expert.post("/w/acme/settings/prices/new/", TYPED).status_code == 302
     page = expert.get("/w/acme/settings/prices/").content.decode()
-    assert "€0.420" in page
+    assert "€0.42" in page
     assert "unknown" in page
 
 
