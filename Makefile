@@ -9,7 +9,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --unsafe-
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check lock bench clean
+.PHONY: help run test test-all check lock clean
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,9 +30,6 @@ check: $(VENV)/.dev ## Lint, types, import law, templates, migrations
 	$(BIN)/djlint templates --lint --quiet
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/mypy .
-
-bench: $(VENV)/.dev ## Speed against the named peers (QUICK=1 for the short form)
-	$(BIN)/python -m workers.bench
 
 lock: $(VENV)/.dev ## Pin every dependency anew, with hashes
 	$(COMPILE) -o requirements-web.lock pyproject.toml
