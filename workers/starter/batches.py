@@ -7,7 +7,7 @@ processor busy: each micro-batch has about BATCH_TOKENS tokens, in one of the LE
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -29,6 +29,7 @@ class Sequence(NamedTuple):
     ids: list[int]
     targets: list[int]  # the token that each position must predict; after a label the terminator
     weights: list[float]
+    meanings: dict[int, int]  # position: index of the sentence vector that the state there is taught to mean
 
 
 class Batch(NamedTuple):
@@ -37,16 +38,19 @@ class Batch(NamedTuple):
     where: Tensor  # flat positions that have a target
     targets: Tensor
     weights: Tensor
+    meant_at: Tensor  # flat positions that are taught a meaning
+    meanings: Tensor  # indices of the sentence vectors
 
 
-def encode(episode: Episode, tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Sequence | None:
-    """Tokens and targets, or None if the episode does not fit: nothing is ever cut off."""
+def encode(episode: Episode, tokenizer: PreTrainedTokenizerFast, rng: random.Random, vectors: Mapping[str, int]) -> Sequence | None:
+    """Tokens, targets and meanings (indices from `vectors`), or None if the episode does not fit: nothing is ever cut off."""
     pieces = [piece for piece in episode if piece.text]
     encoded = tokenizer([piece.text for piece in pieces], add_special_tokens=False)["input_ids"]
     end = tokenizer.eos_token_id
-    ids, is_answer = [tokenizer.bos_token_id], [False]
+    ids = [tokenizer.bos_token_id]
     targets: dict[int, int] = {}
     weights: dict[int, float] = {}
+    meanings: dict[int, int] = {}
     for piece, tokens in zip(pieces, encoded, strict=True):
         if piece.answer:
             weight = min(1.0, LONG_ANSWER / (len(tokens) + 1))
@@ -54,14 +58,15 @@ def encode(episode: Episode, tokenizer: PreTrainedTokenizerFast, rng: random.Ran
                 targets[len(ids) - 1 + offset] = token
                 weights[len(ids) - 1 + offset] = weight
         ids += tokens
-        is_answer += [piece.answer] * len(tokens)
+        if piece.means is not None and piece.means in vectors:
+            meanings[len(ids) - 1] = vectors[piece.means]
     if len(ids) > WINDOW or not targets:
         return None
     for place in range(len(ids) - 1):
         if place not in targets and rng.random() < PROMPT_SHARE:
             targets[place], weights[place] = ids[place + 1], PROMPT_WEIGHT
     places = range(len(ids))
-    return Sequence(ids, [targets.get(i, NO_TARGET) for i in places], [weights.get(i, 0.0) for i in places])
+    return Sequence(ids, [targets.get(i, NO_TARGET) for i in places], [weights.get(i, 0.0) for i in places], meanings)
 
 
 def first_position(length: int, rng: random.Random) -> int:
@@ -84,14 +89,18 @@ def collate(rows: list[Sequence], length: int, padding: int, rng: random.Random)
         targets[index, : len(row.ids)] = torch.tensor(row.targets)
         weights[index, : len(row.ids)] = torch.tensor(row.weights)
     where = (targets.view(-1) != NO_TARGET).nonzero().squeeze(-1)
-    return Batch(ids, starts + torch.arange(length), where, targets.view(-1)[where], weights.view(-1)[where])
+    meant = [(index * length + place, meaning) for index, row in enumerate(rows) for place, meaning in row.meanings.items()]
+    meant_at, meanings = torch.tensor(meant, dtype=torch.long).view(-1, 2).unbind(1)
+    return Batch(ids, starts + torch.arange(length), where, targets.view(-1)[where], weights.view(-1)[where], meant_at, meanings)
 
 
-def batches(draw: Callable[[random.Random], Episode], tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Iterator[Batch]:
+def batches(
+    draw: Callable[[random.Random], Episode], tokenizer: PreTrainedTokenizerFast, rng: random.Random, vectors: Mapping[str, int]
+) -> Iterator[Batch]:
     """Endless micro-batches: sequences wait in the bucket of their length until it has its exact number of rows."""
     waiting: dict[int, list[Sequence]] = {length: [] for length in LENGTHS}
     while True:
-        sequence = encode(draw(rng), tokenizer, rng)
+        sequence = encode(draw(rng), tokenizer, rng, vectors)
         if sequence is None:
             continue
         length = next(length for length in LENGTHS if length >= len(sequence.ids))

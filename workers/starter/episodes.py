@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import NamedTuple
 
-from workers.starter import naming, wording
+from workers.starter import matching, naming, wording
 from workers.starter.matching import MatchingBank
 from workers.starter.sources import Row, Task
 
 
 class Piece(NamedTuple):
+    """Text of a prompt. The state at its end is taught to mean `means`, as the sentence encoder understands it."""
+
     text: str
     answer: bool = False
+    means: str | None = None
 
 
 Episode = list[Piece]
 Item = tuple[str, str]  # text, right name
 
+BEHIND = 0.3  # of the prompts with one item have their options behind it
 _OPTION_COUNTS = (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 20)
 _OPTION_WEIGHTS = (5, 6, 7, 7, 8, 9, 9, 9, 10, 8, 8, 6, 5, 3, 2)
 
@@ -39,20 +43,28 @@ def listed_prompt(names: Sequence[str], items: Sequence[Item], rng: random.Rando
     opening = wording.instruction(said, rng) if told is None else told
     if rng.random() < 0.1:
         return _keyed_prompt(names, items, rng, said, opening)
-    block = wording.options_block(names, said, rng)
+    block = _block(wording.options_block(names, said, rng))
     shape = rng.choice(wording.ITEMS)
-    if len(items) == 1 and rng.random() < 0.5:
+    if len(items) == 1 and rng.random() < BEHIND:
         text, name = items[0]
         cue = said.fill(rng.choice(("{Label}:", "Answer:", "The {label} is", "Output:", "->")))
-        return [Piece(f"{opening}\n{text}\n{block}\n{cue}"), Piece(name, True)]
-    head = [opening, block] if rng.random() < 0.75 else [block, opening]
-    return [Piece("\n".join(head)), *_items(items, shape, said)]
+        return [Piece(f"{opening}\n"), Piece(text, means=text), Piece("\n"), *block, Piece(f"\n{cue}", means=text), Piece(name, True)]
+    head = [Piece(f"{opening}\n"), *block] if rng.random() < 0.75 else [*block, Piece(f"\n{opening}")]
+    return [*head, *_items(items, shape, said)]
 
 
-def _items(items: Sequence[Item], shape: str, said: wording.Words) -> Episode:
+def _block(parts: Sequence[str]) -> Episode:
+    """A block of options, in which every second string is a name and means itself."""
+    return [Piece(part, means=part.replace("_", " ") if place % 2 else None) for place, part in enumerate(parts)]
+
+
+def _items(items: Sequence[Item], shape: str, said: wording.Words, known: Set[str] | None = None) -> Episode:
+    """Texts with their answers; where `known` is given, an answer counts once its name is among them."""
     pieces: Episode = []
     for text, name in items:
-        pieces += [Piece("\n" + said.fill(shape, t=text)), Piece(name, True)]
+        before, cue = said.fill("\n" + shape, t="\0").split("\0")
+        pieces += [Piece(before), Piece(text, means=text), Piece(cue, means=text), Piece(name, known is None or name in known)]
+        known = None if known is None else known | {name}
     return pieces
 
 
@@ -65,7 +77,7 @@ def _keyed_prompt(names: Sequence[str], items: Sequence[Item], rng: random.Rando
         key_of = dict(zip(names, keys, strict=True))
         answers = [(text, key_of[name]) for text, name in items]
     asked = rng.choice(("Answer with the letter or number.", "Give the key only.")) if by_key else ""
-    return [Piece(f"{opening} {asked}\n{block}"), *_items(answers, rng.choice(wording.ITEMS), said)]
+    return [Piece(f"{opening} {asked}\n"), *_block(block), *_items(answers, rng.choice(wording.ITEMS), said)]
 
 
 def shown_prompt(items: Sequence[Item], rng: random.Random, *, names: Sequence[str] | None) -> Episode:
@@ -73,12 +85,8 @@ def shown_prompt(items: Sequence[Item], rng: random.Random, *, names: Sequence[s
     said = wording.words(rng)
     shape = rng.choice(wording.ITEMS)
     head = wording.instruction(said, rng)
-    pieces = [Piece(f"{head}\n{wording.options_block(names, said, rng)}" if names else head)]
-    seen = set(names or ())
-    for text, name in items:
-        pieces += [Piece("\n" + said.fill(shape, t=text)), Piece(name, name in seen)]
-        seen.add(name)
-    return pieces
+    block = _block(wording.options_block(names, said, rng)) if names else []
+    return [Piece(f"{head}\n"), *block, *_items(items, shape, said, frozenset(names or ()))]
 
 
 class EpisodeSource:
@@ -92,12 +100,13 @@ class EpisodeSource:
             self.by_intent[row.label].append(row.text)
         self.intents = sorted(self.by_intent)
         self.kinds: list[tuple[float, Callable[[random.Random], Episode | None]]] = [
-            (0.50, self.matching),
-            (0.16, self.intent_naming),
-            (0.11, self.coarse_naming),
-            (0.08, self.shown),
-            (0.06, self.opinion),
-            (0.09, self.task),
+            (0.47, self.matching),
+            (0.13, self.own_words),
+            (0.14, self.intent_naming),
+            (0.08, self.coarse_naming),
+            (0.07, self.shown),
+            (0.05, self.opinion),
+            (0.06, self.task),
         ]
 
     def draw(self, rng: random.Random) -> Episode:
@@ -118,6 +127,17 @@ class EpisodeSource:
             return self._described(options, names, items, rng)
         return listed_prompt(names, items, rng)
 
+    def own_words(self, rng: random.Random) -> Episode | None:
+        """Options that are words of the texts themselves: names of the plainest kind, and never the same twice."""
+        count = rng.choices(_OPTION_COUNTS, _OPTION_WEIGHTS)[0]
+        texts = [self.bank.texts[self.bank.draw_text(rng)] for _ in range(count)]
+        names, found = matching.literal_problem(texts, rng)
+        if len(names) < 2 or not found:
+            return None
+        shown = dict(zip(names, self._styled(names, rng), strict=True))
+        items = [(text, shown[name]) for text, name in found]
+        return listed_prompt(list(shown.values()), items[: _several(rng, 10)], rng)
+
     def _styled(self, names: list[str], rng: random.Random) -> list[str]:
         return [name.replace(" ", "_") for name in names] if rng.random() < 0.1 else names
 
@@ -133,7 +153,7 @@ class EpisodeSource:
             near = [self.bank.phrases[int(self.bank.phrases_near_phrase[p, rng.randrange(1, 8)])] for p in options]
             answers, block = items, wording.keyed_block(names, near, said, rng)
         head = wording.instruction(said, rng)
-        return [Piece(f"{head}\n{block}"), *_items(answers, rng.choice(wording.ITEMS), said)]
+        return [Piece(f"{head}\n"), *_block(block), *_items(answers, rng.choice(wording.ITEMS), said)]
 
     def _intents(self, count: int, rng: random.Random) -> list[str]:
         """Intents of which a random share comes from one domain, so that some distractors are hard."""

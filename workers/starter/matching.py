@@ -23,8 +23,8 @@ Matrix = NDArray[np.float32]
 
 MARGIN = 0.07  # the right phrase is this much nearer than every other option
 NEARNESS = 0.27  # and at least this near in absolute terms (cosine)
-_LABEL_SHAPES = ("{0} {1}", "{0} {1}", "{1} of {0}", "{0} and {1}", "lost {0}", "new {0}", "{0}s")
-_LABEL_HEADS = tuple(
+LABEL_SHAPES = ("{0} {1}", "{0} {1}", "{1} of {0}", "{0} and {1}", "lost {0}", "new {0}", "{0}s")
+LABEL_HEADS = tuple(
     """
     problem request question status help fee limit information support delivery change complaint order repair advice
     review news payment price safety history plan schedule transfer account exchange refund access search booking
@@ -70,7 +70,8 @@ def content_words(text: str) -> set[str]:
     return {word[:5] for word in re.findall(r"[a-z]+", text.lower()) if word not in _STOP and len(word) > 2}
 
 
-def _phrases_of(text: str) -> Iterable[str]:
+def phrases_of(text: str) -> Iterable[str]:
+    """Runs of one to four words that begin and end with a word that carries meaning."""
     words = re.findall(r"[a-z]+(?:'[a-z]+)?", text.lower())
     for size in (1, 2, 3, 4):
         for start in range(len(words) - size + 1):
@@ -96,10 +97,10 @@ def mine_phrases(texts: Sequence[str], *, forbidden: set[str], limits: tuple[int
     counts: Counter[str] = Counter()
     names = proper_names(texts)
     for text in texts:
-        counts.update(p for p in set(_phrases_of(text)) if names.isdisjoint(p.split()))
+        counts.update(p for p in set(phrases_of(text)) if names.isdisjoint(p.split()))
     kept: list[str] = []
     for size, limit in enumerate(limits):
-        sized = [(n, p) for p, n in counts.items() if min(p.count(" "), 2) == size and n >= 3 and p not in forbidden]
+        sized = [(n, p) for p, n in counts.items() if min(p.count(" "), 2) == size and n >= 2 and p not in forbidden]
         kept += [phrase for _, phrase in sorted(sized, reverse=True)[:limit]]
     return kept
 
@@ -107,8 +108,28 @@ def mine_phrases(texts: Sequence[str], *, forbidden: set[str], limits: tuple[int
 def compound_phrases(phrases: Sequence[str], count: int, rng: random.Random, *, forbidden: set[str]) -> list[str]:
     """Label-like names ('flight problem', 'change of address') from mined words and a few heads of labels."""
     nouns = [p for p in phrases if " " not in p and not p.endswith(("ly", "ed", "ing", "'s"))][:2500]
-    made = {rng.choice(_LABEL_SHAPES).format(rng.choice(nouns), rng.choice(_LABEL_HEADS)) for _ in range(count)}
+    made = {rng.choice(LABEL_SHAPES).format(rng.choice(nouns), rng.choice(LABEL_HEADS)) for _ in range(count)}
     return sorted(made - forbidden - set(phrases))
+
+
+def literal_problem(texts: Sequence[str], rng: random.Random) -> tuple[list[str], list[tuple[str, str]]]:
+    """A name out of each text's own words, often with a label's head, and the (text, name) pairs that words alone decide."""
+    text_of: dict[str, str] = {}
+    for text in texts:
+        phrases = [phrase for phrase in phrases_of(text) if len(phrase) < 40]
+        if phrases:
+            name = rng.choice(phrases)
+            text_of[rng.choice(LABEL_SHAPES).format(name, rng.choice(LABEL_HEADS)) if rng.random() < 0.4 else name] = text
+    names = rng.sample(sorted(text_of), len(text_of))
+    words = [content_words(name) for name in names]
+    found: list[tuple[str, str]] = []
+    for name in names:
+        said = content_words(text_of[name])
+        shared = sorted((len(of & said) for of in words), reverse=True)
+        if len(words) > 1 and len(content_words(name) & said) == shared[0] > shared[1]:
+            found.append((text_of[name], name))
+    rng.shuffle(found)
+    return names, found
 
 
 def _top(rows: Matrix, columns: Matrix, count: int) -> NDArray[np.int32]:
@@ -130,6 +151,10 @@ class MatchingBank:
         self.phrases_near_text = _top(text_vectors, phrase_vectors, 32)
         self.texts_near_phrase = _top(phrase_vectors, text_vectors, 64)
         self.phrases_near_phrase = _top(phrase_vectors, phrase_vectors, 48)
+
+    def meanings(self) -> tuple[dict[str, int], Matrix]:
+        """Every text and phrase with the row of its vector, and the vectors."""
+        return {said: row for row, said in enumerate(self.texts + self.phrases)}, np.concatenate([self.text_vectors, self.phrase_vectors])
 
     def draw_text(self, rng: random.Random) -> int:
         if self.requests and rng.random() < 0.5:

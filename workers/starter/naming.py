@@ -214,6 +214,12 @@ def held_out_names() -> set[str]:
     return {plain_name(intent) for intent in HELD_OUT_INTENTS}
 
 
+def trained_names() -> list[str]:
+    """Every name that training uses: of intents, of their groups and of their domains."""
+    coarse = [name for names, _ in DOMAINS + GROUPS for name in names]
+    return coarse + [name for intent in TRAINED_INTENTS for name in (plain_name(intent), *PARAPHRASES[intent])]
+
+
 def name_of(intent: str, rng: random.Random) -> str:
     """The intent's own name half of the time, otherwise a paraphrase; underscores now and then."""
     name = plain_name(intent) if rng.random() < 0.45 else rng.choice(PARAPHRASES[intent])

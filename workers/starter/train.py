@@ -32,7 +32,9 @@ WARM_UP = 0.03  # of the budget
 MICRO_BATCHES = 3
 AVERAGE = 0.998
 SHORT = 192  # up to here plain matrix products beat the fused attention kernel on this kind of processor
-PHRASES = (5000, 6000, 1500)
+PHRASES = (7000, 36_000, 24_000)
+MEANING_LAYER = 4  # of six: its states are taught meanings, so that two layers are left to compare and to copy
+MEANING_WEIGHT = 1.0
 
 
 def short_attention(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> tuple[Tensor, None]:
@@ -57,8 +59,7 @@ def load_source(data: Path, minilm: Path, cache: Path) -> tuple[episodes.Episode
     forbidden = naming.held_out_names()
     mined = matching.mine_phrases(texts, forbidden=forbidden, limits=PHRASES)
     phrases = mined + matching.compound_phrases(mined, 2500, random.Random(7), forbidden=forbidden)
-    names = [name for intent in naming.TRAINED_INTENTS for name in naming.PARAPHRASES[intent]]
-    phrases = list(dict.fromkeys(phrases + names))
+    phrases = list(dict.fromkeys(phrases + naming.trained_names()))
     vectors = [_cached_vectors(cache, minilm, part) for part in (texts, phrases)]
     bank = matching.MatchingBank(texts, phrases, *vectors, requests=len(intents))
     every = texts + phrases + [f"{t.prompt} {t.completion}" for rows in tasks.values() for t in rows]
@@ -78,27 +79,41 @@ def _cached_vectors(cache: Path, minilm: Path, texts: list[str]) -> matching.Mat
 class Trainer:
     """bf16 weights for the passes, fp32 masters for the updates, and a running average for the result."""
 
-    def __init__(self, model: BertLMHeadModel) -> None:
+    def __init__(self, model: BertLMHeadModel, meanings: Tensor) -> None:
+        """meanings: [count, width] unit vectors of the sentence encoder."""
+        self.meanings = meanings
+        self.reader = torch.nn.Linear(model.config.hidden_size, meanings.shape[1])
+        torch.nn.init.eye_(self.reader.weight)
         model.set_attn_implementation("short")
         self.masters = [p.detach().clone().float().requires_grad_() for p in model.parameters()]
         self.model = model.to(torch.bfloat16).train()
         self.params = list(self.model.parameters())
         decayed = [m for m in self.masters if m.ndim > 1]
         plain = [m for m in self.masters if m.ndim <= 1]
+        plain += self.reader.parameters()
         groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98), fused=True)
         self.average = [m.detach().clone() for m in self.masters]
         self.steps = 0
 
-    def gradients(self, batch: batches.Batch, total: float) -> tuple[float, float]:
-        """Adds the batch's gradients; returns (weighted loss sum, share of right answer tokens)."""
-        states = self.model.bert(input_ids=batch.ids, position_ids=batch.positions, use_cache=False).last_hidden_state
-        logits = self.model.cls(states.flatten(0, 1)[batch.where]).float()
+    def gradients(self, batch: batches.Batch, total: float, meant: int) -> tuple[float, float, float]:
+        """Adds the batch's gradients; returns (answer loss, share of right answer tokens, distance of the meanings).
+
+        total and meant: the weights and the taught positions of the whole update, so that micro-batches add up.
+        """
+        found = self.model.bert(input_ids=batch.ids, position_ids=batch.positions, use_cache=False, output_hidden_states=True)
+        logits = self.model.cls(found.last_hidden_state.flatten(0, 1)[batch.where]).float()
         losses = functional.cross_entropy(logits, batch.targets, reduction="none") * batch.weights
-        torch.autograd.backward(losses.sum() / total)
+        distances = self._distances(found.hidden_states[MEANING_LAYER].flatten(0, 1)[batch.meant_at], batch.meanings)
+        torch.autograd.backward(losses.sum() / total + MEANING_WEIGHT * distances.sum() / max(1, meant))
         answers = batch.weights > batches.PROMPT_WEIGHT
         right = (logits.argmax(-1) == batch.targets)[answers].float().mean()
-        return float(losses.detach()[answers].sum() / batch.weights[answers].sum()), float(right)
+        answer_loss = losses.detach()[answers].sum() / batch.weights[answers].sum()
+        return float(answer_loss), float(right), float(distances.detach().mean())
+
+    def _distances(self, states: Tensor, meanings: Tensor) -> Tensor:
+        """One minus the cosine between what is read off the states and the sentence encoder's vectors."""
+        return 1 - functional.cosine_similarity(self.reader(states.float()), self.meanings[meanings], dim=-1)
 
     def update(self, rate: float) -> None:
         for param, master in zip(self.params, self.masters, strict=True):
@@ -108,6 +123,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
+        self.reader.zero_grad()
         self.steps += 1
         with torch.no_grad():
             torch._foreach_copy_(self.params, self.masters)
@@ -143,20 +159,20 @@ class Meter:
     def __init__(self) -> None:
         self.start = time.monotonic()
         self.tokens = 0
-        self.recent: deque[tuple[float, float]] = deque(maxlen=200)
+        self.recent: deque[tuple[float, ...]] = deque(maxlen=200)
 
     def minutes(self) -> float:
         return (time.monotonic() - self.start) / 60
 
-    def add(self, tokens: int, loss: float, right: float) -> None:
+    def add(self, tokens: int, figures: tuple[float, ...]) -> None:
         self.tokens += tokens
-        self.recent.append((loss, right))
+        self.recent.append(figures)
 
     def line(self, step: int) -> str:
-        loss, right = (round(float(np.nanmean(column)), 4) for column in zip(*self.recent, strict=True))
+        means = (round(float(np.nanmean(column)), 4) for column in zip(*self.recent, strict=True))
         minutes = self.minutes()
-        speed = round(self.tokens / minutes / 60)
-        return json.dumps({"step": step, "minutes": round(minutes, 2), "tokens": self.tokens, "speed": speed, "loss": loss, "right": right})
+        counts = {"step": step, "minutes": round(minutes, 2), "tokens": self.tokens, "speed": round(self.tokens / minutes / 60)}
+        return json.dumps(counts | dict(zip(("loss", "right", "distance"), means, strict=True)))
 
 
 def train(trainer: Trainer, stream: Iterator[batches.Batch], minutes: float, save: Callable[[], None], save_every: float) -> None:
@@ -167,9 +183,9 @@ def train(trainer: Trainer, stream: Iterator[batches.Batch], minutes: float, sav
         if progress >= 1:
             break
         parts = list(itertools.islice(stream, MICRO_BATCHES))
-        total = float(sum(part.weights.sum() for part in parts))
+        total, meant = float(sum(part.weights.sum() for part in parts)), sum(len(part.meanings) for part in parts)
         for part in parts:
-            meter.add(part.ids.numel(), *trainer.gradients(part, total))
+            meter.add(part.ids.numel(), trainer.gradients(part, total, meant))
         trainer.update(rate_at(progress))
         if step % 25 == 0:
             print(meter.line(step), flush=True)
@@ -198,8 +214,9 @@ def main() -> None:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(given.start_from)
     else:
         model, tokenizer = backbone.from_minilm(given.minilm, texts)
-    stream = batches.batches(source.draw, tokenizer, random.Random(given.seed))
-    trainer = Trainer(model)
+    known, vectors = source.bank.meanings()
+    stream = batches.batches(source.draw, tokenizer, random.Random(given.seed), known)
+    trainer = Trainer(model, torch.from_numpy(vectors))
     train(trainer, stream, given.minutes, lambda: write_folder(given.out, trainer, tokenizer), given.save_every)
 
 

@@ -131,31 +131,46 @@ def instruction(said: Words, rng: random.Random) -> str:
     return " ".join(said.fill(rng.choice(INSTRUCTIONS)) for _ in range(count))
 
 
-def _joined(names: Sequence[str], rng: random.Random) -> str:
+def _styled(names: Sequence[str], rng: random.Random) -> list[str]:
+    """The names with what stands between and around them: every second string is a name."""
     style = rng.randrange(9)
-    if style == 0:
-        return ", ".join(names[:-1]) + " or " + names[-1]
+    opening, between, closing = "", rng.choice((", ", "; ", ", ", "; ", " | ", " / ")), rng.choice(("", "", "."))
     if style == 1:
-        return ", ".join(f'"{name}"' for name in names)
+        opening, between, closing = '"', '", "', '"'
     if style == 2:
-        return "[" + "] [".join(names) + "]"
-    return rng.choice((", ", "; ", ", ", "; ", " | ", " / ")).join(names)
+        opening, between, closing = "[", "] [", "]"
+    parts = [opening]
+    for name in names:
+        parts += [name, between]
+    parts[-1] = closing
+    if style == 0 and len(names) > 1:
+        parts[-3] = " or "
+    return parts
 
 
-def options_block(names: Sequence[str], said: Words, rng: random.Random) -> str:
-    """The listed options in one of many shapes."""
+def options_block(names: Sequence[str], said: Words, rng: random.Random) -> list[str]:
+    """The listed options in one of many shapes, as strings of which every second is a name."""
     header = said.fill(rng.choice(HEADERS)) + (":" if rng.random() < 0.9 else "")
     if rng.random() < 0.6:
-        return f"{header} {_joined(names, rng)}" + rng.choice(("", "", "."))
+        opening, *rest = _styled(names, rng)
+        return [f"{header} {opening}", *rest]
     bullet = rng.choice(("- ", "* ", "", "- "))
-    return header + "\n" + "\n".join(bullet + name for name in names)
+    parts = [f"{header}\n{bullet}"]
+    for name in names:
+        parts += [name, f"\n{bullet}"]
+    return [*parts[:-1], ""]
 
 
-def keyed_block(keys: Sequence[str], names: Sequence[str], said: Words, rng: random.Random) -> str:
-    """Options as 'key: name', for letters, numbers and names with descriptions."""
-    shape = rng.choice(("{}: {}", "{}. {}", "{}) {}", "({}) {}", "{} = {}", "{} - {}", "{} ({})"))
-    header = said.fill(rng.choice(HEADERS)) + ":"
-    return header + rng.choice(("\n", " ")) + rng.choice(("\n", "; ")).join(map(shape.format, keys, names))
+def keyed_block(keys: Sequence[str], names: Sequence[str], said: Words, rng: random.Random) -> list[str]:
+    """Options as 'key: name', for letters, numbers and names with descriptions; every second string is a name."""
+    before, after = rng.choice(((": ", ""), (". ", ""), (") ", ""), (" = ", ""), (" - ", ""), (" (", ")")))
+    header, between = said.fill(rng.choice(HEADERS)) + ":", rng.choice(("\n", "; "))
+    parts = [header + rng.choice(("\n", " "))]
+    for key, name in zip(keys, names, strict=True):
+        parts[-1] += key + before
+        parts += [name, after + between]
+    parts[-1] = after
+    return parts
 
 
 def keys_for(count: int, rng: random.Random) -> list[str]:

@@ -12,7 +12,7 @@ from workers.starter.episodes import EpisodeSource, Piece
 
 def test_the_terminator_follows_every_answer_in_the_loss(tokenizer: PreTrainedTokenizerFast) -> None:
     episode = [Piece("a:"), Piece("bc", answer=True), Piece("d:"), Piece("e", answer=True)]
-    sequence = batches.encode(episode, tokenizer, random.Random(0))
+    sequence = batches.encode(episode, tokenizer, random.Random(0), {})
     assert sequence is not None
     strong = [t for t, w in zip(sequence.targets, sequence.weights, strict=True) if w > batches.PROMPT_WEIGHT]
     said = [tokenizer.convert_ids_to_tokens(target) for target in strong]
@@ -24,12 +24,12 @@ def test_the_terminator_follows_every_answer_in_the_loss(tokenizer: PreTrainedTo
 def test_an_episode_that_does_not_fit_is_dropped_not_cut(tokenizer: PreTrainedTokenizerFast) -> None:
     fits = [Piece("a " * (WINDOW - 2)), Piece("b", answer=True)]
     too_long = [Piece("a " * (WINDOW - 1)), Piece("b", answer=True)]
-    assert batches.encode(fits, tokenizer, random.Random(0)) is not None
-    assert batches.encode(too_long, tokenizer, random.Random(0)) is None
+    assert batches.encode(fits, tokenizer, random.Random(0), {}) is not None
+    assert batches.encode(too_long, tokenizer, random.Random(0), {}) is None
 
 
 def test_batches_have_few_fixed_shapes_and_stay_inside_the_window(source: EpisodeSource, tokenizer: PreTrainedTokenizerFast) -> None:
-    stream = batches.batches(source.draw, tokenizer, random.Random(0))
+    stream = batches.batches(source.draw, tokenizer, random.Random(0), source.bank.meanings()[0])
     for _ in range(40):
         batch = next(stream)
         rows, length = batch.ids.shape
@@ -38,6 +38,22 @@ def test_batches_have_few_fixed_shapes_and_stay_inside_the_window(source: Episod
         assert int(batch.positions.max()) < WINDOW
         assert torch.equal(batch.positions.diff(dim=1), torch.ones(rows, length - 1, dtype=torch.long))
         assert len(batch.where) == len(batch.targets) == len(batch.weights)
+        assert len(batch.meant_at) == len(batch.meanings)
+
+
+def test_the_state_at_the_end_of_a_piece_is_taught_its_meaning(tokenizer: PreTrainedTokenizerFast) -> None:
+    episode = [
+        Piece("of "),
+        Piece("ab", means="ab"),
+        Piece(", "),
+        Piece("cd", means="cd"),
+        Piece(":", means="unknown"),
+        Piece("ab", answer=True),
+    ]
+    sequence = batches.encode(episode, tokenizer, random.Random(0), {"ab": 7, "cd": 8})
+    assert sequence is not None
+    ends = {place: tokenizer.convert_ids_to_tokens(sequence.ids[place]) for place in sequence.meanings}
+    assert [(ends[place], meaning) for place, meaning in sequence.meanings.items()] == [("##b", 7), ("##d", 8)]
 
 
 def test_every_position_of_the_window_is_reached() -> None:

@@ -18,7 +18,7 @@ def test_every_answer_of_a_listed_prompt_stands_in_the_list() -> None:
     names = ["card fee", "lost parcel", "opening hours"]
     for _ in range(200):
         prompt = listed_prompt(names, [("where is it", "lost parcel"), ("when are you open", "opening hours")], rng)
-        before = prompt[0].text
+        before = "".join(piece.text for piece in prompt[: next(i for i, piece in enumerate(prompt) if piece.answer)])
         for piece in prompt:
             if piece.answer:
                 assert piece.text in before
@@ -29,6 +29,16 @@ def test_an_unlisted_name_is_learned_only_after_it_was_shown() -> None:
     prompt = shown_prompt(items, random.Random(2), names=None)
     labels = [piece for piece in prompt if piece.text in {"x", "y"}]
     assert [piece.answer for piece in labels] == [False, False, True]
+
+
+def test_every_text_and_every_listed_name_is_taught_its_meaning() -> None:
+    rng = random.Random(3)
+    for _ in range(100):
+        prompt = listed_prompt(["card_fee", "lost parcel"], [("where is it", "lost parcel")], rng)
+        meant = [piece.means for piece in prompt if piece.means]
+        assert {"card fee", "lost parcel", "where is it"} == set(meant)
+        assert prompt[-2].means == "where is it"
+        assert prompt[-1].answer
 
 
 def test_every_kind_of_episode_has_an_answer(source: EpisodeSource) -> None:

@@ -12,13 +12,13 @@ from workers.starter.episodes import EpisodeSource
 
 
 @pytest.fixture
-def trainer(tokenizer: PreTrainedTokenizerFast) -> train.Trainer:
+def trainer(tokenizer: PreTrainedTokenizerFast, source: EpisodeSource) -> train.Trainer:
     AttentionInterface.register("short", train.short_attention)
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
-        num_hidden_layers=1,
+        num_hidden_layers=train.MEANING_LAYER,
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=backbone.WINDOW,
@@ -29,7 +29,7 @@ def trainer(tokenizer: PreTrainedTokenizerFast) -> train.Trainer:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    return train.Trainer(BertLMHeadModel(config))
+    return train.Trainer(BertLMHeadModel(config), torch.from_numpy(source.bank.meanings()[1]))
 
 
 @pytest.mark.parametrize("length", [24, train.SHORT + 8])
@@ -53,12 +53,15 @@ def test_the_rate_rises_then_falls_to_its_floor_at_the_end_of_the_time() -> None
 def test_updates_lower_the_loss_and_the_saved_folder_is_the_average(
     trainer: train.Trainer, source: EpisodeSource, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    batch = next(batches.batches(source.draw, tokenizer, random.Random(0)))
-    losses = []
+    batch = next(batches.batches(source.draw, tokenizer, random.Random(0), source.bank.meanings()[0]))
+    losses, distances = [], []
     for _ in range(12):
-        losses.append(trainer.gradients(batch, float(batch.weights.sum()))[0])
+        loss, _, distance = trainer.gradients(batch, float(batch.weights.sum()), len(batch.meanings))
+        losses.append(loss)
+        distances.append(distance)
         trainer.update(5e-3)
     assert losses[-1] < 0.8 * losses[0]
+    assert distances[-1] < 0.8 * distances[0]
     for _ in range(2):  # the second time it replaces the first
         train.write_folder(tmp_path / "out", trainer, tokenizer)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
