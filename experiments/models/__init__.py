@@ -8,7 +8,7 @@ from experiments.models.jobs import Attempt, Job, JobKind, JobState, Queue, Work
 from experiments.models.pricing import PriceBook
 from experiments.models.prompts import PromptTemplate, TemplateAlias, TemplateVersion
 from experiments.models.reports import Report, Share
-from experiments.models.results import Artifact, Evaluation, Prediction, Score
+from experiments.models.results import Artifact, Evaluation, Prediction, Score, Trial
 
 __all__ = [
     "ApiKey",
@@ -42,6 +42,7 @@ __all__ = [
     "TemplateAlias",
     "TemplateVersion",
     "TestOpening",
+    "Trial",
     "User",
     "Worker",
     "Workspace",

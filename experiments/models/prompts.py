@@ -34,6 +34,15 @@ class TemplateVersion(Noun):
     demonstrations = models.JSONField(default=list, help_text="[{example, fields, label}] from the train split, in order.")
     note = models.CharField(max_length=200, blank=True)
     content_sha256 = models.CharField(max_length=64)
+    optimised_from = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="optimised_into")
+    optimised_by = models.ForeignKey(
+        "experiments.Run",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="optimised_versions",
+        help_text="The run whose search found this wording; empty when a person wrote it.",
+    )
     created_by = author()
 
     class Meta:

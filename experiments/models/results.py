@@ -1,4 +1,4 @@
-"""What a run gave: evaluations, row predictions, scores and the tuned artifact. Every row names the attempt that wrote it."""
+"""What a run gave: trials, evaluations, row predictions, scores and the tuned artifact. Every row names the attempt that wrote it."""
 
 from django.db import models
 
@@ -87,3 +87,32 @@ class Artifact(Noun):
 
     def __str__(self) -> str:
         return f"artifact of {self.run}"
+
+
+class Trial(models.Model):
+    """One configuration tried inside a run and judged on validation rows, never on test rows.
+
+    A configuration that does well is looked at again on more rows; the columns hold its last look, `looks` all of them.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="trials")
+    attempt = models.ForeignKey(Attempt, on_delete=models.PROTECT, related_name="trials")
+    number = models.PositiveIntegerField(help_text="Place among the configurations of the run, from 0: the one that it started from.")
+    name = models.CharField(max_length=300, help_text="What is different in it, in a few words.")
+    config = models.JSONField(default=dict, help_text="The whole configuration, enough to try it again.")
+    looks = models.JSONField(default=list, help_text="[{rung, rows, correct, loss, tokens, seconds}] in order, sums over all rows so far.")
+    rung = models.PositiveIntegerField(default=0)
+    rows = models.PositiveIntegerField(default=0, help_text="Validation rows that it has answered.")
+    accuracy = models.FloatField(null=True)
+    loss = models.FloatField(null=True, help_text="Mean over those rows, nats.")
+    seconds = models.FloatField(default=0.0, help_text="Device seconds of all its looks.")
+    problem = models.TextField(blank=True, help_text="Why it could not be tried.")
+    is_winner = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(fields=["run", "number"], name="trial_number_once")]
+
+    def __str__(self) -> str:
+        return f"trial {self.number} of {self.run}"
