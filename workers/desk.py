@@ -1,7 +1,7 @@
 """Work of the io queue: services do it in this process while a thread keeps the lease. Loads no model."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 from django.conf import settings
 from django.db import transaction
@@ -10,7 +10,7 @@ from experiments.models import DatasetVersion, Experiment, Job, JobKind, JobStat
 from experiments.reads.reports import build_table
 from experiments.services.datasets import dataset_version_read, dataset_version_store
 from experiments.services.experiments import comparison_store
-from experiments.services.leases import Lease, lease_finish
+from experiments.services.leases import Lease, lease_finish, lease_renew
 from workers.watch import lease_kept_by_thread
 
 
@@ -25,17 +25,16 @@ def desk_perform(lease: Lease) -> None:
 
 
 def _parse(lease: Lease) -> None:
-    _dataset_version(lease, lambda version: dataset_version_read(version=version))
+    version = DatasetVersion.objects.get(pk=lease.payload["dataset_version"])
+    with lease_kept_by_thread(lease, give_up_seconds=settings.JOB_HANG_SECONDS):
+        dataset_version_read(version=version, hold=partial(lease_renew, lease=lease))
+    lease_finish(lease=lease, state=JobState.SUCCEEDED)
 
 
 def _import(lease: Lease) -> None:
-    _dataset_version(lease, lambda version: dataset_version_store(version=version))
-
-
-def _dataset_version(lease: Lease, work: Callable[[DatasetVersion], Any]) -> None:
     version = DatasetVersion.objects.get(pk=lease.payload["dataset_version"])
     with lease_kept_by_thread(lease, give_up_seconds=settings.JOB_HANG_SECONDS):
-        work(version)
+        dataset_version_store(version=version, hold=partial(lease_renew, lease=lease))
     lease_finish(lease=lease, state=JobState.SUCCEEDED)
 
 

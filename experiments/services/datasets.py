@@ -6,7 +6,7 @@ A version is a draft until `completed_at` is set, in the transaction that makes 
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +26,7 @@ from experiments.storage import copy_stored, store_file
 from experiments.wording import counted, quoted
 
 BATCH_ROWS = 2_000
+Hold = Callable[[], object]  # raises when whoever works has lost the job; called inside each writing transaction
 
 
 def dataset_create(*, workspace: Workspace, by: User | None, name: str, description: str = "", attribution: str = "") -> Dataset:
@@ -91,9 +92,11 @@ def dataset_upload(*, dataset: Dataset, by: User | None, file: BinaryIO, name: s
     return version
 
 
-def dataset_version_read(*, version: DatasetVersion) -> None:
+def dataset_version_read(*, version: DatasetVersion, hold: Hold) -> None:
     """Read the uploaded file and keep its rows and the report (the work of a PARSE job).
 
+    Args:
+        hold: proves that the caller still has the job; what it raises leaves nothing written.
     Raises:
         UserError: the file as a whole cannot be used.
     """
@@ -103,8 +106,10 @@ def dataset_version_read(*, version: DatasetVersion) -> None:
         report = file_parse(source=source, destination=rows, name=version.source_name)
         parsed_sha256 = _store_path(rows) if report.usable else ""
     problem = "" if report.usable else _first_sentence(report)
-    drafts = DatasetVersion.objects.filter(pk=version.pk, completed_at=None)
-    drafts.update(parse_report=report.to_json(), parsed_sha256=parsed_sha256, problem=problem)
+    with transaction.atomic():
+        hold()
+        drafts = DatasetVersion.objects.filter(pk=version.pk, completed_at=None)
+        drafts.update(parse_report=report.to_json(), parsed_sha256=parsed_sha256, problem=problem)
     if problem:
         raise UserError(problem)
 
@@ -131,9 +136,11 @@ def dataset_version_map(*, version: DatasetVersion, by: User | None, mapping: Co
     return job
 
 
-def dataset_version_store(*, version: DatasetVersion) -> None:
+def dataset_version_store(*, version: DatasetVersion, hold: Hold) -> None:
     """Check the mapped rows and store them (the work of an IMPORT job). Running it twice stores them once.
 
+    Args:
+        hold: proves that the caller still has the job; what it raises leaves nothing of that step written.
     Raises:
         UserError: the gate blocks the rows; its report is kept so that the person sees everything at once.
     """
@@ -145,10 +152,12 @@ def dataset_version_store(*, version: DatasetVersion) -> None:
     report = replace(report, findings=(*report.findings, *left_out))
     if report.blocked:
         problem = _blocking_sentence(report)
-        DatasetVersion.objects.filter(pk=version.pk, completed_at=None).update(gate_report=report.to_json(), problem=problem)
+        with transaction.atomic():
+            hold()
+            DatasetVersion.objects.filter(pk=version.pk, completed_at=None).update(gate_report=report.to_json(), problem=problem)
         raise UserError(problem)
-    _store_rows(version, rows)
-    _complete(version, mapping, rows, report)
+    _store_rows(version, rows, hold)
+    _complete(version, mapping, rows, report, hold)
 
 
 def dataset_version_discard(*, version: DatasetVersion, by: User | None) -> bool:
@@ -227,24 +236,26 @@ def _gate_rows(rows: Iterable[MappedRow]) -> Iterable[GateRow]:
     return (GateRow(row.number, row.texts, row.label, row.split) for row in rows)
 
 
-def _store_rows(version: DatasetVersion, rows: Sequence[MappedRow]) -> None:
+def _store_rows(version: DatasetVersion, rows: Sequence[MappedRow], hold: Hold) -> None:
     """Write the rows in short transactions; nobody sees them before the version is complete."""
-    version.examples.all().delete()
+    with transaction.atomic():
+        hold()
+        version.examples.all().delete()
     for start in range(0, len(rows), BATCH_ROWS):
         batch = rows[start : start + BATCH_ROWS]
-        # The same mapping always gives the same rows, so what a lost worker still writes is no conflict.
-        Example.objects.bulk_create(
-            [Example(version=version, position=row.number, split=row.split, fields=row.fields, label=row.label) for row in batch],
-            ignore_conflicts=True,
-        )
+        with transaction.atomic():
+            hold()
+            Example.objects.bulk_create(
+                Example(version=version, position=row.number, split=row.split, fields=row.fields, label=row.label) for row in batch
+            )
 
 
-def _complete(version: DatasetVersion, mapping: ColumnMapping, rows: Sequence[MappedRow], report: GateReport) -> None:
+def _complete(version: DatasetVersion, mapping: ColumnMapping, rows: Sequence[MappedRow], report: GateReport, hold: Hold) -> None:
     with transaction.atomic():
+        hold()
         draft = DatasetVersion.objects.select_for_update(of=("self",)).select_related("dataset__workspace").get(pk=version.pk)
         if draft.completed_at:
             return
-        assert draft.examples.count() == len(rows), "another worker deleted rows meanwhile; the job is tried again"
         draft.columns = list(mapping.text_columns)
         draft.labels = list(dict.fromkeys(row.label for row in rows)) if mapping.task == "classification" else []
         draft.split_counts, draft.gate_report = report.rows_by_split, report.to_json()

@@ -14,6 +14,10 @@ from tests.factories import make_dataset, make_dataset_version
 MAPPING = ColumnMapping(("text",), "label", shares=Shares(0.6, 0.2, 0.2))
 
 
+def held() -> None:
+    """Nobody else has the job."""
+
+
 def csv(rows: int = 40, *, header: str = "text,label") -> bytes:
     return "\n".join([header, *(f"message number {number},{'ab'[number % 2]}" for number in range(rows))]).encode()
 
@@ -31,7 +35,7 @@ def upload(workspace, alice):
 def read(upload):
     def send(content: bytes = csv(), name: str = "mail.csv") -> DatasetVersion:
         version = upload(content, name)
-        datasets.dataset_version_read(version=version)
+        datasets.dataset_version_read(version=version, hold=held)
         Job.objects.filter(pk=version.job.pk).update(state="succeeded")
         return DatasetVersion.objects.get(pk=version.pk)
 
@@ -41,7 +45,7 @@ def read(upload):
 def store(version: DatasetVersion, mapping: ColumnMapping = MAPPING) -> DatasetVersion:
     datasets.dataset_version_map(version=version, by=None, mapping=mapping)
     version.refresh_from_db()
-    datasets.dataset_version_store(version=version)
+    datasets.dataset_version_store(version=version, hold=held)
     version.refresh_from_db()
     return version
 
@@ -97,7 +101,7 @@ def test_storing_twice_stores_the_rows_once(read):
 
     DatasetVersion.objects.filter(pk=version.pk).update(completed_at=None)
     version.refresh_from_db()
-    datasets.dataset_version_store(version=version)
+    datasets.dataset_version_store(version=version, hold=held)
 
     assert version.examples.count() == 40
     assert version.completed_at != first
@@ -114,7 +118,7 @@ def test_a_refused_file_keeps_its_sentence_and_stores_no_row(upload):
     version = upload(b"\x89PNG\r\n\x1a\n" + b"\0" * 64, "table.csv")
 
     with pytest.raises(UserError, match="picture"):
-        datasets.dataset_version_read(version=version)
+        datasets.dataset_version_read(version=version, hold=held)
 
     version.refresh_from_db()
     assert "picture" in version.problem
@@ -128,7 +132,7 @@ def test_blocked_rows_are_not_stored_and_every_reason_is_kept(read):
     version.refresh_from_db()
 
     with pytest.raises(UserError, match="Row 42: the text is empty"):
-        datasets.dataset_version_store(version=version)
+        datasets.dataset_version_store(version=version, hold=held)
 
     version.refresh_from_db()
     assert version.completed_at is None
