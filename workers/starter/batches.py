@@ -30,6 +30,7 @@ class Sequence(NamedTuple):
     targets: list[int]  # the token that each position must predict; after a label the terminator
     weights: list[float]
     meanings: dict[int, int]  # position: index of the sentence vector that the state there is taught to mean
+    points: list[tuple[int, int, int]]  # position that predicts an answer, first token of its listed option, token behind it
 
 
 class Batch(NamedTuple):
@@ -40,6 +41,7 @@ class Batch(NamedTuple):
     weights: Tensor
     meant_at: Tensor  # flat positions that are taught a meaning
     meanings: Tensor  # indices of the sentence vectors
+    points: Tensor  # [answers, 4]: row, position that predicts the answer, first token of its listed option, token behind it
 
 
 def encode(episode: Episode, tokenizer: PreTrainedTokenizerFast, rng: random.Random, vectors: Mapping[str, int]) -> Sequence | None:
@@ -51,8 +53,14 @@ def encode(episode: Episode, tokenizer: PreTrainedTokenizerFast, rng: random.Ran
     targets: dict[int, int] = {}
     weights: dict[int, float] = {}
     meanings: dict[int, int] = {}
+    spans: dict[str, tuple[int, int]] = {}
+    points: list[tuple[int, int, int]] = []
     for piece, tokens in zip(pieces, encoded, strict=True):
+        if piece.listed:
+            spans[piece.text] = (len(ids), len(ids) + len(tokens))
         if piece.answer:
+            if piece.text in spans:
+                points.append((len(ids) - 1, *spans[piece.text]))
             weight = min(1.0, LONG_ANSWER / (len(tokens) + 1))
             for offset, token in enumerate([*tokens, end]):
                 targets[len(ids) - 1 + offset] = token
@@ -66,7 +74,7 @@ def encode(episode: Episode, tokenizer: PreTrainedTokenizerFast, rng: random.Ran
         if place not in targets and rng.random() < PROMPT_SHARE:
             targets[place], weights[place] = ids[place + 1], PROMPT_WEIGHT
     places = range(len(ids))
-    return Sequence(ids, [targets.get(i, NO_TARGET) for i in places], [weights.get(i, 0.0) for i in places], meanings)
+    return Sequence(ids, [targets.get(i, NO_TARGET) for i in places], [weights.get(i, 0.0) for i in places], meanings, points)
 
 
 def first_position(length: int, rng: random.Random) -> int:
@@ -91,7 +99,8 @@ def collate(rows: list[Sequence], length: int, padding: int, rng: random.Random)
     where = (targets.view(-1) != NO_TARGET).nonzero().squeeze(-1)
     meant = [(index * length + place, meaning) for index, row in enumerate(rows) for place, meaning in row.meanings.items()]
     meant_at, meanings = torch.tensor(meant, dtype=torch.long).view(-1, 2).unbind(1)
-    return Batch(ids, starts + torch.arange(length), where, targets.view(-1)[where], weights.view(-1)[where], meant_at, meanings)
+    points = torch.tensor([(index, *point) for index, row in enumerate(rows) for point in row.points], dtype=torch.long).view(-1, 4)
+    return Batch(ids, starts + torch.arange(length), where, targets.view(-1)[where], weights.view(-1)[where], meant_at, meanings, points)
 
 
 def batches(

@@ -17,11 +17,18 @@ from workers.starter.sources import Row, Task
 
 
 class Piece(NamedTuple):
-    """Text of a prompt. The state at its end is taught to mean `means`, as the sentence encoder understands it."""
+    """Text of a prompt.
+
+    Args:
+        answer: to be learned; where it is a listed option, attention is taught to look there.
+        means: what the state at the end of the piece is taught to mean, as the sentence encoder understands it.
+        listed: one of the options.
+    """
 
     text: str
     answer: bool = False
     means: str | None = None
+    listed: bool = False
 
 
 Episode = list[Piece]
@@ -55,7 +62,7 @@ def listed_prompt(names: Sequence[str], items: Sequence[Item], rng: random.Rando
 
 def _block(parts: Sequence[str]) -> Episode:
     """A block of options, in which every second string is a name and means itself."""
-    return [Piece(part, means=part.replace("_", " ") if place % 2 else None) for place, part in enumerate(parts)]
+    return [Piece(part, means=part.replace("_", " "), listed=True) if place % 2 else Piece(part) for place, part in enumerate(parts)]
 
 
 def _items(items: Sequence[Item], shape: str, said: wording.Words, known: Set[str] | None = None) -> Episode:

@@ -15,8 +15,9 @@ import random
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from transformers import AttentionInterface, BertLMHeadModel, PreTrainedTokenize
 
 from workers.starter import backbone, batches, episodes, matching, naming, sources
 
-PEAK_RATE = 6e-4
+PEAK_RATE = 5e-4
 FLOOR = 0.02  # of the peak, at the end of the budget
 WARM_UP = 0.03  # of the budget
 MICRO_BATCHES = 3
@@ -34,7 +35,9 @@ AVERAGE = 0.998
 SHORT = 192  # up to here plain matrix products beat the fused attention kernel on this kind of processor
 PHRASES = (7000, 36_000, 24_000)
 MEANING_LAYER = 4  # of six: its states are taught meanings, so that two layers are left to compare and to copy
-MEANING_WEIGHT = 1.0
+MEANING_WEIGHT = 0.5
+POINTING_HEADS = 8  # of the twelve of the next layer: at an answer they are taught to look at its listed option
+POINTING_WEIGHT = 0.5
 
 
 def short_attention(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> tuple[Tensor, None]:
@@ -76,6 +79,19 @@ def _cached_vectors(cache: Path, minilm: Path, texts: list[str]) -> matching.Mat
     return vectors
 
 
+class Sizes(NamedTuple):
+    """What the parts of one update's loss are divided by, so that its micro-batches add up."""
+
+    weight: float
+    meanings: int
+    points: int
+
+
+def sizes_of(parts: Sequence[batches.Batch]) -> Sizes:
+    weight = float(sum(part.weights.sum() for part in parts))
+    return Sizes(weight, max(1, sum(len(part.meanings) for part in parts)), max(1, sum(len(part.points) for part in parts)))
+
+
 class Trainer:
     """bf16 weights for the passes, fp32 masters for the updates, and a running average for the result."""
 
@@ -96,24 +112,37 @@ class Trainer:
         self.average = [m.detach().clone() for m in self.masters]
         self.steps = 0
 
-    def gradients(self, batch: batches.Batch, total: float, meant: int) -> tuple[float, float, float]:
-        """Adds the batch's gradients; returns (answer loss, share of right answer tokens, distance of the meanings).
-
-        total and meant: the weights and the taught positions of the whole update, so that micro-batches add up.
-        """
+    def gradients(self, batch: batches.Batch, sizes: Sizes) -> tuple[float, ...]:
+        """Adds the batch's gradients; returns (answer loss, share of right answer tokens, distance of meanings, loss of pointing)."""
         found = self.model.bert(input_ids=batch.ids, position_ids=batch.positions, use_cache=False, output_hidden_states=True)
         logits = self.model.cls(found.last_hidden_state.flatten(0, 1)[batch.where]).float()
         losses = functional.cross_entropy(logits, batch.targets, reduction="none") * batch.weights
-        distances = self._distances(found.hidden_states[MEANING_LAYER].flatten(0, 1)[batch.meant_at], batch.meanings)
-        torch.autograd.backward(losses.sum() / total + MEANING_WEIGHT * distances.sum() / max(1, meant))
+        states = found.hidden_states[MEANING_LAYER]
+        distances = self._distances(states.flatten(0, 1)[batch.meant_at], batch.meanings)
+        pointing = self._pointing(states, batch.points)
+        helping = MEANING_WEIGHT * distances.sum() / sizes.meanings + POINTING_WEIGHT * pointing.sum() / sizes.points
+        torch.autograd.backward(losses.sum() / sizes.weight + helping)
         answers = batch.weights > batches.PROMPT_WEIGHT
         right = (logits.argmax(-1) == batch.targets)[answers].float().mean()
         answer_loss = losses.detach()[answers].sum() / batch.weights[answers].sum()
-        return float(answer_loss), float(right), float(distances.detach().mean())
+        return float(answer_loss), float(right), float(distances.detach().mean()), float(pointing.detach().mean())
 
     def _distances(self, states: Tensor, meanings: Tensor) -> Tensor:
         """One minus the cosine between what is read off the states and the sentence encoder's vectors."""
         return 1 - functional.cosine_similarity(self.reader(states.float()), self.meanings[meanings], dim=-1)
+
+    def _pointing(self, states: Tensor, points: Tensor) -> Tensor:
+        """[answers]: minus the log of the attention that an answer's position pays to its option, mean over the pointing heads."""
+        attention = self.model.bert.encoder.layer[MEANING_LAYER].attention.self
+        row, asking, first, behind = points.unbind(1)
+        width = attention.attention_head_size
+        query = attention.query(states[row, asking]).unflatten(-1, (-1, width))[:, :POINTING_HEADS]
+        key = attention.key(states).unflatten(-1, (-1, width))[:, :, :POINTING_HEADS]
+        scores = torch.einsum("ahw,athw->aht", query, key[row]).float() * width**-0.5
+        place = torch.arange(states.shape[1])
+        seen = scores.masked_fill((place > asking[:, None])[:, None], -1e9).log_softmax(-1)
+        own = (place >= first[:, None]) & (place < behind[:, None])
+        return -seen.masked_fill(~own[:, None], -1e9).logsumexp(-1).mean(-1)
 
     def update(self, rate: float) -> None:
         for param, master in zip(self.params, self.masters, strict=True):
@@ -172,7 +201,7 @@ class Meter:
         means = (round(float(np.nanmean(column)), 4) for column in zip(*self.recent, strict=True))
         minutes = self.minutes()
         counts = {"step": step, "minutes": round(minutes, 2), "tokens": self.tokens, "speed": round(self.tokens / minutes / 60)}
-        return json.dumps(counts | dict(zip(("loss", "right", "distance"), means, strict=True)))
+        return json.dumps(counts | dict(zip(("loss", "right", "distance", "pointing"), means, strict=True)))
 
 
 def train(trainer: Trainer, stream: Iterator[batches.Batch], minutes: float, save: Callable[[], None], save_every: float) -> None:
@@ -183,9 +212,9 @@ def train(trainer: Trainer, stream: Iterator[batches.Batch], minutes: float, sav
         if progress >= 1:
             break
         parts = list(itertools.islice(stream, MICRO_BATCHES))
-        total, meant = float(sum(part.weights.sum() for part in parts)), sum(len(part.meanings) for part in parts)
+        sizes = sizes_of(parts)
         for part in parts:
-            meter.add(part.ids.numel(), trainer.gradients(part, total, meant))
+            meter.add(part.ids.numel(), trainer.gradients(part, sizes))
         trainer.update(rate_at(progress))
         if step % 25 == 0:
             print(meter.line(step), flush=True)

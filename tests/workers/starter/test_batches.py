@@ -63,3 +63,20 @@ def test_every_position_of_the_window_is_reached() -> None:
         first = batches.first_position(64, rng)
         reached[first : first + 64] = True
     assert bool(reached.all())
+
+
+def test_an_answer_points_at_its_option_in_the_list(tokenizer: PreTrainedTokenizerFast) -> None:
+    episode = [
+        Piece("ab", listed=True),
+        Piece(","),
+        Piece("cde", listed=True),
+        Piece("x:"),
+        Piece("cde", answer=True),
+        Piece("y"),
+        Piece("z", answer=True),
+    ]
+    sequence = batches.encode(episode, tokenizer, random.Random(0), {})
+    assert sequence is not None
+    [(asking, first, behind)] = sequence.points
+    assert tokenizer.convert_ids_to_tokens(sequence.ids[first:behind]) == ["c", "##d", "##e"]
+    assert tokenizer.convert_ids_to_tokens([sequence.ids[asking], sequence.targets[asking]]) == [":", "c"]

@@ -18,7 +18,7 @@ def trainer(tokenizer: PreTrainedTokenizerFast, source: EpisodeSource) -> train.
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
-        num_hidden_layers=train.MEANING_LAYER,
+        num_hidden_layers=train.MEANING_LAYER + 1,
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=backbone.WINDOW,
@@ -54,14 +54,13 @@ def test_updates_lower_the_loss_and_the_saved_folder_is_the_average(
     trainer: train.Trainer, source: EpisodeSource, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     batch = next(batches.batches(source.draw, tokenizer, random.Random(0), source.bank.meanings()[0]))
-    losses, distances = [], []
+    figures = []
+    sizes = train.sizes_of([batch])
     for _ in range(12):
-        loss, _, distance = trainer.gradients(batch, float(batch.weights.sum()), len(batch.meanings))
-        losses.append(loss)
-        distances.append(distance)
+        figures.append(trainer.gradients(batch, sizes))
         trainer.update(5e-3)
-    assert losses[-1] < 0.8 * losses[0]
-    assert distances[-1] < 0.8 * distances[0]
+    for name, first, last in zip(("loss", "right", "distance", "pointing"), figures[0], figures[-1], strict=True):
+        assert last > first if name == "right" else last < 0.8 * first, name
     for _ in range(2):  # the second time it replaces the first
         train.write_folder(tmp_path / "out", trainer, tokenizer)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
