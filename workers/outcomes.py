@@ -18,7 +18,6 @@ from experiments.services.results import (
 )
 from experiments.storage import store_file
 from workers.adapters import PREVIEW, Order, evaluation_name
-from workers.engine.metrics import exact_match
 
 TOKEN_COUNTS = ("prompt_tokens", "virtual_tokens", "completion_tokens", "computed_tokens")
 # What a reader of one evaluation needs to know about the run that gave it.
@@ -59,8 +58,8 @@ def _save_run(lease: Lease, out: Path) -> None:
 
 def _predictions(rows: Iterator[dict[str, Any]], *, is_extraction: bool) -> Iterator[Prediction]:
     for row in rows:
-        answer = row["text"] if is_extraction else row["predicted"]
-        is_right = exact_match(answer, row["expected"]) if is_extraction else answer == row["expected"]
+        quality = row.get("quality")
+        is_right = bool(quality["exact_match"]) if quality else row["predicted"] == row["expected"]
         yield Prediction(
             example_id=int(row["id"]),
             predicted=row["predicted"] or "",

@@ -16,8 +16,8 @@ from workers.engine.generation import Generator, predict_texts
 from workers.engine.learning import learn
 from workers.engine.outcome import ArtifactRecord, Prediction, TrainingRecord
 from workers.engine.predicting import predict_labels
-from workers.engine.prefix import Virtual, prefix_of
-from workers.engine.probe import scoring_reason
+from workers.engine.prefix import PrefixStates, Virtual, prefix_of
+from workers.engine.probe import scoring_reason, writing_reason
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
 from workers.engine.scoring import Scorer
@@ -71,8 +71,7 @@ class Prompted:
     def predict(self, items: Sequence[Item], on_rows: OnRows) -> list[Prediction]:
         """An answer for every row, in order; labels are scored, extractions are written."""
         if self.frame.trie is None:
-            generator = Generator(self.backbone, self.run.spec.max_new_tokens, self.virtual(), on_rows)
-            return predict_texts(self.frame, generator, items)
+            return self._write(items, on_rows)
         scorer = Scorer(self.backbone, self.frame.trie, self.virtual(), self.plain_reason, on_rows)
         if not self.probed:
             self._probe(scorer, items)
@@ -82,14 +81,11 @@ class Prompted:
     def warm(self) -> Callable[[Item], object]:
         """One request at a time; the text before the row is run once, now."""
         if self.frame.trie is None:
-            generator = Generator(self.backbone, self.run.spec.max_new_tokens, self.virtual())
-            return lambda item: predict_texts(self.frame, generator, [item])
+            return self._warm_writer()
         scorer = Scorer(self.backbone, self.frame.trie, self.virtual(), self.plain_reason)
         if self.plain_reason:
             return lambda item: predict_labels(self.frame, scorer, [item])
-        opening = () if self.frame.replaced else self.frame.opening_ids
-        with torch.inference_mode():
-            prefix = prefix_of(self.backbone.model, scorer.virtual, opening)
+        opening, prefix = self._opening(scorer.virtual)
         return lambda item: scorer.score_one(self.frame.encode([item])[0].ids, opening, prefix)
 
     def save(self, folder: Path) -> ArtifactRecord | None:
@@ -115,6 +111,25 @@ class Prompted:
         if self.tuning is not None:
             self.tuning.remove()
         self.backbone.model.requires_grad_(False).eval()
+
+    def _write(self, items: Sequence[Item], on_rows: OnRows) -> list[Prediction]:
+        virtual = self.virtual()
+        if not self.probed and (rows := [row.ids for row in self.frame.encode(list(items[:2])) if row.error is None]):
+            self.plain_reason = writing_reason(self.backbone, virtual, rows)
+            self.probed = True
+        generator = Generator(self.backbone, self.run.spec.generation, virtual, self.plain_reason, on_rows)
+        return predict_texts(self.frame, generator, items)
+
+    def _warm_writer(self) -> Callable[[Item], object]:
+        generator = Generator(self.backbone, self.run.spec.generation, self.virtual(), self.plain_reason)
+        opening, prefix = ((), None) if self.plain_reason else self._opening(generator.virtual)
+        return lambda item: generator.text_of(generator.write_one(self.frame.encode([item])[0].ids, item.id, opening, prefix))
+
+    def _opening(self, virtual: Virtual) -> tuple[tuple[int, ...], PrefixStates | None]:
+        """The ids that every row begins with, and the states of them behind the learned part."""
+        opening = () if self.frame.replaced else self.frame.opening_ids
+        with torch.inference_mode():
+            return opening, prefix_of(self.backbone.model, virtual, opening)
 
     def _probe(self, scorer: Scorer, items: Sequence[Item]) -> None:
         rows = [row.ids for row in self.frame.encode(list(items[:2])) if row.error is None]

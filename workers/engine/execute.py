@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from workers.engine.approach import Approach, build_approach
 from workers.engine.errors import OutOfMemory
+from workers.engine.formats import FormatChecker
 from workers.engine.latency import time_requests
 from workers.engine.metrics import classification_metrics, extraction_metrics
 from workers.engine.outcome import Metrics, Prediction, Progress, RunResult, write_json, write_predictions
@@ -33,11 +34,12 @@ def execute(run: Run) -> RunResult:
     run.out.mkdir(parents=True, exist_ok=True)
     rows = {target.name: read_rows(target.file, spec.labels, spec.max_rows) for target in spec.evaluate}
     result = RunResult(spec.id, "succeeded", spec.recipe.method, dict(spec.recipe.options), spec.seed)
+    checker = FormatChecker(spec.answer_format)  # a bad schema is refused before anything is trained
     with _memory_named():
         approach = build_approach(run)
         try:
             for target in spec.evaluate:
-                _evaluate(run, approach, target, rows[target.name], result)
+                _evaluate(run, approach, target, rows[target.name], result, checker)
             result.artifact = approach.save(run.out / "artifact")
             _describe(run, approach, result)
         finally:
@@ -46,14 +48,14 @@ def execute(run: Run) -> RunResult:
     return result
 
 
-def _evaluate(run: Run, approach: Approach, target: EvaluateOn, items: Sequence[Item], result: RunResult) -> None:
+def _evaluate(run: Run, approach: Approach, target: EvaluateOn, items: Sequence[Item], result: RunResult, checker: FormatChecker) -> None:
     def on_rows(done: int) -> None:
         run.report(Progress("scoring", rows=done, rows_total=len(items)))
 
     run.watch.start("score")
     predictions = approach.predict(items, on_rows)
     seconds = run.watch.stop("score")
-    result.metrics[target.name] = _measure(run, predictions, seconds)
+    result.metrics[target.name] = _measure(run, predictions, checker, seconds)
     name = f"predictions-{target.name}.jsonl"
     write_predictions(run.out / name, predictions)
     result.predictions[target.name] = name
@@ -62,9 +64,9 @@ def _evaluate(run: Run, approach: Approach, target: EvaluateOn, items: Sequence[
         result.latency[target.name] = time_requests(approach.warm(), usable[: target.latency_rows], run.check_stop)
 
 
-def _measure(run: Run, predictions: Sequence[Prediction], seconds: float) -> Metrics:
+def _measure(run: Run, predictions: Sequence[Prediction], checker: FormatChecker, seconds: float) -> Metrics:
     if run.spec.task == "extraction":
-        return extraction_metrics(predictions, seconds)
+        return extraction_metrics(predictions, checker, seconds)
     return classification_metrics(predictions, run.spec.labels, seconds)
 
 

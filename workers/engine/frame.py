@@ -120,7 +120,7 @@ class Frame:
 
     def room(self) -> int:
         """Context tokens that fit beside the virtual tokens and the longest answer."""
-        answer = self.trie.longest() if self.trie else self.spec.max_new_tokens + 1
+        answer = self.trie.longest() if self.trie else self.spec.generation.max_new_tokens + 1
         return self.backbone.window - self.reserved - answer
 
     def answer_ids(self, word: str) -> tuple[int, ...]:

@@ -1,14 +1,18 @@
-"""Free answers: greedy generation for extraction, behind the same frame and the same shared prefix as scoring."""
+"""Free answers: greedy or sampled, behind the same frame and the same shared prefix as scoring. Knows no metric."""
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from workers.engine.answer_rules import Generation
 from workers.engine.backbone import Backbone
 from workers.engine.batching import buckets, line_batch
+from workers.engine.forward import plain_pass
 from workers.engine.frame import Frame
 from workers.engine.outcome import Prediction
 from workers.engine.predicting import blank_prediction
@@ -22,31 +26,40 @@ _MAX_TOKENS = 4096
 
 @dataclass(frozen=True)
 class Generator:
-    """Writes answers of at most `max_new_tokens` tokens, each until the terminator.
+    """Writes an answer for each row, until the terminator, a stop text or the longest allowed length.
 
     Args:
         backbone: the frozen model; adapters, if any, are active in its modules.
+        rules: greedy or sampled, how long, and where to stop.
         virtual: the learned part in front of rows.
-        max_new_tokens: terminator not counted.
+        plain_reason: why no states may be kept from token to token, or None when they may.
         on_rows: called with the number of rows done after each batch; may raise to stop.
     """
 
     backbone: Backbone
-    max_new_tokens: int
+    rules: Generation
     virtual: Virtual = NO_VIRTUAL
+    plain_reason: str | None = None
     on_rows: Callable[[int], None] | None = None
 
-    def write(self, rows: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[float]]:
-        """Ids of each row's answer without terminator, and each row's share of seconds."""
+    def write(self, rows: Sequence[Sequence[int]], names: Sequence[str] | None = None) -> tuple[list[list[int]], list[float]]:
+        """Ids of each row's answer without terminator, and each row's share of seconds.
+
+        Args:
+            rows: context ids of each row without virtual tokens, at least one each.
+            names: what each row's draws follow besides the seed; its number unless told.
+        """
+        names = names or [str(number) for number in range(len(rows))]
         written: list[list[int]] = [[] for _ in rows]
         seconds = [0.0] * len(rows)
-        shared = shared_ids(rows)
         with torch.inference_mode():
-            prefix = prefix_of(self.backbone.model, self.virtual, shared)
+            shared = () if self.plain_reason else shared_ids(rows)
+            prefix = None if self.plain_reason else prefix_of(self.backbone.model, self.virtual, shared)
             done = 0
-            for group in buckets([len(row) - len(shared) for row in rows], self.max_new_tokens, _MAX_TOKENS, _MAX_ROWS):
+            for group in buckets([len(row) - len(shared) for row in rows], self.rules.max_new_tokens, _MAX_TOKENS, _MAX_ROWS):
                 started = time.perf_counter()
-                answers = self._write_batch([rows[index][len(shared) :] for index in group], prefix)
+                draws = self._draws([names[index] for index in group])
+                answers = self._write_batch([rows[index][len(shared) :] for index in group], prefix, draws)
                 share = (time.perf_counter() - started) / len(group)
                 for index, answer in zip(group, answers, strict=True):
                     written[index], seconds[index] = answer, share
@@ -55,64 +68,176 @@ class Generator:
                     self.on_rows(done)
         return written, seconds
 
-    def _write_batch(self, rows: Sequence[Sequence[int]], prefix: PrefixStates | None) -> list[list[int]]:
-        """Greedy decoding of right-padded rows: pads stay masked in the cache, new tokens take the row's next position."""
-        model, device = self.backbone.model, self.backbone.device
-        ahead = prefix.length if prefix else 0
-        batch = line_batch(rows, [(self.backbone.terminator_id,)] * len(rows), step=1).to(device)
-        lengths = torch.tensor(batch.lengths, device=device)
-        width = batch.ids.shape[1]
-        own = torch.arange(width, device=device)[None, :] < lengths[:, None]
-        seen = torch.cat([own.new_ones(len(rows), ahead), own], dim=1)
-        cache = (prefix or PrefixStates((), ())).growing_cache(len(rows))
-        logits = model(
-            input_ids=batch.ids,
-            position_ids=batch.positions + ahead,
-            attention_mask=seen.long(),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=batch.answer_at,
-        ).logits
+    def write_one(self, row: Sequence[int], name: str, opening: Sequence[int], prefix: PrefixStates | None) -> list[int]:
+        """One row's answer behind a prefix that was run before, as a served request is answered.
+
+        Args:
+            opening: ids that `prefix` holds besides the learned part; a row that does not begin with them is run anew.
+        """
+        with torch.inference_mode():
+            if self.plain_reason or tuple(row[: len(opening)]) != tuple(opening) or len(row) == len(opening):
+                return self.write([row], [name])[0][0]
+            return self._write_batch([row[len(opening) :]], prefix, self._draws([name]))[0]
+
+    def _draws(self, names: Sequence[str]) -> list[list[float]]:
+        """[B][max_new_tokens] uniform numbers, each row's its own; empty when nothing is drawn."""
+        if not self.rules.is_sampled:
+            return [[] for _ in names]
+        return [_uniform(f"{self.rules.seed}:{name}", self.rules.max_new_tokens) for name in names]
+
+    def _write_batch(self, rows: Sequence[Sequence[int]], prefix: PrefixStates | None, draws: Sequence[Sequence[float]]) -> list[list[int]]:
+        """Answers of rows behind their prefix; a batch sheds its finished rows once they are half of it."""
+        steps = _PlainSteps(self, rows) if self.plain_reason else _CachedSteps(self, rows, prefix)
         written: list[list[int]] = [[] for _ in rows]
-        open_rows = torch.ones(len(rows), dtype=torch.bool, device=device)
-        for step in range(self.max_new_tokens + 1):
-            chosen = logits.argmax(-1)
-            open_rows &= chosen != self.backbone.terminator_id
-            if step == self.max_new_tokens or not bool(open_rows.any()):
+        live = list(range(len(rows)))
+        ended: set[int] = set()
+        logits = steps.first()
+        for step in range(self.rules.max_new_tokens):
+            chosen = self._choose(logits, [draws[row][step : step + 1] for row in live])
+            for row, token in zip(live, chosen.tolist(), strict=True):
+                if row not in ended and not self._goes_on(written[row], token):
+                    ended.add(row)
+            kept = [at for at, row in enumerate(live) if row not in ended]
+            if not kept or step + 1 == self.rules.max_new_tokens:
                 break
-            _append(written, chosen, open_rows)
-            seen = torch.cat([seen, seen.new_ones(len(rows), 1)], dim=1)
-            logits = model(
-                input_ids=chosen[:, None],
-                position_ids=(ahead + lengths + step)[:, None],
-                attention_mask=seen.long(),
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1]
+            if 2 * len(kept) > len(live):
+                kept = list(range(len(live)))
+            live = [live[at] for at in kept]
+            logits = steps.next(chosen[kept], kept)
         return written
 
+    def _choose(self, logits: Tensor, draws: Sequence[Sequence[float]]) -> Tensor:
+        if not self.rules.is_sampled:
+            return logits.argmax(-1)
+        return sample(logits, self.rules, torch.tensor(draws, device=logits.device))
 
-def _append(written: list[list[int]], chosen: Tensor, open_rows: Tensor) -> None:
-    for answer, token, is_open in zip(written, chosen.tolist(), open_rows.tolist(), strict=True):
-        if is_open:
-            answer.append(token)
+    def _goes_on(self, answer: list[int], token: int) -> bool:
+        if token == self.backbone.terminator_id:
+            return False
+        answer.append(token)
+        return not self._is_stopped(answer)
+
+    def _is_stopped(self, answer: Sequence[int]) -> bool:
+        """Whether a stop text stands in the answer; only its end is decoded until there is reason to look at the whole."""
+        if not self.rules.stop:
+            return False
+        longest = max(len(text.encode()) for text in self.rules.stop)  # a token stands for at least one byte
+        end = str(self.backbone.tokenizer.decode(answer[-(longest + 4) :]))
+        return stop_place(end, self.rules.stop) is not None and stop_place(self._decoded(answer), self.rules.stop) is not None
+
+    def _decoded(self, answer: Sequence[int]) -> str:
+        return str(self.backbone.tokenizer.decode(answer, skip_special_tokens=True)).lstrip()
+
+    def num_tokens(self, answer: Sequence[int]) -> int:
+        """Tokens that the model wrote for an answer: its terminator counts where it wrote one."""
+        wrote_end = len(answer) < self.rules.max_new_tokens and stop_place(self._decoded(answer), self.rules.stop) is None
+        return len(answer) + wrote_end
+
+    def text_of(self, answer: Sequence[int]) -> str:
+        """An answer as text, cut before the first stop text."""
+        text = self._decoded(answer)
+        return text[: stop_place(text, self.rules.stop)].strip()
+
+
+class _CachedSteps:
+    """Right-padded rows whose states are kept: pads stay masked in the cache, new tokens take the row's next position."""
+
+    def __init__(self, generator: Generator, rows: Sequence[Sequence[int]], prefix: PrefixStates | None) -> None:
+        self.model, device = generator.backbone.model, generator.backbone.device
+        self.batch = line_batch(rows, [(generator.backbone.terminator_id,)] * len(rows), step=1).to(device)
+        ahead = prefix.length if prefix else 0
+        lengths = torch.tensor(self.batch.lengths, device=device)
+        own = torch.arange(self.batch.ids.shape[1], device=device)[None, :] < lengths[:, None]
+        self.ahead = ahead
+        self.places = lengths + ahead  # position of the token that comes next in each row
+        self.seen = torch.cat([own.new_ones(len(rows), ahead), own], dim=1)
+        self.cache = (prefix or PrefixStates((), ())).growing_cache(len(rows))
+
+    def first(self) -> Tensor:
+        """[B, V] after the rows themselves."""
+        return self._run(self.batch.ids, self.batch.positions + self.ahead, self.batch.answer_at)
+
+    def next(self, chosen: Tensor, kept: Sequence[int]) -> Tensor:
+        """[kept, V] after one more token of the rows at the places `kept`; the others are dropped."""
+        if len(kept) < len(self.places):
+            index = torch.tensor(kept, device=self.places.device)
+            self.cache.batch_select_indices(index)
+            self.seen, self.places = self.seen[index], self.places[index]
+        self.seen = torch.cat([self.seen, self.seen.new_ones(len(kept), 1)], dim=1)
+        logits = self._run(chosen[:, None], self.places[:, None], 1)[:, -1]
+        self.places = self.places + 1
+        return logits
+
+    def _run(self, ids: Tensor, positions: Tensor, answer_at: Any) -> Tensor:
+        logits: Tensor = self.model(
+            input_ids=ids,
+            position_ids=positions,
+            attention_mask=self.seen.long(),
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=answer_at,
+        ).logits
+        return logits
+
+
+class _PlainSteps:
+    """Whole sequences run anew for every token: the slow, obvious way, for models whose states cannot be kept."""
+
+    def __init__(self, generator: Generator, rows: Sequence[Sequence[int]]) -> None:
+        self.generator = generator
+        self.lines = [list(row) for row in rows]
+
+    def first(self) -> Tensor:
+        backbone = self.generator.backbone
+        batch = line_batch(self.lines, [(backbone.terminator_id,)] * len(self.lines)).to(backbone.device)
+        return plain_pass(backbone.model, self.generator.virtual, batch)
+
+    def next(self, chosen: Tensor, kept: Sequence[int]) -> Tensor:
+        self.lines = [[*self.lines[at], token] for at, token in zip(kept, chosen.tolist(), strict=True)]
+        return self.first()
+
+
+def sample(logits: Tensor, rules: Generation, uniform: Tensor) -> Tensor:
+    """[B] tokens drawn by inverting the distribution that temperature and top-p leave.
+
+    Args:
+        logits: [B, V]; uniform: [B, 1] numbers from 0 to 1.
+    Source: Holtzman et al. 2020, nucleus sampling; the cut is that of transformers' TopPLogitsWarper.
+    """
+    shares, order = (logits.float() / rules.temperature).softmax(-1).sort(dim=-1, descending=True)
+    before = shares.cumsum(-1) - shares
+    # The likeliest token is kept whatever top_p says.
+    cumulative = shares.masked_fill(before >= rules.top_p, 0.0).cumsum(-1)
+    place = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
+    last = (cumulative < cumulative[:, -1:]).sum(-1, keepdim=True)
+    return order.gather(1, torch.minimum(place, last))[:, 0]
+
+
+def stop_place(text: str, stops: Sequence[str]) -> int | None:
+    """Where the first stop text begins, or None."""
+    return min((place for place in map(text.find, stops) if place >= 0), default=None)
+
+
+def _uniform(name: str, count: int) -> list[float]:
+    """Numbers from 0 to 1 that follow the name alone."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
+    numbers: list[float] = torch.rand(count, generator=torch.Generator().manual_seed(seed)).tolist()
+    return numbers
 
 
 def predict_texts(frame: Frame, generator: Generator, items: Sequence[Item]) -> list[Prediction]:
     """A free answer for every row, in the order of the rows; rows that cannot be run carry the reason."""
     encoded = frame.encode(items)
     usable = [row for row in encoded if row.error is None]
-    answers, seconds = generator.write([row.ids for row in usable]) if usable else ([], [])
+    answers, seconds = generator.write([row.ids for row in usable], [row.item.id for row in usable]) if usable else ([], [])
     predictions = []
     made = iter(zip(answers, seconds, strict=True))
     for row in encoded:
         prediction = blank_prediction(frame, generator.virtual.length, row)
         if row.error is None:
             ids, prediction.seconds = next(made)
-            prediction.text = frame.tokenizer.decode(ids, skip_special_tokens=True).strip()
-            prediction.predicted = prediction.text
-            prediction.completion_tokens = len(ids) + 1
+            prediction.text = prediction.predicted = generator.text_of(ids)
+            prediction.completion_tokens = generator.num_tokens(ids)
             prediction.computed_tokens = len(row.ids) + len(ids)
         predictions.append(prediction)
     return predictions

@@ -61,7 +61,7 @@ def judge(backbone: Backbone, frame: Frame, tuning: Tuning, rows: Sequence[Encod
 
         def judge_text() -> Quality:
             found = line_scores(backbone, tuning.virtual(), contexts, answers, plain=False)
-            return Quality(accuracy=0.0, loss=-float(found.mean()))
+            return Quality(accuracy=None, loss=-float(found.mean()))
 
         return judge_text
     trie = frame.trie
@@ -87,9 +87,24 @@ def _usable(run: Run, frame: Frame, items: Sequence[Item]) -> list[EncodedRow]:
     usable = [row for row in encoded if row.error is None]
     if len(usable) < len(encoded):
         run.warnings.append(f"{len(encoded) - len(usable):,} rows were left out of training, because they are too long or empty.")
+    usable = _answerable(run, frame, usable)
     if not usable:
         raise BadData("No row is left to learn from. Shorten the rows or the prompt.")
     return usable
+
+
+def _answerable(run: Run, frame: Frame, rows: list[EncodedRow]) -> list[EncodedRow]:
+    """Rows whose reference fits into an answer; a longer one could neither be written nor fits the window for sure."""
+    if frame.trie is not None:
+        return rows
+    most = run.spec.generation.max_new_tokens
+    fitting = [row for row in rows if len(frame.answer_ids(row.item.label)) - 1 <= most]
+    if len(fitting) < len(rows):
+        run.warnings.append(
+            f"{len(rows) - len(fitting):,} rows were left out of training, because their reference is longer than {most} tokens. "
+            "Allow longer answers to learn from them."
+        )
+    return fitting
 
 
 def _split(rows: list[EncodedRow], share: float, seed: int) -> tuple[list[EncodedRow], list[EncodedRow]]:

@@ -1,13 +1,15 @@
 """Figures from predictions. Pure; no torch, no files."""
 
 import math
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from workers.engine.formats import FormatChecker
 from workers.engine.outcome import Metrics, Prediction
+from workers.engine.text_quality import chrf, exact_match, rouge_l, token_f1
 
 _CALIBRATION_BINS = 10
+# How close a free answer comes to its reference, row by row.
+CLOSENESS = {"token_f1": token_f1, "rouge_l": rouge_l, "chrf": chrf}
 
 
 def classification_metrics(predictions: Sequence[Prediction], labels: Sequence[str], seconds: float) -> Metrics:
@@ -32,14 +34,35 @@ def classification_metrics(predictions: Sequence[Prediction], labels: Sequence[s
     return metrics
 
 
-def extraction_metrics(predictions: Sequence[Prediction], seconds: float) -> Metrics:
-    """Figures of free answers: exact match and token F1 after light normalisation (case, punctuation, spaces)."""
-    hits = [p.error is None and exact_match(p.text, p.expected) for p in predictions]
-    metrics = _counts(predictions, hits, seconds)
+def extraction_metrics(predictions: Sequence[Prediction], checker: FormatChecker, seconds: float) -> Metrics:
+    """Figures of free answers, and each row's own beside its prediction. A row without an answer counts 0 in every mean.
+
+    Args:
+        predictions: one a row; their `quality` and `format_problem` are filled in.
+        checker: the form that was asked for.
+    """
+    for prediction in predictions:
+        _fill_quality(prediction, checker)
+    metrics = _counts(predictions, [prediction.is_correct for prediction in predictions], seconds)
+    qualities = [prediction.quality or {} for prediction in predictions]
     metrics.exact_match = metrics.accuracy
-    overlap = [token_f1(p.text, p.expected) if p.error is None else 0.0 for p in predictions]
-    metrics.token_f1 = sum(overlap) / len(overlap)
+    metrics.token_f1, metrics.rouge_l, metrics.chrf = (_mean(qualities, name) for name in CLOSENESS)
+    metrics.format_share = _mean(qualities, "format") if checker.asked.is_asked else None
     return metrics
+
+
+def _fill_quality(prediction: Prediction, checker: FormatChecker) -> None:
+    answered = prediction.error is None
+    text, expected = prediction.text, prediction.expected
+    prediction.quality = {name: measure(text, expected) if answered else 0.0 for name, measure in CLOSENESS.items()}
+    prediction.quality["exact_match"] = float(answered and exact_match(text, expected))
+    if checker.asked.is_asked:
+        prediction.format_problem = checker.problem(text) if answered else None
+        prediction.quality["format"] = float(answered and prediction.format_problem is None)
+
+
+def _mean(qualities: Sequence[Mapping[str, float]], name: str) -> float:
+    return sum(quality[name] for quality in qualities) / len(qualities)
 
 
 def label_shares(scores: Mapping[str, float]) -> dict[str, float]:
@@ -48,29 +71,6 @@ def label_shares(scores: Mapping[str, float]) -> dict[str, float]:
     weights = {label: math.exp(score - top) for label, score in scores.items()}
     total = sum(weights.values())
     return {label: weight / total for label, weight in weights.items()}
-
-
-def normalise_text(text: str) -> str:
-    """Lower case, punctuation and doubled spaces removed."""
-    return " ".join(re.sub(r"[^\w\s]", " ", text.casefold()).split())
-
-
-def exact_match(text: str, expected: str) -> bool:
-    """Equal after normalisation; where nothing is left of both, equal as written."""
-    left, right = normalise_text(text), normalise_text(expected)
-    return left == right if left or right else text.strip() == expected.strip()
-
-
-def token_f1(text: str, expected: str) -> float:
-    """Harmonic mean of the shares of words that answer and reference have in common (0-1).
-
-    Source: Rajpurkar et al. 2016, SQuAD, section 6.
-    """
-    left, right = normalise_text(text).split(), normalise_text(expected).split()
-    shared = sum((Counter(left) & Counter(right)).values())
-    if not shared:
-        return float(left == right)
-    return 2 * shared / (len(left) + len(right))
 
 
 def _counts(predictions: Sequence[Prediction], hits: Sequence[bool], seconds: float) -> Metrics:

@@ -37,6 +37,8 @@ class Prediction:
         scores: per label, what the choice was made by when that is not the summed log-likelihood.
         error: why there is no answer, or None.
         skipped: the row was left out on purpose, because it is too long.
+        quality: of a free answer: exact_match, token_f1, rouge_l, chrf and, where a form was asked for, format; 0 to 1.
+        format_problem: what is wrong with the form of a free answer, or None.
     """
 
     id: str
@@ -55,15 +57,19 @@ class Prediction:
     skipped: bool = False
     scores: dict[str, float] | None = None
     prompt: str | None = None
+    quality: dict[str, float] | None = None
+    format_problem: str | None = None
 
     @property
     def is_correct(self) -> bool:
+        if self.quality is not None:
+            return bool(self.quality["exact_match"])
         return self.error is None and self.predicted == self.expected
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types; `scores` and `prompt` only where they say something."""
+        """Plain JSON types; what is optional only where it says something."""
         plain = asdict(self)
-        for name in ("scores", "prompt"):
+        for name in ("scores", "prompt", "quality", "format_problem"):
             if plain[name] is None:
                 del plain[name]
         return plain
@@ -83,6 +89,9 @@ class Metrics:
     calibration_error: float | None = None
     exact_match: float | None = None
     token_f1: float | None = None
+    rouge_l: float | None = None
+    chrf: float | None = None
+    format_share: float | None = None
     per_label: dict[str, dict[str, float]] = field(default_factory=dict)
     mean_tokens: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0

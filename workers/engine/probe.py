@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from workers.engine.answers import build_trie
-from workers.engine.prefix import embed
-from workers.engine.scoring import Scorer, shared_ids
+from workers.engine.backbone import Backbone
+from workers.engine.prefix import Virtual, embed
+from workers.engine.scoring import Scorer, line_scores, shared_ids
 
 # Largest allowed difference between the shared and the plain computation, by dtype: log-likelihoods in nats, and gradients
 # as a share of their length. In bf16 both paths round differently at every layer.
@@ -17,6 +18,7 @@ SCORE_TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 1.0}
 LOSS_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 GRADIENT_TOLERANCE = {torch.float32: 5e-3, torch.bfloat16: 0.3}
 _PROBE_TOKENS = 32
+_CANNOT = (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError, IndexError)
 
 
 def dropout_reason(model: nn.Module) -> str | None:
@@ -60,11 +62,32 @@ def scoring_reason(scorer: Scorer, rows: Sequence[Sequence[int]]) -> str | None:
         if reason := causality_reason(model, [*few[0], scorer.backbone.terminator_id]):
             return reason
         gap = (small.score(few).answers - replace(small, plain_reason="probe").score(few).answers).abs().max()
-    except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError, IndexError) as error:
+    except _CANNOT as error:
         return f"this model cannot read a shared prefix ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
     if not float(gap) <= SCORE_TOLERANCE[scorer.backbone.dtype]:
         return f"shared and plain scores differ by {float(gap):.3g} nats"
     return None
+
+
+def writing_reason(backbone: Backbone, virtual: Virtual, rows: Sequence[Sequence[int]]) -> str | None:
+    """Why free answers must be written from whole sequences, or None: tried on the ends of two rows with a short answer.
+
+    Args:
+        virtual: the learned part in front of rows.
+        rows: context ids.
+    """
+    if reason := dropout_reason(backbone.model):
+        return reason
+    few = [row[-_PROBE_TOKENS:] for row in (rows[0], rows[-1])]
+    answers = [(row[-1], backbone.terminator_id) for row in few]
+    try:
+        if reason := causality_reason(backbone.model, [*few[0], backbone.terminator_id]):
+            return reason
+        shared, plain = (line_scores(backbone, virtual, few, answers, plain=way) for way in (False, True))
+    except _CANNOT as error:
+        return f"this model cannot read a shared prefix ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
+    gap = float((shared - plain).abs().max())
+    return None if gap <= SCORE_TOLERANCE[backbone.dtype] else f"shared and plain scores differ by {gap:.3g} nats"
 
 
 def gradient_reason(dtype: torch.dtype, shared: tuple[float, Sequence[Tensor]], plain: tuple[float, Sequence[Tensor]]) -> str | None:

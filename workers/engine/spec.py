@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from workers.engine.answer_rules import AnswerFormat, Generation
 from workers.engine.errors import BadSpec
 from workers.engine.recipes import METHODS, OptionValue, resolve_options
 
@@ -182,7 +183,8 @@ class RunSpec:
     score: str = "sum"
     too_long: str = "refuse"
     truncate_column: str = ""
-    max_new_tokens: int = 32
+    generation: Generation = field(default_factory=Generation)
+    answer_format: AnswerFormat = field(default_factory=AnswerFormat)
     max_rows: int | None = None
     keep_prompts: bool = False
     checkpoint_dir: str | None = None
@@ -252,6 +254,8 @@ class RunSpec:
             "answer_words": _read_words,
             "train": _optional_file,
             "validation": _optional_file,
+            "generation": lambda given: _build(Generation, given, "generation", {"stop": tuple}),
+            "answer_format": lambda given: _build(AnswerFormat, given, "answer_format"),
         }
         return _build(cls, value, "the spec", readers)
 

@@ -46,9 +46,12 @@ class Lines:
 
 @dataclass(frozen=True)
 class Quality:
-    """How good a candidate is on the rows that choices are made on; more accurate is better, then less loss."""
+    """How good a candidate is on the rows that choices are made on; more accurate is better, then less loss.
 
-    accuracy: float
+    accuracy: None where answers are free text, whose looks at the validation rows measure the loss of the reference alone.
+    """
+
+    accuracy: float | None
     loss: float
 
     def beats(self, other: "Quality | None") -> bool:
@@ -56,7 +59,7 @@ class Quality:
             return True
         if math.isnan(self.loss):
             return False
-        return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+        return (self.accuracy or 0.0, -self.loss) > (other.accuracy or 0.0, -other.loss)
 
 
 @dataclass(frozen=True)

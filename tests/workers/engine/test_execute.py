@@ -5,6 +5,7 @@ import pytest
 
 from tests.workers.engine.fakes import LABELS, make_backbone, make_items, make_run, save_model, write_rows
 from workers.engine import execute as chapters
+from workers.engine.answer_rules import AnswerFormat, Generation
 from workers.engine.errors import BadData, BadSpec, OutOfMemory, RunStopped, TimeLimit
 from workers.engine.execute import execute
 from workers.engine.outcome import Prediction, Progress
@@ -184,15 +185,19 @@ def test_other_scores_are_recorded_beside_the_sums(tmp_path, score):
 
 
 def test_extraction_trains_writes_and_measures_free_text(tmp_path):
-    run = make_run(tmp_path, make_backbone("gpt2"), "prompt_tuning", task="extraction", labels=(), max_new_tokens=5)
+    rules = {"generation": Generation(max_new_tokens=5), "answer_format": AnswerFormat(max_characters=8)}
+    run = make_run(tmp_path, make_backbone("gpt2"), "prompt_tuning", task="extraction", labels=(), **rules)
 
     result = execute(run)
 
     metrics = result.metrics["test"]
     assert metrics.exact_match == metrics.accuracy
-    assert metrics.token_f1 is not None
-    assert 0 <= metrics.token_f1 <= 1
-    assert all(line["completion_tokens"] <= 6 for line in predictions(tmp_path))
+    lines = predictions(tmp_path)
+    for figure, name in ((metrics.token_f1, "token_f1"), (metrics.chrf, "chrf"), (metrics.format_share, "format")):
+        assert figure == pytest.approx(sum(line["quality"][name] for line in lines) / 12)
+    assert all((line["quality"]["format"] == 1.0) == (len(line["text"]) <= 8) for line in lines)
+    assert all(line["completion_tokens"] <= 5 for line in lines)
+    assert [point.validation_accuracy for point in result.training.curve] == [None] * 3
 
 
 def test_the_latency_pass_measures_or_says_why_not(tmp_path):

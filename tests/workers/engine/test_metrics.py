@@ -2,7 +2,9 @@ import math
 
 import pytest
 
-from workers.engine.metrics import classification_metrics, exact_match, extraction_metrics, label_shares, token_f1
+from workers.engine.answer_rules import AnswerFormat
+from workers.engine.formats import FormatChecker
+from workers.engine.metrics import classification_metrics, extraction_metrics, label_shares
 from workers.engine.outcome import Metrics, Prediction, RunResult
 
 
@@ -40,20 +42,20 @@ def test_shares_of_very_small_scores_still_add_up():
     assert sum(label_shares({"a": -9000.0, "b": -9001.0}).values()) == pytest.approx(1.0)
 
 
-def test_free_text_is_compared_without_case_and_punctuation():
-    assert exact_match(" The Card! ", "the card")
-    assert not exact_match("!", "?")
-    assert token_f1("the new card", "new card please") == pytest.approx(2 / 3)
-    assert token_f1("", "") == 1.0
-    assert token_f1("x", "") == 0.0
+def test_free_answers_count_every_row_and_one_without_an_answer_as_nothing():
+    rows = [Prediction("1", "12 May", text="12 may."), Prediction("2", "x", text="x", error="broken")]
+
+    metrics = extraction_metrics(rows, FormatChecker(AnswerFormat(pattern=r"\d+ \w+")), 1.0)
+
+    assert (metrics.accuracy, metrics.exact_match, metrics.token_f1, metrics.rouge_l, metrics.errors) == (0.5, 0.5, 0.5, 0.5, 1)
+    assert metrics.format_share == 0.0
+    assert [row.format_problem for row in rows] == ["It does not match the pattern.", None]
 
 
-def test_extraction_counts_exact_matches():
-    rows = [Prediction("1", "12 May", text="12 may."), Prediction("2", "x", text="", error="broken")]
+def test_without_a_form_to_keep_there_is_no_share_of_answers_that_keep_it():
+    metrics = extraction_metrics([Prediction("1", "a", text="a")], FormatChecker(AnswerFormat()), 1.0)
 
-    metrics = extraction_metrics(rows, 1.0)
-
-    assert (metrics.exact_match, metrics.token_f1, metrics.errors) == (0.5, 0.5, 1)
+    assert metrics.format_share is None
 
 
 def test_numbers_that_are_not_finite_become_null():
