@@ -150,6 +150,19 @@ def _data_problems(plan: ExperimentPlan) -> Iterator[str]:
         yield f"{version} has no test rows to open. Untick “Open the test set”, or upload the data with a test split."
     if version.task == Task.CLASSIFICATION:
         yield from _label_problems(version, trains=bool(learners))
+    elif any(approach.kind.method == "label_bias" for approach in plan.approaches):
+        yield "Label bias adds a number to each label, but these answers are free text. Leave it out."
+    most = max((_num_examples(approach) for approach in plan.approaches), default=0)
+    if most > version.split_counts.get(Split.TRAIN, 0) > 0:
+        yield f"{counted(most, 'example')} are to be shown, but {version} has {counted(version.split_counts[Split.TRAIN], 'train row')}."
+
+
+def _num_examples(approach: ApproachPlan) -> int:
+    asked = approach.options.get("num_examples") or approach.kind.default_of("num_examples") or 0
+    try:
+        return int(asked)
+    except (TypeError, ValueError):
+        return 0  # the catalogue refuses it with its own sentence
 
 
 def _label_problems(version: DatasetVersion, *, trains: bool) -> Iterator[str]:

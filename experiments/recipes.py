@@ -4,7 +4,7 @@ Knows the engine's option names as plain text (tests/architecture compares both 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from experiments.errors import UserError
@@ -70,6 +70,10 @@ class RecipeKind:
     @property
     def is_tuned(self) -> bool:
         return self.family in (TUNED, HYBRID)
+
+    def default_of(self, name: str) -> OptionValue:
+        """Default of a dial; None when the approach has no such dial."""
+        return next((option.default for option in self.options if option.name == name), None)
 
     @property
     def free_options(self) -> tuple[RecipeOption, ...]:
@@ -150,6 +154,32 @@ _LORA = (
     RecipeOption("target_modules", "Matrices", None, "Weight matrices to adapt, comma-separated; empty takes all in the blocks."),
 )
 
+_RULES = (
+    ("sum", "the probability of its words"),
+    ("mean", "the mean over its tokens"),
+    ("prior_corrected", "the probability less what an empty row gets"),
+)
+_SCORE = RecipeOption("score", "Label chosen by", "sum", "What the labels are compared by; the other ways are recorded too.", choices=_RULES)
+_POLICIES = (("random", "drawn by chance"), ("balanced", "the same number of each label"), ("nearest", "nearest to each row"))
+_DRAW_SEED = RecipeOption("draw_seed", "Seed of the draw", 0, "The same seed draws the same train rows.", 0, 2**31 - 1)
+_NUM_EXAMPLES = RecipeOption("num_examples", "Examples", 8, "Train rows shown in the prompt.", 1, 64, unit="rows")
+
+
+def _drawn(policy: str) -> tuple[RecipeOption, ...]:
+    choices = tuple(choice for choice in _POLICIES if choice[0] == policy)
+    return (
+        RecipeOption("policy", "Examples are", policy, "How the examples are chosen among the train rows.", choices=choices, fixed=True),
+        _NUM_EXAMPLES,
+        _DRAW_SEED,
+    )
+
+
+_LABEL_BIAS = (
+    RecipeOption("train_rows", "Rows to fit on", 512, "Train rows that are scored to fit one number a label.", 2, 100_000, unit="rows"),
+    RecipeOption("penalty", "Pull to zero", 0.01, "Keeps the numbers small where few rows tell.", 1e-4, 100.0),
+    _DRAW_SEED,
+)
+
 _KINDS = (
     RecipeKind(
         "zero_shot",
@@ -157,6 +187,7 @@ _KINDS = (
         ENGINEERED,
         "hard_prompt",
         "Each chosen prompt without examples, as it is written. Nothing is trained.",
+        (_SCORE,),
         demonstrations=False,
         preselected=True,
     ),
@@ -166,8 +197,54 @@ _KINDS = (
         ENGINEERED,
         "hard_prompt",
         "Each chosen prompt that shows examples. Nothing is trained, but every request carries the examples.",
+        (_SCORE,),
         demonstrations=True,
         preselected=True,
+    ),
+    RecipeKind(
+        "few_shot_random",
+        "Few-shot, random",
+        ENGINEERED,
+        "drawn_examples",
+        "The written prompt with examples drawn from the train rows by a seed, the same for every request.",
+        _drawn("random"),
+        needs_train=True,
+    ),
+    RecipeKind(
+        "few_shot_balanced",
+        "Few-shot, balanced",
+        ENGINEERED,
+        "drawn_examples",
+        "The written prompt with as many drawn train rows of each label as fit the number, the same for every request.",
+        _drawn("balanced"),
+        needs_train=True,
+    ),
+    RecipeKind(
+        "few_shot_nearest",
+        "Few-shot, nearest",
+        ENGINEERED,
+        "drawn_examples",
+        "For every request the train rows that the model sees as most alike. Often the best examples, and the dearest: they cannot be "
+        "run once for all requests.",
+        _drawn("nearest"),
+        needs_train=True,
+    ),
+    RecipeKind(
+        "prior_corrected",
+        "Prior-corrected",
+        ENGINEERED,
+        "hard_prompt",
+        "The written prompt; what it says about an empty row is taken off each label, so that no label wins by being common.",
+        (replace(_SCORE, default="prior_corrected", choices=_RULES[2:], fixed=True),),
+    ),
+    RecipeKind(
+        "label_bias",
+        "Label bias",
+        ENGINEERED,
+        "label_bias",
+        "The written prompt and one number a label, added to its score and fitted on train rows. The least that can be learned.",
+        _LABEL_BIAS,
+        needs_train=True,
     ),
     RecipeKind(
         "soft_prompt",

@@ -1,7 +1,7 @@
 """A job's rows become the engine's RunSpec. With `workers.outcomes`, the only place where both vocabularies meet."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,8 @@ def _evaluate_spec(job: Job, folder: Path) -> RunSpec:
     """Score an approach that exists on one more evaluation."""
     runs = Run.objects.select_related("approach__backbone", "approach__template_version", "artifact")
     run = runs.get(evaluations=job.payload["evaluation"])
+    if fitted := (run.result.get("written") or {}).get("label_bias"):
+        return replace(_approach_spec(job, run), label_bias=fitted, train=None, validation=None)
     if METHODS[run.approach.method].family != "tuned":
         return _approach_spec(job, run)
     artifact = Artifact.objects.filter(run=run).first()

@@ -23,6 +23,7 @@ from workers.engine.run import Run
 from workers.engine.scoring import Scorer
 from workers.engine.spec import Item
 from workers.engine.tuning import Tuning, create_tuning, replaces_text, reserved_positions
+from workers.engine.written import Written, write_prompt
 
 OnRows = Callable[[int], None]
 
@@ -54,6 +55,7 @@ class Prompted:
     frame: Frame
     tuning: Tuning | None = None
     training: TrainingRecord | None = None
+    written: Written | None = None
     plain_reason: str | None = None
     probed: bool = False
 
@@ -71,12 +73,13 @@ class Prompted:
     def predict(self, items: Sequence[Item], on_rows: OnRows) -> list[Prediction]:
         """An answer for every row, in order; labels are scored, extractions are written."""
         if self.frame.trie is None:
-            return self._write(items, on_rows)
+            return self._with_search(self._write(items, on_rows), items)
         scorer = Scorer(self.backbone, self.frame.trie, self.virtual(), self.plain_reason, on_rows)
         if not self.probed:
             self._probe(scorer, items)
             scorer = replace(scorer, plain_reason=self.plain_reason)
-        return predict_labels(self.frame, scorer, items)
+        predictions = predict_labels(self.frame, scorer, items, self._label_bias(), by_rules=True)
+        return self._with_search(predictions, items)
 
     def warm(self) -> Callable[[Item], object]:
         """One request at a time; the text before the row is run once, now."""
@@ -96,7 +99,7 @@ class Prompted:
 
     def facts(self) -> dict[str, Any]:
         """Backbone, frame, parameters, training and how the prefix was run."""
-        trained = sum(parameter.numel() for parameter in self.tuning.trained()) if self.tuning else 0
+        trained = sum(parameter.numel() for parameter in self.tuning.trained()) if self.tuning else len(self._label_bias())
         return {
             "training": self.training,
             "parameters": {"trainable": trained, "total": self.backbone.parameter_count() + trained},
@@ -104,6 +107,7 @@ class Prompted:
             "frame": self.frame.facts(),
             "shared_prefix": f"plain: {self.plain_reason}" if self.plain_reason else "shared",
             "dtype": str(self.backbone.dtype).removeprefix("torch."),
+            "written": self.written.facts if self.written else {},
         }
 
     def release(self) -> None:
@@ -130,6 +134,17 @@ class Prompted:
         opening = () if self.frame.replaced else self.frame.opening_ids
         with torch.inference_mode():
             return opening, prefix_of(self.backbone.model, virtual, opening)
+
+    def _label_bias(self) -> dict[str, float]:
+        return self.written.label_bias if self.written else {}
+
+    def _with_search(self, predictions: list[Prediction], items: Sequence[Item]) -> list[Prediction]:
+        """Count the tokens that were run to find each row's own examples."""
+        neighbours = self.written.neighbours if self.written else None
+        if neighbours:
+            for prediction, item in zip(predictions, items, strict=True):
+                prediction.computed_tokens += neighbours.tokens_of(item)
+        return predictions
 
     def _probe(self, scorer: Scorer, items: Sequence[Item]) -> None:
         rows = [row.ids for row in self.frame.encode(list(items[:2])) if row.error is None]
@@ -199,12 +214,12 @@ def _baseline(run: Run) -> Baseline:
 def _prompted(run: Run) -> Prompted:
     spec = run.spec
     backbone = run.load()
+    if not spec.recipe.is_tuned and spec.artifact is None:
+        return _written(run, backbone)
     frame = Frame(spec, backbone, reserved_positions(spec.recipe), replaces_text(spec.recipe))
     _refuse_full_window(frame)
     if spec.artifact is not None:
         return Prompted(run, frame, load_tuning(Path(spec.artifact), backbone))
-    if not spec.recipe.is_tuned:
-        return Prompted(run, frame)
     tuning = create_tuning(backbone, frame, spec.recipe, spec.seed)
     run.warnings += tuning.warnings
     approach = Prompted(run, frame, tuning)
@@ -217,6 +232,15 @@ def _prompted(run: Run) -> Prompted:
     finally:
         run.watch.stop("train")
     return approach
+
+
+def _written(run: Run, backbone: Backbone) -> Prompted:
+    run.watch.start("train")
+    try:
+        written = write_prompt(run, backbone)
+    finally:
+        run.watch.stop("train")
+    return Prompted(run, written.frame, training=written.record, written=written)
 
 
 def _refuse_full_window(frame: Frame) -> None:

@@ -5,18 +5,22 @@ Every approach reads its rows through this one module. It knows the tokenizer an
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from workers.engine.answers import Answer, AnswerTrie, build_trie
 from workers.engine.backbone import Backbone
 from workers.engine.errors import BadData, BadSpec
-from workers.engine.spec import Item, RunSpec, TemplateSpec, fill
+from workers.engine.spec import Demonstration, Item, RunSpec, TemplateSpec, fill
 
 # Rows that begin in very different ways: what their encodings share is the template's own text, not an accident of the data.
 _PROBES = ("a", "The", "9", "Zq", "?", "(", "é", "我", "\n\n", "  x")
 
 _MARK = "\ue000"
+
+# Demonstrations as text: each row's question and its answer.
+Shown = Sequence[tuple[str, str]]
+ExamplesOf = Callable[[Sequence[Item]], Sequence[Sequence[Demonstration]]]
 
 
 @dataclass(frozen=True)
@@ -46,20 +50,25 @@ class Frame:
         backbone: the tokenizer, start ids and window.
         reserved: positions that virtual tokens will take.
         replaced: the text before the row is left out, because learned vectors stand in its place.
+        examples_of: finds the examples of each row where every row has its own; they follow the template's. Only the text before
+            them is then shared by all rows.
     """
 
-    def __init__(self, spec: RunSpec, backbone: Backbone, reserved: int = 0, replaced: bool = False) -> None:
+    def __init__(
+        self, spec: RunSpec, backbone: Backbone, reserved: int = 0, replaced: bool = False, *, examples_of: ExamplesOf | None = None
+    ) -> None:
         self.spec = spec
         self.template = spec.template
         self.backbone = backbone
         self.tokenizer = backbone.tokenizer
         self.reserved = reserved
         self.is_chat = _wants_chat(spec.template, backbone)
+        self.examples_of = examples_of
         self.warnings: list[str] = []
-        self._demonstrations = self._render_demonstrations()
+        self._demonstrations = self._render_demonstrations(spec.template.demonstrations)
         self.opening_ids = self._opening_ids()
         self.replaced = replaced
-        self._fixed_tokens = len(self._encode(self._body(self.render(dict.fromkeys(self.template.slots(), "")))))
+        self._fixed_tokens = self._count_fixed(())
         self.trie = self._build_trie() if spec.labels and spec.task == "classification" else None
 
     def check_columns(self, items: Sequence[Item]) -> None:
@@ -74,15 +83,20 @@ class Frame:
                 columns = ", ".join(sorted(item.fields)) or "none"
                 raise BadData(f"The prompt asks for {{{{{missing[0]}}}}}, but row {number:,} has no such column. Its columns: {columns}.")
 
-    def render(self, fields: Mapping[str, str]) -> str:
-        """The whole prompt of one row as text, trailing whitespace included."""
+    def render(self, fields: Mapping[str, str], own: Shown = ()) -> str:
+        """The whole prompt of one row as text, trailing whitespace included.
+
+        Args:
+            own: examples that belong to this row alone; they stand behind the template's.
+        """
+        shown = (*self._demonstrations, *own)
         user = fill(self.template.user, fields)
         cue = fill(self.template.answer_cue, fields)
         system = fill(self.template.system, fields)
         if self.is_chat:
-            return self._render_chat(system, user, cue)
+            return self._render_chat(system, user, cue, shown)
         parts = [system + "\n\n"] if system else []
-        parts += [f"{shown}{answer}\n\n" for shown, answer in self._demonstrations]
+        parts += [f"{question}{answer}\n\n" for question, answer in shown]
         return "".join(parts) + user + cue
 
     def encode(self, items: Sequence[Item]) -> list[EncodedRow]:
@@ -92,14 +106,17 @@ class Frame:
             BadData: a column is missing, or a row is too long and the run refuses such rows.
         """
         self.check_columns(items)
-        texts = [self.render(item.fields) for item in items]
+        examples = self.examples_of(items) if self.examples_of else [()] * len(items)
+        owned = [self._render_demonstrations(each) for each in examples]
+        texts = [self.render(item.fields, own) for item, own in zip(items, owned, strict=True)]
         encoded = self._encode_all([self._body(text) for text in texts])
         rows: list[EncodedRow] = []
         cut = 0
-        for item, text, ids in zip(items, texts, encoded, strict=True):
-            row = self._row(item, text, [*self.start_ids(), *ids])
+        for item, text, ids, own in zip(items, texts, encoded, owned, strict=True):
+            fixed = self._count_fixed(own) if own else self._fixed_tokens
+            row = self._row(item, text, [*self.start_ids(), *ids], fixed)
             if len(row.ids) > self.room():
-                row = self._too_long(row)
+                row = self._too_long(row, own, fixed)
                 cut += row.error is None
             rows.append(row)
         if cut:
@@ -179,8 +196,12 @@ class Frame:
         shown = [self._body(self.render(dict.fromkeys(slots, probe))) for probe in _PROBES]
         return (*self.start_ids(), *common_prefix([self._encode(text) for text in (before_row, *shown)]))
 
-    def _row(self, item: Item, text: str, ids: Sequence[int]) -> EncodedRow:
-        fixed = min(self._fixed_tokens + len(self.start_ids()), len(ids))
+    def _count_fixed(self, own: Shown) -> int:
+        """Tokens of the prompt around an empty row, start ids left out."""
+        return len(self._encode(self._body(self.render(dict.fromkeys(self.template.slots(), ""), own))))
+
+    def _row(self, item: Item, text: str, ids: Sequence[int], fixed: int) -> EncodedRow:
+        fixed = min(fixed + len(self.start_ids()), len(ids))
         row_tokens = len(ids) - fixed
         if self.replaced:
             opening = len(common_prefix([ids, self.opening_ids]))
@@ -190,18 +211,18 @@ class Frame:
         error = None if ids else f"Row {item.id} is empty and the prompt adds no text, so there is nothing to answer."
         return EncodedRow(item, tuple(ids), fixed, row_tokens, text, error)
 
-    def _too_long(self, row: EncodedRow) -> EncodedRow:
+    def _too_long(self, row: EncodedRow, own: Shown, fixed: int) -> EncodedRow:
         sentence = (
             f"Row {row.item.id} has {len(row.ids) + self.reserved:,} tokens with its prompt; the model reads at most "
             f"{self.room() + self.reserved:,} before the answer."
         )
         if self.spec.too_long == "truncate":
-            return self._truncate(row, sentence)
+            return self._truncate(row, sentence, own, fixed)
         if self.spec.too_long == "skip":
             return EncodedRow(row.item, (), row.fixed_tokens, row.row_tokens, row.text, sentence)
         raise BadData(sentence + " Shorten it, or choose to cut or to skip long rows.")
 
-    def _truncate(self, row: EncodedRow, sentence: str) -> EncodedRow:
+    def _truncate(self, row: EncodedRow, sentence: str, own: Shown, fixed: int) -> EncodedRow:
         """Cut one column from its end until the row fits: a search over its length in characters."""
         column = self.spec.truncate_column
         value = row.item.fields[column]
@@ -209,8 +230,8 @@ class Frame:
         best: EncodedRow | None = None
         while high - low > 1:
             middle = (low + high) // 2
-            text = self.render({**row.item.fields, column: value[:middle]})
-            shorter = self._row(row.item, text, [*self.start_ids(), *self._encode(self._body(text))])
+            text = self.render({**row.item.fields, column: value[:middle]}, own)
+            shorter = self._row(row.item, text, [*self.start_ids(), *self._encode(self._body(text))], fixed)
             if len(shorter.ids) <= self.room():
                 low, best = middle, shorter
             else:
@@ -219,9 +240,9 @@ class Frame:
             raise BadData(sentence + f" Even an empty {column!r} does not fit; shorten the prompt.")
         return best
 
-    def _render_demonstrations(self) -> list[tuple[str, str]]:
+    def _render_demonstrations(self, demonstrations: Sequence[Demonstration]) -> list[tuple[str, str]]:
         rendered = []
-        for shown in self.template.demonstrations:
+        for shown in demonstrations:
             missing = sorted(self.template.slots() - set(shown.fields))
             if missing:
                 raise BadSpec(f"A demonstration lacks the column {missing[0]!r} that the prompt asks for.")
@@ -239,10 +260,10 @@ class Frame:
     def _gap(self, text: str) -> str:
         return "" if not text or text[-1].isspace() else " "
 
-    def _render_chat(self, system: str, user: str, cue: str) -> str:
+    def _render_chat(self, system: str, user: str, cue: str, shown: Shown) -> str:
         messages = [{"role": "system", "content": system}] if system else []
-        for shown, answer in self._demonstrations:
-            messages += [{"role": "user", "content": shown}, {"role": "assistant", "content": answer}]
+        for question, answer in shown:
+            messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         messages.append({"role": "user", "content": user})
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return str(text) + cue

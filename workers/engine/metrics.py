@@ -24,6 +24,10 @@ def classification_metrics(predictions: Sequence[Prediction], labels: Sequence[s
     metrics.per_label = {label: _label_figures(predictions, label) for label in labels}
     present = [figures["f1"] for figures in metrics.per_label.values() if figures["support"] or figures["predicted"]]
     metrics.macro_f1 = sum(present) / len(present) if present else 0.0
+    rules = next((list(prediction.by_rule) for prediction in predictions if prediction.by_rule), [])
+    metrics.accuracy_by_rule = {
+        rule: sum((p.by_rule or {}).get(rule) == p.expected for p in predictions) / len(predictions) for rule in rules
+    }
     scored = [prediction for prediction in predictions if prediction.loglikelihoods]
     if scored:
         shares = [label_shares(prediction.scores or prediction.loglikelihoods) for prediction in scored]

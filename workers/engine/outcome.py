@@ -35,6 +35,7 @@ class Prediction:
         computed_tokens: tokens that had to be run for this row after the shared prefix was cached.
         seconds: this row's share of the time of its batch.
         scores: per label, what the choice was made by when that is not the summed log-likelihood.
+        by_rule: what each other scoring rule would have chosen, where it was asked for.
         error: why there is no answer, or None.
         skipped: the row was left out on purpose, because it is too long.
         quality: of a free answer: exact_match, token_f1, rouge_l, chrf and, where a form was asked for, format; 0 to 1.
@@ -56,6 +57,7 @@ class Prediction:
     error: str | None = None
     skipped: bool = False
     scores: dict[str, float] | None = None
+    by_rule: dict[str, str] | None = None
     prompt: str | None = None
     quality: dict[str, float] | None = None
     format_problem: str | None = None
@@ -69,7 +71,7 @@ class Prediction:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; what is optional only where it says something."""
         plain = asdict(self)
-        for name in ("scores", "prompt", "quality", "format_problem"):
+        for name in ("scores", "by_rule", "prompt", "quality", "format_problem"):
             if plain[name] is None:
                 del plain[name]
         return plain
@@ -77,7 +79,10 @@ class Prediction:
 
 @dataclass
 class Metrics:
-    """Figures of one evaluated file. Shares are 0-1 over ALL rows; rows without an answer count as wrong."""
+    """Figures of one evaluated file. Shares are 0-1 over ALL rows; rows without an answer count as wrong.
+
+    `accuracy_by_rule` is what the same scores would have given under each other scoring rule: recorded, never chosen by.
+    """
 
     n: int
     correct: int
@@ -92,6 +97,7 @@ class Metrics:
     rouge_l: float | None = None
     chrf: float | None = None
     format_share: float | None = None
+    accuracy_by_rule: dict[str, float] = field(default_factory=dict)
     per_label: dict[str, dict[str, float]] = field(default_factory=dict)
     mean_tokens: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
@@ -170,6 +176,7 @@ class RunResult:
     versions: dict[str, str] = field(default_factory=dict)
     backbone: dict[str, Any] = field(default_factory=dict)
     frame: dict[str, Any] = field(default_factory=dict)
+    written: dict[str, Any] = field(default_factory=dict)
     shared_prefix: str = ""
     warnings: list[str] = field(default_factory=list)
     predictions: dict[str, str] = field(default_factory=dict)

@@ -79,8 +79,41 @@ _PROMPT = {
 }
 _KEPT = {"template_text": Option("kept", "The written prompt stays in front of the row.", choices=("kept",))}
 
+_SCORE = Option(
+    "sum",
+    "What a label is chosen by: the summed log-likelihood of its words, their mean per token, or the sum less what the prompt says "
+    "about an empty row.",
+    choices=("sum", "mean", "prior_corrected"),
+)
+_DRAW_SEED = Option(0, "Seed of every draw from the train rows.", 0, 2**31 - 1)
+
 METHODS: dict[str, Method] = {
-    "hard_prompt": Method("prompt", "Hard prompt"),
+    "hard_prompt": Method("prompt", "Hard prompt", {"score": _SCORE}),
+    "drawn_examples": Method(
+        "prompt",
+        "Prompt with drawn examples",
+        {
+            "policy": Option(
+                "balanced",
+                "Which train rows stand in the prompt: a seeded draw, the same number of each label, or for every row its nearest ones "
+                "by the backbone's own embeddings.",
+                choices=("random", "balanced", "nearest"),
+            ),
+            "num_examples": Option(8, "Train rows shown in the prompt.", 1, 64, unit="rows"),
+            "draw_seed": _DRAW_SEED,
+        },
+        needs_train=True,
+    ),
+    "label_bias": Method(
+        "prompt",
+        "Prompt with a label bias",
+        {
+            "train_rows": Option(512, "Train rows that are scored to fit one number a label.", 2, 100_000, unit="rows"),
+            "penalty": Option(0.01, "Pull of the numbers towards zero.", 1e-4, 100.0),
+            "draw_seed": _DRAW_SEED,
+        },
+        needs_train=True,
+    ),
     "prompt_tuning": Method("tuned", "Soft prompt", _training(_RELATIVE_RATE) | _PROMPT, "PROMPT_TUNING", needs_train=True),
     "p_tuning": Method(
         "tuned",

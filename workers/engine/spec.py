@@ -15,7 +15,6 @@ from workers.engine.errors import BadSpec
 from workers.engine.recipes import METHODS, OptionValue, resolve_options
 
 TASKS = ("classification", "extraction")
-SCORES = ("sum", "mean", "prior_corrected")
 TOO_LONG = ("refuse", "truncate", "skip")
 # A name has a longest length and no line break, so that matching takes time linear in the text.
 _SLOT = re.compile(r"\{\{([^{}\r\n]{1,200})\}\}")
@@ -165,7 +164,8 @@ class EvaluateOn:
 class RunSpec:
     """One run: make one approach with one seed, then predict every row of the given files.
 
-    `artifact` names the folder of an earlier run whose tuned part is loaded instead of being trained.
+    `artifact` names the folder of an earlier run whose tuned part is loaded instead of being trained; `label_bias` holds the
+    numbers that an earlier run of the same approach fitted, which are then used as they are.
     """
 
     id: str
@@ -180,7 +180,7 @@ class RunSpec:
     train: FileRef | None = None
     validation: FileRef | None = None
     artifact: str | None = None
-    score: str = "sum"
+    label_bias: Mapping[str, float] = field(default_factory=dict)
     too_long: str = "refuse"
     truncate_column: str = ""
     generation: Generation = field(default_factory=Generation)
@@ -194,7 +194,6 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         _one_of(self.task, TASKS, "task")
-        _one_of(self.score, SCORES, "score")
         _one_of(self.too_long, TOO_LONG, "too_long")
         self._check_labels()
         self._check_files()
@@ -206,13 +205,15 @@ class RunSpec:
 
     def _check_labels(self) -> None:
         if self.task == "extraction":
-            if self.recipe.is_baseline:
-                raise BadSpec(f"The baseline {self.recipe.method} answers with labels; extraction has none.")
+            if self.recipe.is_baseline or self.recipe.method == "label_bias":
+                raise BadSpec(f"The method {self.recipe.method} answers with labels; extraction has none.")
             return
         if len(self.labels) < 2:
             raise BadSpec(f"A classification needs at least two labels; this one has {len(self.labels)}.")
         if len(set(self.labels)) != len(self.labels):
             raise BadSpec("The list of labels names a label twice. List each label once.")
+        if self.label_bias and set(self.label_bias) != set(self.labels):
+            raise BadSpec("The label bias must have one number for each label, no more and no less.")
         unknown = sorted(set(self.answer_words) - set(self.labels))
         if unknown:
             raise BadSpec(f"There are answer words for {unknown[0]!r}, which is not one of the labels.")
@@ -226,8 +227,14 @@ class RunSpec:
         names = [target.name for target in self.evaluate]
         if len(set(names)) != len(names):
             raise BadSpec("Two evaluations have the same name. Name each of them once.")
-        if self.train is None and self.artifact is None and METHODS[self.recipe.method].needs_train:
+        is_made = self.artifact is not None or bool(self.label_bias)
+        if self.train is None and not is_made and METHODS[self.recipe.method].needs_train:
             raise BadSpec(f"The method {self.recipe.method} learns from rows. Give the run a train file.")
+
+    @property
+    def score(self) -> str:
+        """What a label is chosen by. Tuned approaches are trained on the sum, so they are scored by it."""
+        return str(self.recipe.options.get("score", "sum"))
 
     def words_of(self, label: str) -> tuple[str, ...]:
         """Answer words of a label; the label itself when none are given."""

@@ -24,6 +24,7 @@ from transformers import (
 from workers.engine.answers import AnswerTrie
 from workers.engine.backbone import Backbone, assemble_backbone
 from workers.engine.frame import Frame
+from workers.engine.recipes import METHODS
 from workers.engine.run import Run
 from workers.engine.spec import BackboneRef, EvaluateOn, FileRef, Item, Recipe, RunSpec, TemplateSpec
 
@@ -139,7 +140,7 @@ QUICK = {"max_steps": 6, "batch_size": 4, "warmup_steps": 1, "evaluate_every": 3
 def make_run(tmp_path: Path, backbone: Backbone, method: str = "hard_prompt", rows: int = 12, **overrides: Any) -> Run:
     """A whole run in a temporary folder, on a tiny model in memory."""
     options = overrides.pop("options", {})
-    if method not in ("hard_prompt", "majority", "label_overlap", "tfidf_logreg", "linear_probe"):
+    if METHODS[method].family == "tuned":
         options = {**QUICK, **options}
     tmp_path.mkdir(parents=True, exist_ok=True)
     data = write_rows(tmp_path / "rows.jsonl", make_items(rows))

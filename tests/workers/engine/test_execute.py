@@ -177,7 +177,7 @@ def test_texts_of_every_script_and_size_are_answered(tmp_path):
 
 @pytest.mark.parametrize("score", ["mean", "prior_corrected"])
 def test_other_scores_are_recorded_beside_the_sums(tmp_path, score):
-    execute(make_run(tmp_path, make_backbone(), score=score))
+    execute(make_run(tmp_path, make_backbone(), options={"score": score}))
 
     for line in predictions(tmp_path):
         assert line["predicted"] == max(line["scores"], key=line["scores"].get)
@@ -243,7 +243,9 @@ def test_a_spec_survives_json():
         ({"train": None}, "learns from rows"),
         ({"evaluate": []}, None),
         ({"surprise": 1}, "unknown key 'surprise'"),
-        ({"score": "best"}, "must be one of: sum, mean"),
+        ({"recipe": {"method": "hard_prompt", "options": {"score": "best"}}}, "must be one of: sum, mean"),
+        ({"label_bias": {"cash": 1.0}}, "one number for each label"),
+        ({"recipe": {"method": "label_bias"}, "train": None}, "learns from rows"),
         ({"backbone": {"source": "a/b", "revision": "main"}}, "can move"),
         ({"too_long": "truncate", "truncate_column": "title"}, "has no such slot"),
         ({"template": "text"}, "must be a JSON object, not str"),

@@ -1,0 +1,109 @@
+"""Makes the approaches that train no part of the model: a prompt as written, with drawn examples, or with a label bias.
+
+Reads train rows; knows no test rows and no pages.
+"""
+
+import random
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from workers.engine.backbone import Backbone
+from workers.engine.calibration import fit_label_bias
+from workers.engine.demonstrations import Neighbours, draw_examples, shown
+from workers.engine.errors import BadData
+from workers.engine.frame import Frame
+from workers.engine.outcome import Progress, TrainingRecord
+from workers.engine.rows import read_rows
+from workers.engine.run import Run
+from workers.engine.scoring import Scorer
+from workers.engine.spec import Item
+
+
+@dataclass(frozen=True)
+class Written:
+    """A prompt ready to be scored.
+
+    Args:
+        label_bias: {label: number added to its score}; empty when nothing was fitted.
+        neighbours: what finds the examples of each row, where every row has its own.
+        record: what making it took; None when it took nothing.
+        facts: what was chosen, for the result.
+    """
+
+    frame: Frame
+    label_bias: dict[str, float] = field(default_factory=dict)
+    neighbours: Neighbours | None = None
+    record: TrainingRecord | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def write_prompt(run: Run, backbone: Backbone) -> Written:
+    """The prompt that a run asks for, with what is drawn or fitted from its train rows.
+
+    Raises:
+        BadData: there are too few train rows.
+    """
+    method = run.spec.recipe.method
+    if method == "drawn_examples":
+        return _with_examples(run, backbone)
+    if method == "label_bias":
+        return _with_bias(run, Frame(run.spec, backbone))
+    return Written(Frame(run.spec, backbone))
+
+
+def _with_examples(run: Run, backbone: Backbone) -> Written:
+    spec, options = run.spec, run.spec.recipe.options
+    policy, count, seed = str(options["policy"]), int(options["num_examples"]), int(options["draw_seed"])  # type: ignore[arg-type]
+    started = time.perf_counter()
+    train = _train_rows(run)
+    bare = replace(spec, template=replace(spec.template, demonstrations=()))
+    facts: dict[str, Any] = {"policy": policy, "num_examples": count, "draw_seed": seed, "pool_rows": len(train)}
+    if policy == "nearest":
+        run.report(Progress("training", rows_total=len(train)))
+        neighbours = Neighbours.of(bare, backbone, train, count)
+        frame = Frame(bare, backbone, examples_of=lambda items: [shown(found) for found in neighbours.find(items)])
+        run.warnings.append(
+            "Every row reads examples of its own, so they cannot be run once for all rows: look at the computed tokens and the time."
+        )
+        record = TrainingRecord(train_seconds=time.perf_counter() - started)
+        return Written(frame, neighbours=neighbours, record=record, facts={"examples": facts})
+    chosen = draw_examples(train, policy, count, seed)
+    facts["rows"] = [{"id": item.id, "label": item.label} for item in chosen]
+    template = replace(spec.template, demonstrations=shown(chosen))
+    return Written(Frame(replace(spec, template=template), backbone), facts={"examples": facts})
+
+
+def _with_bias(run: Run, frame: Frame) -> Written:
+    if run.spec.label_bias:
+        return Written(frame, dict(run.spec.label_bias))
+    spec, options = run.spec, run.spec.recipe.options
+    assert frame.trie is not None, "the spec refuses a label bias without labels"
+    started = time.perf_counter()
+    rows = _bias_rows(run, int(options["train_rows"]), int(options["draw_seed"]))  # type: ignore[arg-type]
+    usable = [row for row in frame.encode(rows) if row.error is None]
+    if len(usable) < 2:
+        raise BadData("A label bias needs at least two train rows that fit into the model. Shorten the rows or the prompt.")
+    scorer = Scorer(frame.backbone, frame.trie, on_rows=lambda done: run.report(Progress("training", rows=done, rows_total=len(usable))))
+    scores = scorer.score([row.ids for row in usable]).labels.double().numpy()
+    expected = np.array([spec.labels.index(row.item.label) for row in usable])
+    bias = fit_label_bias(scores, expected, float(options["penalty"]))  # type: ignore[arg-type]
+    fitted = dict(zip(spec.labels, bias.tolist(), strict=True))
+    record = TrainingRecord(train_seconds=time.perf_counter() - started)
+    return Written(frame, fitted, record=record, facts={"label_bias": fitted, "label_bias_rows": len(usable)})
+
+
+def _bias_rows(run: Run, limit: int, seed: int) -> list[Item]:
+    """A seeded draw of train rows. Those that the prompt shows are left out: it has read their answers."""
+    seen = [dict(each.fields) for each in run.spec.template.demonstrations]
+    rows = [item for item in _train_rows(run) if dict(item.fields) not in seen]
+    random.Random(seed).shuffle(rows)  # noqa: S311 - nothing secret is drawn
+    return rows[:limit]
+
+
+def _train_rows(run: Run) -> list[Item]:
+    spec = run.spec
+    assert spec.train is not None, "the spec refuses a method that learns without train rows"
+    return read_rows(spec.train, spec.labels, spec.max_rows)
