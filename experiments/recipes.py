@@ -159,7 +159,9 @@ _RULES = (
     ("mean", "the mean over its tokens"),
     ("prior_corrected", "the probability less what an empty row gets"),
 )
-_SCORE = RecipeOption("score", "Label chosen by", "sum", "What the labels are compared by; the other ways are recorded too.", choices=_RULES)
+_SCORE = RecipeOption(
+    "score", "Label chosen by", "sum", "What the labels are compared by; the other ways are recorded too.", choices=_RULES
+)
 _POLICIES = (("random", "drawn by chance"), ("balanced", "the same number of each label"), ("nearest", "nearest to each row"))
 _DRAW_SEED = RecipeOption("draw_seed", "Seed of the draw", 0, "The same seed draws the same train rows.", 0, 2**31 - 1)
 _NUM_EXAMPLES = RecipeOption("num_examples", "Examples", 8, "Train rows shown in the prompt.", 1, 64, unit="rows")
