@@ -158,7 +158,7 @@ def _data_problems(plan: ExperimentPlan) -> Iterator[str]:
 
 
 def _num_examples(approach: ApproachPlan) -> int:
-    asked = approach.options.get("num_examples") or approach.kind.default_of("num_examples") or 0
+    asked: Any = approach.options.get("num_examples") or approach.kind.default_of("num_examples") or 0
     try:
         return int(asked)
     except (TypeError, ValueError):

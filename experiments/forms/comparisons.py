@@ -65,7 +65,8 @@ class ComparisonForm(forms.Form):
         required=False,
         label="Prompt of the tuned approaches",
         empty_label="The first chosen prompt without examples",
-        help_text="The hybrid and LoRA keep this prompt; the soft prompt starts from its words; drawn examples, label bias and search use it too.",
+        help_text="The hybrid and LoRA keep this prompt; the soft prompt starts from its words; drawn examples, label bias and search "
+        "use it too.",
     )
     seeds = SeedsField(
         initial=(0, 1),
