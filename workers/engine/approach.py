@@ -1,7 +1,7 @@
 """An approach ready to answer rows: a prompt with or without a tuned part, or a plain baseline."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from workers.engine.artifacts import load_tuning, save_artifact
 from workers.engine.backbone import Backbone
 from workers.engine.baselines import Predict, fit_baseline
 from workers.engine.errors import BadSpec
+from workers.engine.families import sliding_reason
 from workers.engine.frame import Frame
 from workers.engine.generation import Generator, predict_texts
 from workers.engine.learning import learn
@@ -56,8 +57,12 @@ class Prompted:
     tuning: Tuning | None = None
     training: TrainingRecord | None = None
     written: Written | None = None
-    plain_reason: str | None = None
-    probed: bool = False
+    plain_reason: str | None = field(init=False)
+    probed: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.plain_reason = self.backbone.plain_reason
+        self.probed = self.plain_reason is not None
 
     @property
     def backbone(self) -> Backbone:
@@ -86,10 +91,16 @@ class Prompted:
         if self.frame.trie is None:
             return self._warm_writer()
         scorer = Scorer(self.backbone, self.frame.trie, self.virtual(), self.plain_reason)
-        if self.plain_reason:
+        if self.whole_reason():
             return lambda item: predict_labels(self.frame, scorer, [item])
         opening, prefix = self._opening(scorer.virtual)
         return lambda item: scorer.score_one(self.frame.encode([item])[0].ids, opening, prefix)
+
+    def whole_reason(self) -> str | None:
+        """Why rows, or some of them, were run whole; None when all shared their prefix."""
+        answer = self.frame.trie.longest() if self.frame.trie else self.run.spec.generation.max_new_tokens
+        longest = self.frame.longest + self.virtual().length + answer
+        return self.plain_reason or sliding_reason(self.backbone.sliding, longest)
 
     def save(self, folder: Path) -> ArtifactRecord | None:
         """Leave the tuned part, if there is one, as a PEFT folder."""
@@ -105,7 +116,7 @@ class Prompted:
             "parameters": {"trainable": trained, "total": self.backbone.parameter_count() + trained},
             "backbone": {**self.backbone.facts, "fingerprint": self.backbone.weights_hash},
             "frame": self.frame.facts(),
-            "shared_prefix": f"plain: {self.plain_reason}" if self.plain_reason else "shared",
+            "shared_prefix": f"plain: {reason}" if (reason := self.whole_reason()) else "shared",
             "dtype": str(self.backbone.dtype).removeprefix("torch."),
             "written": self.written.facts if self.written else {},
         }
@@ -126,7 +137,7 @@ class Prompted:
 
     def _warm_writer(self) -> Callable[[Item], object]:
         generator = Generator(self.backbone, self.run.spec.generation, self.virtual(), self.plain_reason)
-        opening, prefix = ((), None) if self.plain_reason else self._opening(generator.virtual)
+        opening, prefix = ((), None) if self.whole_reason() else self._opening(generator.virtual)
         return lambda item: generator.text_of(generator.write_one(self.frame.encode([item])[0].ids, item.id, opening, prefix))
 
     def _opening(self, virtual: Virtual) -> tuple[tuple[int, ...], PrefixStates | None]:

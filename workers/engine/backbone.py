@@ -1,4 +1,4 @@
-"""Loads one frozen causal language model with its tokenizer and can prove it unchanged. Knows no prompts and no data.
+"""Loads one frozen language model with its tokenizer and can prove it unchanged. Knows no prompts and no data.
 
 Only safetensors are read and no code that comes with a model is run.
 """
@@ -6,20 +6,19 @@ Only safetensors are read and no code that comes with a model is run.
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from workers.engine.errors import BadSpec, MissingModel, Unsupported
+from workers.engine.families import refuse_unrunnable, sliding_of, window_of
 from workers.engine.runtime import choose_device, choose_dtype
 from workers.engine.spec import BackboneRef
-
-# An encoder family reads both ways unless its configuration says that it is a decoder.
-_DECODER_FLAG_FAMILIES = frozenset({"bert", "roberta", "electra", "xlm-roberta", "camembert"})
 
 
 @dataclass
@@ -30,6 +29,7 @@ class Backbone:
         start_ids: ids that the tokenizer puts before any text, often one BOS or [CLS], sometimes none.
         terminator_id: id that ends every answer, in training and in scoring.
         window: longest sequence the model can hold, virtual tokens and answer included.
+        sliding: how many tokens back a layer looks, None when all of them.
         weights_hash: the fingerprint when loaded.
     """
 
@@ -43,6 +43,19 @@ class Backbone:
     terminator_id: int
     facts: dict[str, Any] = field(default_factory=dict)
     weights_hash: str = ""
+    sliding: int | None = None
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """True for T5 and its kin: the encoder reads the row, the decoder writes the answer."""
+        return bool(self.model.config.is_encoder_decoder)
+
+    @cached_property
+    def plain_reason(self) -> str | None:
+        """Why rows never share a prefix on this model, or None when they may: asked of the model once."""
+        from workers.engine.probe import sharing_reason  # the probe runs models, and running them starts from a Backbone
+
+        return sharing_reason(self)
 
     def fingerprint(self) -> str:
         """Short hash of what must stay the same between runs: weights, module classes, dtype, threads.
@@ -64,6 +77,7 @@ class Backbone:
         """What a person may want to know before choosing this model."""
         return {
             "window": self.window,
+            "plain_reason": self.plain_reason,
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
             "has_chat_template": bool(getattr(self.tokenizer, "chat_template", None)),
@@ -88,13 +102,13 @@ def load_backbone(ref: BackboneRef) -> Backbone:
     Raises:
         MissingModel: nothing usable lies there.
         BadSpec: a Hub id without a full commit.
-        Unsupported: the model is not a causal language model that this engine can run.
+        Unsupported: the model is of a family that this engine cannot run.
     """
     where = _where(ref)
     device = choose_device(ref.device)
     dtype = choose_dtype(ref.dtype, device)
     config = _load_config(ref, where)
-    _refuse_unrunnable(ref, config)
+    refuse_unrunnable(ref.source, config)
     model = _load_model(ref, where, config, dtype).to(device).eval()
     model.requires_grad_(False)
     tokenizer = _load_tokenizer(ref, where)
@@ -117,7 +131,8 @@ def assemble_backbone(ref: BackboneRef, model: PreTrainedModel, tokenizer: PreTr
         tokenizer=tokenizer,
         device=model.device,
         dtype=model.dtype,
-        window=_window(model.config),
+        window=window_of(model.config),
+        sliding=sliding_of(model.config),
         start_ids=_start_ids(tokenizer),
         terminator_id=int(terminator),
         facts=_facts(ref, model),
@@ -156,18 +171,10 @@ def _load_config(ref: BackboneRef, where: dict[str, Any]) -> PretrainedConfig:
         raise MissingModel(f"The model {ref.source} cannot be loaded: {_first_line(error)}") from error
 
 
-def _refuse_unrunnable(ref: BackboneRef, config: PretrainedConfig) -> None:
-    if config.is_encoder_decoder:
-        raise Unsupported(f"{ref.source} is an encoder-decoder model; this engine runs causal language models.")
-    if config.model_type in _DECODER_FLAG_FAMILIES and not getattr(config, "is_decoder", False):
-        raise Unsupported(
-            f"{ref.source} is an encoder: its tokens see what follows. Use a causal language model (is_decoder in its configuration)."
-        )
-
-
 def _load_model(ref: BackboneRef, where: dict[str, Any], config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model, report = kind.from_pretrained(
             ref.source,
             config=config,
             dtype=dtype,
@@ -197,14 +204,6 @@ def _load_tokenizer(ref: BackboneRef, where: dict[str, Any]) -> PreTrainedTokeni
 def _first_line(error: Exception) -> str:
     text = str(error).strip().splitlines()
     return text[0] if text else type(error).__name__
-
-
-def _window(config: PretrainedConfig) -> int:
-    """Positions the model has; a sliding window counts as the end, since shared states would need rows beyond it."""
-    sizes = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "sliding_window")]
-    if getattr(config, "use_sliding_window", True) is False:
-        sizes = sizes[:2]
-    return min((int(size) for size in sizes if size), default=1 << 20)
 
 
 def _start_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

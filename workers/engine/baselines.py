@@ -120,7 +120,8 @@ def mean_states(backbone: Backbone, texts: Sequence[str]) -> NDArray[np.float32]
                 ids[place, : len(rows[index])] = torch.tensor(rows[index])
                 own[place, : len(rows[index])] = 1
             ids, own = ids.to(backbone.device), own.to(backbone.device)
-            states = backbone.model.base_model(input_ids=ids, attention_mask=own, use_cache=False).last_hidden_state.float()
+            reader = backbone.model.get_encoder() if backbone.is_encoder_decoder else backbone.model.base_model
+            states = reader(input_ids=ids, attention_mask=own, use_cache=False).last_hidden_state.float()
             means = (states * own[:, :, None]).sum(1) / own.sum(1, keepdim=True)
             found[group] = means.cpu().numpy()
     return found

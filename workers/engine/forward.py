@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from workers.engine.batching import Batch
 from workers.engine.prefix import PrefixStates, Virtual
+from workers.engine.seq2seq import encoder_decoder_pass
 
 
 def shared_pass(model: PreTrainedModel, prefix: PrefixStates | None, batch: Batch) -> Tensor:
@@ -46,6 +47,8 @@ def plain_pass(model: PreTrainedModel, virtual: Virtual, batch: Batch) -> Tensor
     Returns:
         [A, V] logits in row-major order of `batch.answer_at`.
     """
+    if model.config.is_encoder_decoder:
+        return encoder_decoder_pass(model, virtual, batch)
     vectors, before = virtual.vectors, virtual.states
     inputs = model.get_input_embeddings()(batch.ids)
     rows, width = batch.ids.shape

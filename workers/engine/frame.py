@@ -62,6 +62,7 @@ class Frame:
         self.backbone = backbone
         self.tokenizer = backbone.tokenizer
         self.reserved = reserved
+        self.longest = 0
         self.is_chat = _wants_chat(spec.template, backbone)
         self.examples_of = examples_of
         self.warnings: list[str] = []
@@ -119,6 +120,7 @@ class Frame:
                 row = self._too_long(row, own, fixed)
                 cut += row.error is None
             rows.append(row)
+        self.longest = max([self.longest, *(len(row.ids) for row in rows)])
         if cut:
             self.warnings.append(f"{cut:,} rows were too long; their column {self.spec.truncate_column!r} was cut to fit.")
         return rows
@@ -145,6 +147,8 @@ class Frame:
 
         The prompt's trailing spaces are encoded with the answer, since tokenizers merge a space into the word after it.
         """
+        if self.backbone.is_encoder_decoder:  # the decoder's text begins with the answer
+            return (*self._encode(word.strip()), self.backbone.terminator_id)
         context = self.render(dict.fromkeys(self.template.slots(), "x"))
         body, tail = self._body(context), context[len(self._body(context)) :]
         continuation = self.continuation(tail, word)

@@ -12,6 +12,7 @@ from torch import Tensor
 from workers.engine.answer_rules import Generation
 from workers.engine.backbone import Backbone
 from workers.engine.batching import buckets, line_batch
+from workers.engine.families import sliding_reason
 from workers.engine.forward import plain_pass
 from workers.engine.frame import Frame
 from workers.engine.outcome import Prediction
@@ -52,14 +53,16 @@ class Generator:
         names = names or [str(number) for number in range(len(rows))]
         written: list[list[int]] = [[] for _ in rows]
         seconds = [0.0] * len(rows)
+        plain = self.reason_for(rows) is not None
         with torch.inference_mode():
-            shared = () if self.plain_reason else shared_ids(rows)
-            prefix = None if self.plain_reason else prefix_of(self.backbone.model, self.virtual, shared)
+            shared = () if plain else shared_ids(rows)
+            prefix = None if plain else prefix_of(self.backbone.model, self.virtual, shared)
             done = 0
             for group in buckets([len(row) - len(shared) for row in rows], self.rules.max_new_tokens, _MAX_TOKENS, _MAX_ROWS):
                 started = time.perf_counter()
                 draws = self._draws([names[index] for index in group])
-                answers = self._write_batch([rows[index][len(shared) :] for index in group], prefix, draws)
+                few = [rows[index][len(shared) :] for index in group]
+                answers = self._write_batch(_PlainSteps(self, few) if plain else _CachedSteps(self, few, prefix), draws)
                 share = (time.perf_counter() - started) / len(group)
                 for index, answer in zip(group, answers, strict=True):
                     written[index], seconds[index] = answer, share
@@ -75,9 +78,14 @@ class Generator:
             opening: ids that `prefix` holds besides the learned part; a row that does not begin with them is run anew.
         """
         with torch.inference_mode():
-            if self.plain_reason or tuple(row[: len(opening)]) != tuple(opening) or len(row) == len(opening):
+            if self.reason_for([row]) or tuple(row[: len(opening)]) != tuple(opening) or len(row) == len(opening):
                 return self.write([row], [name])[0][0]
-            return self._write_batch([row[len(opening) :]], prefix, self._draws([name]))[0]
+            return self._write_batch(_CachedSteps(self, [row[len(opening) :]], prefix), self._draws([name]))[0]
+
+    def reason_for(self, rows: Sequence[Sequence[int]]) -> str | None:
+        """Why these rows are run whole for every token, or None when their states are kept."""
+        longest = max(map(len, rows)) + self.virtual.length + self.rules.max_new_tokens
+        return self.plain_reason or self.backbone.plain_reason or sliding_reason(self.backbone.sliding, longest)
 
     def _draws(self, names: Sequence[str]) -> list[list[float]]:
         """[B][max_new_tokens] uniform numbers, each row's its own; empty when nothing is drawn."""
@@ -85,11 +93,10 @@ class Generator:
             return [[] for _ in names]
         return [_uniform(f"{self.rules.seed}:{name}", self.rules.max_new_tokens) for name in names]
 
-    def _write_batch(self, rows: Sequence[Sequence[int]], prefix: PrefixStates | None, draws: Sequence[Sequence[float]]) -> list[list[int]]:
-        """Answers of rows behind their prefix; a batch sheds its finished rows once they are half of it."""
-        steps = _PlainSteps(self, rows) if self.plain_reason else _CachedSteps(self, rows, prefix)
-        written: list[list[int]] = [[] for _ in rows]
-        live = list(range(len(rows)))
+    def _write_batch(self, steps: "_PlainSteps | _CachedSteps", draws: Sequence[Sequence[float]]) -> list[list[int]]:
+        """Answers of a batch of rows; it sheds its finished rows once they are half of it."""
+        written: list[list[int]] = [[] for _ in draws]
+        live = list(range(len(draws)))
         ended: set[int] = set()
         logits = steps.first()
         for step in range(self.rules.max_new_tokens):
@@ -185,15 +192,21 @@ class _PlainSteps:
 
     def __init__(self, generator: Generator, rows: Sequence[Sequence[int]]) -> None:
         self.generator = generator
-        self.lines = [list(row) for row in rows]
+        self.rows = list(rows)
+        self.written: list[list[int]] = [[] for _ in rows]
 
     def first(self) -> Tensor:
+        """[B, V] after the last token of each row's answer so far."""
         backbone = self.generator.backbone
-        batch = line_batch(self.lines, [(backbone.terminator_id,)] * len(self.lines)).to(backbone.device)
-        return plain_pass(backbone.model, self.generator.virtual, batch)
+        # A line is read at the end of its row and at each written token; the last place says what comes next.
+        batch = line_batch(self.rows, [(*answer, backbone.terminator_id) for answer in self.written]).to(backbone.device)
+        logits = plain_pass(backbone.model, self.generator.virtual, batch)
+        places = batch.answer_at.sum(1).cumsum(0) - 1
+        return logits[places.to(logits.device)]
 
     def next(self, chosen: Tensor, kept: Sequence[int]) -> Tensor:
-        self.lines = [[*self.lines[at], token] for at, token in zip(kept, chosen.tolist(), strict=True)]
+        self.rows = [self.rows[at] for at in kept]
+        self.written = [[*self.written[at], token] for at, token in zip(kept, chosen.tolist(), strict=True)]
         return self.first()
 
 

@@ -60,7 +60,7 @@ def judge(backbone: Backbone, frame: Frame, tuning: Tuning, rows: Sequence[Encod
         answers = [_answer(frame, row.item) for row in rows]
 
         def judge_text() -> Quality:
-            found = line_scores(backbone, tuning.virtual(), contexts, answers, plain=False)
+            found = line_scores(backbone, tuning.virtual(), contexts, answers)
             return Quality(accuracy=None, loss=-float(found.mean()))
 
         return judge_text

@@ -9,7 +9,10 @@ from transformers import PreTrainedModel
 
 from workers.engine.answers import build_trie
 from workers.engine.backbone import Backbone
-from workers.engine.prefix import Virtual, embed
+from workers.engine.batching import line_batch
+from workers.engine.families import plain_by_design
+from workers.engine.forward import plain_pass, shared_pass
+from workers.engine.prefix import NO_VIRTUAL, Virtual, embed, prefix_of
 from workers.engine.scoring import Scorer, line_scores, shared_ids
 
 # Largest allowed difference between the shared and the plain computation, by dtype: log-likelihoods in nats, and gradients
@@ -44,6 +47,29 @@ def causality_reason(model: PreTrainedModel, ids: Sequence[int]) -> str | None:
     return None
 
 
+def sharing_reason(backbone: Backbone) -> str | None:
+    """Why no rows of this model may share a prefix, or None: both ways are tried on a few drawn tokens.
+
+    A run asks again with its own rows and its own tuned part (`scoring_reason`, `gradient_reason`).
+    """
+    model = backbone.model
+    if reason := plain_by_design(model):
+        return reason
+    drawn = torch.randint(int(model.config.vocab_size), (8,), generator=torch.Generator().manual_seed(0)).tolist()
+    answers = [(backbone.terminator_id, drawn[0])] * 2
+    try:
+        with torch.inference_mode():
+            if reason := causality_reason(model, drawn):
+                return reason
+            rows = line_batch([drawn[3:], drawn[4:]], answers).to(backbone.device)
+            shared = shared_pass(model, prefix_of(model, NO_VIRTUAL, drawn[:3]), rows).log_softmax(-1)
+            whole = line_batch([drawn, [*drawn[:3], *drawn[4:]]], answers).to(backbone.device)
+            gap = float((shared - plain_pass(model, NO_VIRTUAL, whole).log_softmax(-1)).abs().max())
+    except _CANNOT as error:
+        return _cannot(error)
+    return None if gap <= SCORE_TOLERANCE[backbone.dtype] else f"shared and plain scores differ by {gap:.3g} nats"
+
+
 def scoring_reason(scorer: Scorer, rows: Sequence[Sequence[int]]) -> str | None:
     """Why scoring must take whole sequences, or None: both ways are tried on the ends of two rows of this run.
 
@@ -63,7 +89,7 @@ def scoring_reason(scorer: Scorer, rows: Sequence[Sequence[int]]) -> str | None:
             return reason
         gap = (small.score(few).answers - replace(small, plain_reason="probe").score(few).answers).abs().max()
     except _CANNOT as error:
-        return f"this model cannot read a shared prefix ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
+        return _cannot(error)
     if not float(gap) <= SCORE_TOLERANCE[scorer.backbone.dtype]:
         return f"shared and plain scores differ by {float(gap):.3g} nats"
     return None
@@ -85,9 +111,14 @@ def writing_reason(backbone: Backbone, virtual: Virtual, rows: Sequence[Sequence
             return reason
         shared, plain = (line_scores(backbone, virtual, few, answers, plain=way) for way in (False, True))
     except _CANNOT as error:
-        return f"this model cannot read a shared prefix ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
+        return _cannot(error)
     gap = float((shared - plain).abs().max())
     return None if gap <= SCORE_TOLERANCE[backbone.dtype] else f"shared and plain scores differ by {gap:.3g} nats"
+
+
+def _cannot(error: Exception) -> str:
+    said = str(error).splitlines() or [""]
+    return f"this model cannot read a shared prefix ({type(error).__name__}: {said[0][:120]})"
 
 
 def gradient_reason(dtype: torch.dtype, shared: tuple[float, Sequence[Tensor]], plain: tuple[float, Sequence[Tensor]]) -> str | None:

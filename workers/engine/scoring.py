@@ -9,10 +9,12 @@ from torch import Tensor
 
 from workers.engine.answers import AnswerTrie
 from workers.engine.backbone import Backbone
-from workers.engine.batching import Batch, buckets, line_batch, tree_batch
+from workers.engine.batching import buckets, line_batch, tree_batch
+from workers.engine.families import sliding_reason
 from workers.engine.forward import plain_pass, shared_pass
 from workers.engine.frame import common_prefix
 from workers.engine.prefix import NO_VIRTUAL, PrefixStates, Virtual, prefix_of
+from workers.engine.seq2seq import answer_logits, read_rows
 
 # Sized for a processor's caches: larger batches of a small model are slower, not faster.
 MAX_TOKENS = 2048
@@ -64,7 +66,12 @@ class Scorer:
             rows: context ids of each row without virtual tokens, at least one each.
         """
         with torch.inference_mode():
-            return self._score_plain(rows) if self.plain_reason else self._score_shared(rows)
+            return self._score_plain(rows) if self.reason_for(rows) else self._score_shared(rows)
+
+    def reason_for(self, rows: Sequence[Sequence[int]]) -> str | None:
+        """Why these rows are run whole, or None when they share their prefix."""
+        longest = max(map(len, rows)) + self.virtual.length + self.trie.longest()
+        return self.plain_reason or self.backbone.plain_reason or sliding_reason(self.backbone.sliding, longest)
 
     def score_one(self, row: Sequence[int], opening: Sequence[int], prefix: PrefixStates | None) -> Tensor:
         """[C] scores of one row behind a prefix that was run before, as a served request is answered.
@@ -115,34 +122,47 @@ class Scorer:
         return _sum_steps(logits.view(batch.size, self.trie.num_positions, -1), self.trie)
 
     def _line_scores(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        """[B, answers], one whole sequence a row and answer: the slow, obvious way."""
+        """[B, answers], one whole sequence a row and answer: the slow, obvious way. An encoder still reads each row once."""
+        if self.backbone.is_encoder_decoder:
+            return self._decoder_scores(rows)
         columns = []
         for answer in self.trie.answers:
             batch = line_batch(rows, [answer.ids] * len(rows)).to(self.backbone.device)
-            columns.append(self._line_sums(batch, len(answer.ids)))
+            columns.append(_line_sums(plain_pass(self.backbone.model, self.virtual, batch), batch.targets, len(answer.ids)))
         return torch.stack(columns, dim=1)
 
-    def _line_sums(self, batch: Batch, answer_length: int) -> Tensor:
-        logits = plain_pass(self.backbone.model, self.virtual, batch)
-        found = logits.gather(1, batch.targets[:, None])[:, 0].float() - log_normaliser(logits)
-        return found.view(batch.size, answer_length).sum(1)
+    def _decoder_scores(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        read = read_rows(self.backbone.model, self.virtual, rows)
+        columns = []
+        for answer in self.trie.answers:
+            logits = answer_logits(self.backbone.model, read, [answer.ids] * len(rows))
+            targets = torch.tensor(answer.ids, device=logits.device).repeat(len(rows))
+            columns.append(_line_sums(logits, targets, len(answer.ids)))
+        return torch.stack(columns, dim=1)
+
+
+def _line_sums(logits: Tensor, targets: Tensor, answer_length: int) -> Tensor:
+    """[B] from [B * answer_length, V]: what the tokens of each row's answer add up to."""
+    found = logits.gather(1, targets[:, None])[:, 0].float() - log_normaliser(logits)
+    return found.view(-1, answer_length).sum(1)
 
 
 def line_scores(
-    backbone: Backbone, virtual: Virtual, contexts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], plain: bool
+    backbone: Backbone, virtual: Virtual, contexts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], plain: bool = False
 ) -> Tensor:
     """[N] summed log-likelihood of one given answer a row, for answers that are free text.
 
     Args:
         contexts: context ids of each row without virtual tokens.
         answers: ids of each row's answer, terminator included.
-        plain: run whole sequences instead of sharing the prefix.
+        plain: run whole sequences even where the model could share the prefix.
     """
+    lengths = [len(row) + len(answer) for row, answer in zip(contexts, answers, strict=True)]
+    plain = plain or bool(backbone.plain_reason or sliding_reason(backbone.sliding, max(lengths) + virtual.length))
     found = torch.empty(len(contexts))
     with torch.inference_mode():
         shared = () if plain else shared_ids(contexts)
         prefix = None if plain else prefix_of(backbone.model, virtual, shared)
-        lengths = [len(row) + len(answer) for row, answer in zip(contexts, answers, strict=True)]
         for group in buckets(lengths, 0, MAX_TOKENS, MAX_ROWS):
             rows = [contexts[index][len(shared) :] for index in group]
             batch = line_batch(rows, [answers[index] for index in group]).to(backbone.device)

@@ -19,6 +19,7 @@ from workers.engine.backbone import Backbone
 from workers.engine.batching import Batch, line_batch
 from workers.engine.checkpoints import load_checkpoint, save_checkpoint
 from workers.engine.errors import BadSpec, NonFinite, OutOfMemory
+from workers.engine.families import sliding_reason
 from workers.engine.forward import attention_for_gradients, plain_pass, shared_pass
 from workers.engine.outcome import CurvePoint, Progress, TrainingRecord
 from workers.engine.prefix import prefix_of
@@ -266,7 +267,8 @@ class Trainer:
 
     def _plain_reason(self) -> str | None:
         """Why rows must not share a prefix in training, or None: asked of the model on two rows."""
-        reason = dropout_reason(self.backbone.model)
+        longest = max(map(len, self.lines.contexts)) + max(map(len, self.lines.answers)) + self.tuning.virtual().length
+        reason = dropout_reason(self.backbone.model) or self.backbone.plain_reason or sliding_reason(self.backbone.sliding, longest)
         if reason:
             return reason
         if not self.shared and not self.tuning.is_prompt:

@@ -14,6 +14,7 @@ from peft import (
     LoraConfig,
     PeftConfig,
     PeftModel,
+    PeftType,
     PrefixTuningConfig,
     PromptEncoderConfig,
     PromptTuningConfig,
@@ -21,15 +22,18 @@ from peft import (
 )
 from peft.utils import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING, TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
 from torch import Tensor, nn
+from transformers import EncoderDecoderCache
 from transformers.pytorch_utils import Conv1D
 
 from workers.engine.backbone import Backbone
 from workers.engine.errors import BadSpec, Unsupported
+from workers.engine.families import keeps_running_state
 from workers.engine.frame import Frame
 from workers.engine.prefix import PrefixStates, Virtual, embed, run_prefix
 from workers.engine.spec import Recipe
 
 _TASK = "CAUSAL_LM"
+_MAMBA_INNER = ("mixer.out_proj", "mamba.out_proj")
 
 
 @dataclass
@@ -50,6 +54,7 @@ class Tuning:
         if not self.is_prompt:
             return Virtual()
         made = self.peft_model.get_prompt(batch_size=1)
+        made = made.self_attention_cache if isinstance(made, EncoderDecoderCache) else made
         if isinstance(made, Tensor):
             return Virtual(vectors=made[0])
         return Virtual(states=PrefixStates(tuple(x.keys for x in made.layers), tuple(x.values for x in made.layers)))
@@ -104,6 +109,7 @@ def create_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, seed: int) -
     torch.manual_seed(seed)
     warnings: list[str] = []
     config, start = _BUILDERS[recipe.method](backbone, frame, recipe, warnings, seed)
+    _fit_to_model(config, backbone)
     # Adapters compute in the backbone's dtype; training keeps fp32 masters of them.
     peft_model = get_peft_model(backbone.model, config, autocast_adapter_dtype=False)
     # A saved folder names the model, not the path of this machine.
@@ -115,6 +121,22 @@ def create_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, seed: int) -
             weight.copy_(start.to(weight))
     backbone.model.eval()
     return tuning
+
+
+def _fit_to_model(config: PeftConfig, backbone: Backbone) -> None:
+    """Tell PEFT what it would otherwise read off the configuration, where not every family writes it."""
+    config.task_type = "SEQ_2_SEQ_LM" if backbone.is_encoder_decoder else "CAUSAL_LM"
+    if not config.is_prompt_learning:
+        return
+    if config.peft_type == PeftType.PREFIX_TUNING:
+        # In front of the decoder's own text; PEFT counts encoder and decoder, and fills the decoder's self-attention.
+        config.num_transformer_submodules = 2 if backbone.is_encoder_decoder else 1
+        return
+    # In front of the encoder's text, which is where the row stands. Some embeddings are narrower than the model (OPT 350M).
+    config.num_transformer_submodules = 1
+    config.token_dim = backbone.model.get_input_embeddings().weight.shape[1]
+    config.num_attention_heads = 1
+    config.num_layers = backbone.model.config.num_hidden_layers
 
 
 _Built = tuple[PeftConfig, Tensor | None]
@@ -133,6 +155,13 @@ def _p_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: list[s
 
 def _prefix_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: list[str], seed: int) -> _Built:
     """Keys and values start as those of a written text: the states that the text itself would have made."""
+    if keeps_running_state(backbone.model):
+        raise Unsupported(
+            f"Prefix tuning learns keys and values, and models of the family {backbone.facts['family']} keep a running state instead. "
+            "Choose a soft prompt or LoRA."
+        )
+    if backbone.is_encoder_decoder:
+        return _decoder_prefix(backbone, recipe, seed)
     vectors = _start_vectors(backbone, frame, recipe, warnings, seed)
     with torch.no_grad():
         states = run_prefix(backbone.model, vectors.to(backbone.dtype))
@@ -145,6 +174,23 @@ def _prefix_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: l
         token_dim=states.keys[0].shape[1] * states.keys[0].shape[3],
     )
     return config, torch.cat(layers, dim=1).float()
+
+
+def _decoder_prefix(backbone: Backbone, recipe: Recipe, seed: int) -> _Built:
+    """Keys and values in front of the decoder's answer. No text of the prompt stands there, so they start from small random numbers."""
+    if recipe.options["init"] != "random":
+        raise BadSpec("On an encoder-decoder model a prefix stands in front of the answer, where no text is. Choose init 'random'.")
+    model = backbone.model.config
+    heads, width = int(model.num_heads), int(model.d_kv)
+    shape = (_count(recipe), 2 * int(model.num_decoder_layers) * heads * width)
+    config = PrefixTuningConfig(
+        task_type=_TASK,
+        num_virtual_tokens=shape[0],
+        num_layers=int(model.num_decoder_layers),
+        num_attention_heads=heads,
+        token_dim=heads * width,
+    )
+    return config, torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * backbone.embedding_rms()
 
 
 def _lora(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: list[str], seed: int) -> _Built:
@@ -178,12 +224,24 @@ _BUILDERS: dict[str, Callable[[Backbone, Frame, Recipe, list[str], int], _Built]
 
 
 def block_linears(model: nn.Module) -> list[str]:
-    """Names, within a block, of all weight matrices of the model's repeated blocks; the head and embeddings are left out."""
-    layers = model.config.num_hidden_layers  # type: ignore[union-attr]
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == layers:
-            return [name for name, part in module[0].named_modules() if isinstance(part, nn.Linear | Conv1D)]
-    raise Unsupported("The repeated blocks of this model were not found, so LoRA has no matrices to adapt.")
+    """Names, within a block, of all weight matrices of the model's repeated blocks; the head and embeddings are left out.
+
+    Blocks may differ (hybrid models), and an encoder-decoder has two rows of them.
+    """
+    config = model.config
+    depths = {config.num_hidden_layers, getattr(config, "num_decoder_layers", None)}  # type: ignore[union-attr]
+    rows: dict[str, nn.ModuleList] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) in depths and not any(path.startswith(f"{above}.") for above in rows):
+            rows[path] = module
+    # PEFT leaves these out of state-space layers, whose kernels read the weights past the module.
+    skipped = _MAMBA_INNER if keeps_running_state(model) else ()
+    linear = (nn.Linear, Conv1D)
+    names = [name for row in rows.values() for block in row for name, part in block.named_modules() if isinstance(part, linear)]
+    names = [name for name in dict.fromkeys(names) if name and not name.endswith(skipped)]
+    if not names:
+        raise Unsupported("The repeated blocks of this model were not found, so LoRA has no matrices to adapt.")
+    return names
 
 
 def _count(recipe: Recipe) -> int:

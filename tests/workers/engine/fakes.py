@@ -1,4 +1,4 @@
-"""Tiny random models of four families and a small tokenizer, built in memory: no download, no GPU, a fraction of a second."""
+"""Tiny random models and a small tokenizer, built in memory: no download, no GPU, a fraction of a second."""
 
 import json
 from collections.abc import Iterable
@@ -8,19 +8,9 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import (
-    BertConfig,
-    BertLMHeadModel,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerFast
 
+from tests.workers.engine.families import FAMILIES as ROWS
 from workers.engine.answers import AnswerTrie
 from workers.engine.backbone import Backbone, assemble_backbone
 from workers.engine.frame import Frame
@@ -57,17 +47,14 @@ def make_tokenizer(start: bool = False) -> PreTrainedTokenizerFast:
 def make_model(family: str, vocabulary: int, seed: int = 0, **overrides: Any) -> PreTrainedModel:
     """Two layers, 32 wide, weights large enough that scores differ."""
     torch.manual_seed(seed)
+    row = ROWS[family]
     shared = {"vocab_size": vocabulary, "initializer_range": 0.2, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
-    wide = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 256}
-    grouped = {**wide, "num_key_value_heads": 2}
-    if family == "llama":
-        return LlamaForCausalLM(LlamaConfig(**{**shared, **grouped, **overrides}))
-    if family == "qwen2":
-        return Qwen2ForCausalLM(Qwen2Config(**{**shared, **grouped, **overrides}))
-    if family == "gpt2":
-        sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}
-        return GPT2LMHeadModel(GPT2Config(**{**shared, **sizes, **overrides}))
-    return BertLMHeadModel(BertConfig(**{**shared, **wide, "is_decoder": True, **overrides}))
+    config = AutoConfig.for_model(row.kind or family, **{**shared, **row.sizes, **overrides})
+    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    model: PreTrainedModel = kind.from_config(
+        config, attn_implementation="sdpa" if kind._model_mapping[type(config)]._supports_sdpa else "eager"
+    )
+    return model
 
 
 def make_backbone(family: str = "llama", start: bool = False, dtype: torch.dtype = torch.float32, **overrides: Any) -> Backbone:

@@ -1,0 +1,138 @@
+"""What each family does with each method, found out by doing it: the cells of the capability matrix.
+
+`python -m tests.workers.engine.golden` writes experiments/capabilities.json anew; `test_families` proves the file equal to the cells.
+"""
+
+import json
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+
+from tests.workers.engine.fakes import make_backbone, make_items, make_model, make_run, make_tokenizer, save_model, trie_of
+from tests.workers.engine.families import FAMILIES
+from workers.engine.answer_rules import Generation
+from workers.engine.approach import Prompted, build_approach
+from workers.engine.backbone import load_backbone
+from workers.engine.errors import BadSpec, Unsupported
+from workers.engine.execute import execute
+from workers.engine.generation import Generator
+from workers.engine.outcome import RunResult
+from workers.engine.recipes import METHODS
+from workers.engine.scoring import Scorer
+from workers.engine.spec import BackboneRef
+
+MATRIX = Path("experiments/capabilities.json")
+# What reads a model: the written prompt, every tuned method, and the one baseline that asks the model for its states.
+COLUMNS = tuple(name for name, method in METHODS.items() if method.family in ("prompt", "tuned") or name == "linear_probe")
+_RATES = {"prompt_tuning": 0.5}
+_CLOSE = 2e-4
+
+Cell = dict[str, str]
+
+
+def cell_of(family: str, method: str, folder: Path) -> Cell:
+    """Run one cell and hold it to its promises.
+
+    Train, save, load, score and write on a tiny random model; each row alone equals the row in company; the shared prefix equals whole
+    rows; a PEFT folder predicts the same in plain PEFT.
+
+    Returns:
+        "path": shared, plain or refused; with the reason where it is not shared.
+    """
+    try:
+        result = _run(family, method, folder)
+    except (BadSpec, Unsupported) as error:
+        return {"path": "refused", "reason": error.message}
+    if method != "linear_probe":
+        _hold(family, method, folder)
+    path, _, reason = result.shared_prefix.partition(": ")
+    if path != "plain":
+        whole = [warning for warning in result.warnings if "Training ran whole sequences" in warning]
+        return {"path": "plain in training", "reason": whole[0].partition(": ")[2].rstrip(".")} if whole else {"path": "shared"}
+    return {"path": path, "reason": reason}
+
+
+def _run(family: str, method: str, folder: Path) -> RunResult:
+    if family in ("encoder", "bart"):
+        source = save_model(folder / "model", family)
+        load_backbone(BackboneRef(str(source), dtype="fp32", device="cpu"))
+    options = {"learning_rate": _RATES.get(method, 0.02)} if METHODS[method].family == "tuned" else {}
+    return execute(make_run(folder, make_backbone(family), method, rows=8, options=options))
+
+
+def _hold(family: str, method: str, folder: Path) -> None:
+    artifact = folder / "out" / "artifact"
+    again = {"artifact": str(artifact)} if METHODS[method].family == "tuned" else {}
+    approach = build_approach(make_run(folder / "again", make_backbone(family), method, rows=8, **again))
+    assert isinstance(approach, Prompted)
+    rows = [row.ids for row in approach.frame.encode(make_items(8))]
+    scorer = Scorer(approach.backbone, trie_of(approach.frame), approach.virtual())
+    together = scorer.score(rows).answers
+    _equal(together, _written_down(folder), "a loaded artifact scores like the trained one")
+    _equal(torch.cat([scorer.score([row]).answers for row in rows[:3]]), together[:3], "a row alone scores like the row in company")
+    _equal(replace(scorer, plain_reason="golden").score(rows).answers, together, "whole rows score like rows behind a shared prefix")
+    writer = Generator(approach.backbone, Generation(max_new_tokens=5), approach.virtual())
+    written = writer.write(rows[:4])[0]
+    assert [writer.write([row])[0][0] for row in rows[:4]] == written, "a row alone is answered like the row in company"
+    assert replace(writer, plain_reason="golden").write(rows[:4])[0] == written, "whole rows are answered like rows with kept states"
+    approach.release()
+    if (artifact / "adapter_config.json").is_file():
+        model = PeftModel.from_pretrained(make_model(family, len(make_tokenizer())), str(artifact)).eval()
+        answers = [answer.ids for answer in trie_of(approach.frame).answers]
+        theirs = torch.stack([torch.stack([peft_score(model, row, answer) for answer in answers]) for row in rows[:2]])
+        _equal(theirs, together[:2], "plain PEFT scores like the engine")
+
+
+def peft_score(model: PeftModel, row: tuple[int, ...], answer: tuple[int, ...]) -> Tensor:
+    """Summed log-likelihood of an answer by PEFT alone: one sequence, no padding, nothing clever."""
+    config = model.get_base_model().config
+    with torch.no_grad():
+        if config.is_encoder_decoder:
+            row = (*row, config.eos_token_id)
+            asked = {"decoder_input_ids": torch.tensor([[config.decoder_start_token_id, *answer[:-1]]])}
+        else:
+            row, asked = (*row, *answer[:-1]), {}
+        ids = torch.tensor([row])
+        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), **asked).logits[0, -len(answer) :].log_softmax(-1)
+    return logits.gather(1, torch.tensor(answer)[:, None]).sum()
+
+
+def _written_down(folder: Path) -> Tensor:
+    lines = [json.loads(line) for line in (folder / "out" / "predictions-test.jsonl").read_text(encoding="utf-8").splitlines()]
+    return torch.tensor([list(line["loglikelihoods"].values()) for line in lines])
+
+
+def _equal(found: Tensor, expected: Tensor, promise: str) -> None:
+    gap = float((found - expected).abs().max())
+    assert gap <= _CLOSE, f"broken: {promise} (they differ by {gap:.3g} nats)"
+
+
+def matrix(families: list[str] | None = None) -> dict[str, Any]:
+    """All cells, and the families' names."""
+    found: dict[str, Any] = {}
+    for family in families or list(FAMILIES):
+        cells = {}
+        for method in COLUMNS:
+            with tempfile.TemporaryDirectory() as folder:
+                cells[method] = cell_of(family, method, Path(folder))
+        found[family] = {"title": FAMILIES[family].title, "cells": cells}
+        print(family, {method: cell["path"] for method, cell in cells.items()}, file=sys.stderr, flush=True)  # noqa: T201
+    return found
+
+
+def write_matrix(families: list[str]) -> None:
+    """Write the file, or bring some of its rows up to date."""
+    known = json.loads(MATRIX.read_text(encoding="utf-8")) if families and MATRIX.is_file() else {}
+    known |= matrix(families)
+    rows = {family: known[family] for family in FAMILIES if family in known}
+    MATRIX.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_matrix(sys.argv[1:])
