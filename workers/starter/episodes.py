@@ -107,8 +107,8 @@ class EpisodeSource:
             self.by_intent[row.label].append(row.text)
         self.intents = sorted(self.by_intent)
         self.kinds: list[tuple[float, Callable[[random.Random], Episode | None]]] = [
-            (0.47, self.matching),
-            (0.13, self.own_words),
+            (0.40, self.matching),
+            (0.20, self.own_words),
             (0.14, self.intent_naming),
             (0.08, self.coarse_naming),
             (0.07, self.shown),
@@ -138,7 +138,7 @@ class EpisodeSource:
         """Options that are words of the texts themselves: names of the plainest kind, and never the same twice."""
         count = rng.choices(_OPTION_COUNTS, _OPTION_WEIGHTS)[0]
         texts = [self.bank.texts[self.bank.draw_text(rng)] for _ in range(count)]
-        names, found = matching.literal_problem(texts, rng)
+        names, found = matching.literal_problem(texts, self.bank.words, rng)
         if len(names) < 2 or not found:
             return None
         shown = dict(zip(names, self._styled(names, rng), strict=True))

@@ -23,13 +23,14 @@ Matrix = NDArray[np.float32]
 
 MARGIN = 0.07  # the right phrase is this much nearer than every other option
 NEARNESS = 0.27  # and at least this near in absolute terms (cosine)
-LABEL_SHAPES = ("{0} {1}", "{0} {1}", "{1} of {0}", "{0} and {1}", "lost {0}", "new {0}", "{0}s")
-LABEL_HEADS = tuple(
+_LABEL_SHAPES = ("{0} {1}", "{0} {1}", "{1} of {0}", "{0} and {1}", "lost {0}", "new {0}", "{0}s")
+_LABEL_HEADS = tuple(
     """
     problem request question status help fee limit information support delivery change complaint order repair advice
     review news payment price safety history plan schedule transfer account exchange refund access search booking
     """.split()
 )
+_PAIR_SHAPES = ("{} {}", "{} {}", "{} a {}", "{} the {}", "{} of {}", "{} and {}", "{} to {}", "{} or {}", "{} for {}")
 _LINKS = frozenset("of for to with in on and or my your the a about from by".split())
 _STOP = (
     frozenset(
@@ -108,18 +109,20 @@ def mine_phrases(texts: Sequence[str], *, forbidden: set[str], limits: tuple[int
 def compound_phrases(phrases: Sequence[str], count: int, rng: random.Random, *, forbidden: set[str]) -> list[str]:
     """Label-like names ('flight problem', 'change of address') from mined words and a few heads of labels."""
     nouns = [p for p in phrases if " " not in p and not p.endswith(("ly", "ed", "ing", "'s"))][:2500]
-    made = {rng.choice(LABEL_SHAPES).format(rng.choice(nouns), rng.choice(LABEL_HEADS)) for _ in range(count)}
+    made = {rng.choice(_LABEL_SHAPES).format(rng.choice(nouns), rng.choice(_LABEL_HEADS)) for _ in range(count)}
     return sorted(made - forbidden - set(phrases))
 
 
-def literal_problem(texts: Sequence[str], rng: random.Random) -> tuple[list[str], list[tuple[str, str]]]:
-    """A name out of each text's own words, often with a label's head, and the (text, name) pairs that words alone decide."""
+def literal_problem(texts: Sequence[str], others: Sequence[str], rng: random.Random) -> tuple[list[str], list[tuple[str, str]]]:
+    """A name for each text with words of its own, and the (text, name) pairs that shared words alone decide.
+
+    Half of the names are a run of the text's words; the others put one of its words beside a word that it lacks.
+    """
     text_of: dict[str, str] = {}
     for text in texts:
         phrases = [phrase for phrase in phrases_of(text) if len(phrase) < 40]
         if phrases:
-            name = rng.choice(phrases)
-            text_of[rng.choice(LABEL_SHAPES).format(name, rng.choice(LABEL_HEADS)) if rng.random() < 0.4 else name] = text
+            text_of[_literal_name(rng.choice(phrases), others, rng)] = text
     names = rng.sample(sorted(text_of), len(text_of))
     words = [content_words(name) for name in names]
     found: list[tuple[str, str]] = []
@@ -130,6 +133,14 @@ def literal_problem(texts: Sequence[str], rng: random.Random) -> tuple[list[str]
             found.append((text_of[name], name))
     rng.shuffle(found)
     return names, found
+
+
+def _literal_name(phrase: str, others: Sequence[str], rng: random.Random) -> str:
+    if rng.random() < 0.5:
+        return phrase
+    word = rng.choice([word for word in phrase.split() if word not in _STOP])
+    other = rng.choice(_LABEL_HEADS) if rng.random() < 0.3 else rng.choice(others)
+    return rng.choice(_PAIR_SHAPES).format(*rng.sample((word, other), 2))
 
 
 def _top(rows: Matrix, columns: Matrix, count: int) -> NDArray[np.int32]:
@@ -148,6 +159,7 @@ class MatchingBank:
         """The last `requests` texts are user requests; they are drawn as often as all the others together."""
         self.texts, self.phrases, self.requests = texts, phrases, requests
         self.text_vectors, self.phrase_vectors = text_vectors, phrase_vectors
+        self.words = [phrase for phrase in phrases if " " not in phrase]
         self.phrases_near_text = _top(text_vectors, phrase_vectors, 32)
         self.texts_near_phrase = _top(phrase_vectors, text_vectors, 64)
         self.phrases_near_phrase = _top(phrase_vectors, phrase_vectors, 48)

@@ -34,7 +34,7 @@ def bank() -> matching.MatchingBank:
     """Sixty phrases along sixty axes, and for each phrase two texts that clearly belong to it."""
     axes = np.eye(64, dtype=np.float32)[:60]
     texts = [f"a sentence number {place} about thing {place % 60}" for place in range(120)]
-    phrases = [f"thing {place}" for place in range(60)]
+    phrases = [f"thing {place}" for place in range(59)] + ["thing"]
     padded = np.concatenate([axes, axes])
     return matching.MatchingBank(texts, phrases, padded, axes)
 
