@@ -27,6 +27,7 @@ class RecipeOption:
         low, high: inclusive range of a number.
         choices: (engine's word, word on the page) of a choice.
         fixed: the approach is what it is because of this value, so that no form offers it.
+        shapes: it decides how large the learned part is, so that a start from another one must have the same value.
     """
 
     name: str
@@ -38,6 +39,7 @@ class RecipeOption:
     choices: tuple[tuple[str, str], ...] = ()
     unit: str = ""
     fixed: bool = False
+    shapes: bool = False
 
     @property
     def range_text(self) -> str:
@@ -117,6 +119,7 @@ _VIRTUAL_TOKENS = RecipeOption(
     0,
     2000,
     unit="tokens",
+    shapes=True,
 )
 _STARTS = (
     ("template", "the written prompt"),
@@ -125,13 +128,20 @@ _STARTS = (
     ("random", "random numbers"),
 )
 _INIT = RecipeOption("init", "Start from", "template", "What the learned tokens are before training.", choices=_STARTS)
+_PREFIX_INIT = RecipeOption(
+    "init", "Start from", "template", "What the learned keys and values are before training.", choices=(*_STARTS, ("zero", "zeros"))
+)
 _INIT_TEXT = RecipeOption("init_text", "Start text", "", "Text to start from in place of the written prompt; empty takes the prompt.")
+
+
+def _fixed(name: str, label: str, value: str, words: str, *, shapes: bool = False) -> RecipeOption:
+    """A dial that makes the approach what it is."""
+    return RecipeOption(name, label, value, f"{words}.", choices=((value, words),), fixed=True, shapes=shapes)
 
 
 def _template_text(value: str) -> RecipeOption:
     words = {"kept": "stays in front of the row", "replaced": "is replaced by the learned tokens"}
-    choices = ((value, words[value]),)
-    return RecipeOption("template_text", "Written prompt", value, f"The written prompt {words[value]}.", choices=choices, fixed=True)
+    return _fixed("template_text", "Written prompt", value, f"The written prompt {words[value]}")
 
 
 _SOFT = (_learning_rate(0.05, relative=True), *_TRAINING, _VIRTUAL_TOKENS, _INIT, _INIT_TEXT)
@@ -139,19 +149,23 @@ _P_TUNING = (
     _learning_rate(1e-3),
     *_TRAINING,
     _VIRTUAL_TOKENS,
-    RecipeOption("encoder_hidden_size", "Network width", 128, "Width of the small network that writes the learned tokens.", 8, 8192),
+    RecipeOption(
+        "encoder_hidden_size", "Network width", 128, "Width of the small network that writes the learned tokens.", 8, 8192, shapes=True
+    ),
     _template_text("kept"),
 )
-_PREFIX = (_learning_rate(5e-3), *_TRAINING, _VIRTUAL_TOKENS, _INIT, _INIT_TEXT, _template_text("replaced"))
+_PREFIX = (_learning_rate(5e-3), *_TRAINING, _VIRTUAL_TOKENS, _PREFIX_INIT, _INIT_TEXT, _template_text("replaced"))
 _IA3 = (_learning_rate(5e-3), *_TRAINING, _template_text("kept"))
 _LORA = (
     _learning_rate(2e-3),
     *_TRAINING,
     _template_text("kept"),
-    RecipeOption("rank", "Rank", 8, "Width of the learned update of each weight matrix.", 1, 512),
-    RecipeOption("alpha", "Alpha", 16.0, "Scale of the update; alpha divided by rank multiplies it.", 0.0, 4096.0),
+    RecipeOption("rank", "Rank", 8, "Width of the learned update of each weight matrix.", 1, 512, shapes=True),
+    RecipeOption("alpha", "Alpha", 16.0, "Scale of the update; alpha divided by rank (rsLoRA: by its root) multiplies it.", 0.0, 4096.0),
     RecipeOption("dropout", "Dropout", 0.0, "Share of the update's inputs that training leaves out.", 0.0, 0.9),
-    RecipeOption("target_modules", "Matrices", None, "Weight matrices to adapt, comma-separated; empty takes all in the blocks."),
+    RecipeOption(
+        "target_modules", "Matrices", None, "Weight matrices to adapt, comma-separated; empty takes all in the blocks.", shapes=True
+    ),
 )
 
 _RULES = (
@@ -181,6 +195,55 @@ _LABEL_BIAS = (
     RecipeOption("penalty", "Pull to zero", 0.01, "Keeps the numbers small where few rows tell.", 1e-4, 100.0),
     _DRAW_SEED,
 )
+
+
+def _lora(variant: str, words: str) -> tuple[RecipeOption, ...]:
+    return (*_LORA, _fixed("variant", "Variant", variant, words, shapes=True))
+
+
+def _adapter(placement: str, words: str) -> tuple[RecipeOption, ...]:
+    return (
+        _learning_rate(1e-3),
+        *_TRAINING,
+        _template_text("kept"),
+        _fixed("placement", "Place", placement, words, shapes=True),
+        RecipeOption("width", "Width", 32, "Inner width of an adapter.", 1, 4096, shapes=True),
+        RecipeOption(
+            "activation",
+            "Bend",
+            "gelu",
+            "The curve between an adapter's two matrices.",
+            choices=(("gelu", "GELU"), ("relu", "ReLU"), ("silu", "SiLU")),
+        ),
+    )
+
+
+_CPT = (
+    _learning_rate(0.05, relative=True),
+    *_TRAINING,
+    _template_text("replaced"),
+    RecipeOption(
+        "context_examples",
+        "Examples",
+        8,
+        "Train rows shown in the prompt that the learned tokens start from, when it shows none itself.",
+        0,
+        200,
+        unit="rows",
+    ),
+    RecipeOption(
+        "largest_change",
+        "Largest change",
+        0.2,
+        "How far a learned token may move from its start, as a share of the typical length of the model's embeddings.",
+        1e-6,
+        100.0,
+    ),
+    RecipeOption(
+        "loss_decay", "Decay", 0.95, "Weight of an example's answer in the loss; the example before it weighs this much less.", 0.0, 1.0
+    ),
+)
+_FULL = (_learning_rate(1e-4), *_TRAINING, _template_text("kept"))
 
 _KINDS = (
     RecipeKind(
@@ -274,8 +337,26 @@ _KINDS = (
         TUNED,
         "lora",
         "A small learned update of the model's weights, with the written prompt in front of the row.",
-        _LORA,
+        _lora("plain", "Alpha divided by the rank scales the update"),
         preselected=True,
+        needs_train=True,
+    ),
+    RecipeKind(
+        "rslora",
+        "rsLoRA",
+        TUNED,
+        "lora",
+        "LoRA whose update is scaled by the root of its rank, so that a higher rank learns as fast as a low one.",
+        _lora("rslora", "Alpha divided by the root of the rank scales the update"),
+        needs_train=True,
+    ),
+    RecipeKind(
+        "dora",
+        "DoRA",
+        TUNED,
+        "lora",
+        "LoRA that learns how long each column of a matrix is apart from where it points. Slower than LoRA, often better at a low rank.",
+        _lora("dora", "Length and direction of each column are learned apart"),
         needs_train=True,
     ),
     RecipeKind(
@@ -303,6 +384,46 @@ _KINDS = (
         "ia3",
         "Learned scales of keys, values and inner activations; the smallest adapter, with the written prompt in front of the row.",
         _IA3,
+        needs_train=True,
+    ),
+    RecipeKind(
+        "cpt",
+        "Context-aware prompt",
+        TUNED,
+        "cpt",
+        "Learned tokens start as the written prompt with examples and may move only a little from it; the examples' answers stay (CPT). "
+        "Every request carries them all.",
+        _CPT,
+        needs_train=True,
+    ),
+    RecipeKind(
+        "adapter_houlsby",
+        "Adapter (Houlsby)",
+        TUNED,
+        "bottleneck",
+        "Two small learned layers in every block, one after attention and one after the feed-forward part, with the written prompt "
+        "in front of the row.",
+        _adapter("houlsby", "After the attention and feed-forward parts of every block"),
+        needs_train=True,
+    ),
+    RecipeKind(
+        "adapter_pfeiffer",
+        "Adapter (Pfeiffer)",
+        TUNED,
+        "bottleneck",
+        "One small learned layer in every block, after the feed-forward part: half the size of Houlsby's, with the written prompt in "
+        "front of the row.",
+        _adapter("pfeiffer", "After the feed-forward part of every block"),
+        needs_train=True,
+    ),
+    RecipeKind(
+        "full",
+        "Full fine-tuning",
+        TUNED,
+        "full",
+        "Every weight of the model learns: the reference, not a contender to serve. It needs several times the model's memory, and its "
+        "result is a whole model of its own.",
+        _FULL,
         needs_train=True,
     ),
     RecipeKind(

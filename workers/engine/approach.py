@@ -10,20 +10,24 @@ import torch
 from workers.engine.artifacts import load_tuning, save_artifact
 from workers.engine.backbone import Backbone
 from workers.engine.baselines import Predict, fit_baseline
+from workers.engine.context import with_examples
 from workers.engine.errors import BadSpec
 from workers.engine.families import sliding_reason
 from workers.engine.frame import Frame
+from workers.engine.full import refuse_without_room
 from workers.engine.generation import Generator, predict_texts
 from workers.engine.learning import learn
 from workers.engine.outcome import ArtifactRecord, Prediction, TrainingRecord
 from workers.engine.predicting import predict_labels
 from workers.engine.prefix import PrefixStates, Virtual, prefix_of
 from workers.engine.probe import scoring_reason, writing_reason
+from workers.engine.recipes import METHODS
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
 from workers.engine.scoring import Scorer
 from workers.engine.spec import Item
-from workers.engine.tuning import Tuning, create_tuning, replaces_text, reserved_positions
+from workers.engine.tuned import Tuning
+from workers.engine.tuning import create_tuning, replaces_text, reserved_positions
 from workers.engine.written import Written, write_prompt
 
 OnRows = Callable[[int], None]
@@ -103,7 +107,7 @@ class Prompted:
         return self.plain_reason or sliding_reason(self.backbone.sliding, longest)
 
     def save(self, folder: Path) -> ArtifactRecord | None:
-        """Leave the tuned part, if there is one, as a PEFT folder."""
+        """Leave the tuned part, if there is one, in a folder."""
         if self.tuning is None:
             return None
         return save_artifact(folder, self.run.spec, self.frame, self.tuning)
@@ -111,9 +115,10 @@ class Prompted:
     def facts(self) -> dict[str, Any]:
         """Backbone, frame, parameters, training and how the prefix was run."""
         trained = sum(parameter.numel() for parameter in self.tuning.trained()) if self.tuning else len(self._label_bias())
+        added = 0 if METHODS[self.run.spec.recipe.method].replaces_weights else trained
         return {
             "training": self.training,
-            "parameters": {"trainable": trained, "total": self.backbone.parameter_count() + trained},
+            "parameters": {"trainable": trained, "total": self.backbone.parameter_count() + added},
             "backbone": {**self.backbone.facts, "fingerprint": self.backbone.weights_hash},
             "frame": self.frame.facts(),
             "shared_prefix": f"plain: {reason}" if (reason := self.whole_reason()) else "shared",
@@ -227,13 +232,14 @@ def _prompted(run: Run) -> Prompted:
     backbone = run.load()
     if not spec.recipe.is_tuned and spec.artifact is None:
         return _written(run, backbone)
-    frame = Frame(spec, backbone, reserved_positions(spec.recipe), replaces_text(spec.recipe))
-    _refuse_full_window(frame)
+    frame = _frame(run, backbone)
     if spec.artifact is not None:
-        return Prompted(run, frame, load_tuning(Path(spec.artifact), backbone))
+        return _reserved(Prompted(run, frame, load_tuning(Path(spec.artifact), backbone)))
+    if METHODS[spec.recipe.method].replaces_weights:
+        refuse_without_room(backbone, run.out, spec.memory_limit_bytes)
     tuning = create_tuning(backbone, frame, spec.recipe, spec.seed)
     run.warnings += tuning.warnings
-    approach = Prompted(run, frame, tuning)
+    approach = _reserved(Prompted(run, frame, tuning))
     run.watch.start("train")
     try:
         approach.training = learn(run, frame, tuning)
@@ -252,6 +258,26 @@ def _written(run: Run, backbone: Backbone) -> Prompted:
     finally:
         run.watch.stop("train")
     return Prompted(run, written.frame, training=written.record, written=written)
+
+
+def _frame(run: Run, backbone: Backbone) -> Frame:
+    spec = run.spec
+    if spec.recipe.method == "cpt" and spec.artifact is None and spec.train is not None:
+        spec = with_examples(spec, backbone, read_rows(spec.train, spec.labels, spec.max_rows), run.warnings)
+    frame = Frame(spec, backbone, reserved_positions(spec.recipe), replaces_text(spec.recipe))
+    _refuse_full_window(frame)
+    return frame
+
+
+def _reserved(approach: Prompted) -> Prompted:
+    """Keep as many positions free as the learned part turned out to take: a start text may set their number."""
+    approach.frame.reserved = approach.virtual().length
+    try:
+        _refuse_full_window(approach.frame)
+    except BadSpec:
+        approach.release()
+        raise
+    return approach
 
 
 def _refuse_full_window(frame: Frame) -> None:

@@ -1,24 +1,29 @@
-"""Folders of tuned parts: PEFT's own two files plus PromptLab's manifest. Only safetensors and JSON are read or written."""
+"""Folders of tuned parts: the method's own files plus PromptLab's manifest. Only safetensors and JSON are read or written."""
 
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel, get_peft_model_state_dict
-from safetensors.torch import save_file
+from peft import PeftModel
 
 from workers.engine.backbone import Backbone
+from workers.engine.bottleneck import load_bottleneck
 from workers.engine.errors import BadSpec, MissingModel
 from workers.engine.frame import Frame
+from workers.engine.full import load_full
 from workers.engine.outcome import ArtifactRecord, write_json
+from workers.engine.recipes import METHODS
 from workers.engine.runtime import versions
 from workers.engine.spec import Recipe, RunSpec
-from workers.engine.tuning import Tuning
+from workers.engine.tuned import Tuning
+from workers.engine.tuning import WEIGHTS, PeftTuning
 
 MANIFEST = "promptlab.json"
-_WEIGHTS = "adapter_model.safetensors"
+# Methods that PEFT lacks have folders of their own.
+_OWN: dict[str, Callable[[Path, Backbone, Recipe], Tuning]] = {"bottleneck": load_bottleneck, "full": load_full}
 
 
 def save_artifact(folder: Path, spec: RunSpec, frame: Frame, tuning: Tuning) -> ArtifactRecord:
@@ -30,16 +35,7 @@ def save_artifact(folder: Path, spec: RunSpec, frame: Frame, tuning: Tuning) -> 
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    tensors = get_peft_model_state_dict(tuning.peft_model, save_embedding_layers=False)
-    save_file(
-        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
-        partial / _WEIGHTS,
-        metadata={"format": "pt"},
-    )
-    config = tuning.peft_model.peft_config["default"]
-    was_inference, config.inference_mode = config.inference_mode, True
-    config.save_pretrained(str(partial))
-    config.inference_mode = was_inference
+    tuning.write(partial)
     files = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
     write_json(partial / MANIFEST, _manifest(spec, frame, files))
     shutil.rmtree(folder, ignore_errors=True)
@@ -64,10 +60,14 @@ def load_tuning(folder: Path, backbone: Backbone) -> Tuning:
                 f"{made_for.get(fact)}; this model has {backbone.facts[fact]}. Use it with the model it was made for."
             )
     recipe = Recipe(manifest["recipe"]["method"], manifest["recipe"]["options"])
+    if recipe.method in _OWN:
+        tuning = _OWN[recipe.method](folder, backbone, recipe)
+        backbone.model.eval()
+        return tuning
     peft_model = PeftModel.from_pretrained(backbone.model, str(folder), is_trainable=False, autocast_adapter_dtype=False)
     peft_model.requires_grad_(False)
     backbone.model.eval()
-    return Tuning(recipe, peft_model)
+    return PeftTuning(recipe, peft_model=peft_model)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -81,8 +81,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         files = manifest["files"]
     except (OSError, ValueError, KeyError) as error:
         raise MissingModel(f"The folder {folder.name} holds no whole tuned prompt: {MANIFEST} is missing or unreadable.") from error
-    # Without its safetensors file PEFT would look for a pickle, which can run code.
-    for name in {_WEIGHTS, *files}:
+    # Without its safetensors file a library would look for a pickle, which can run code.
+    method = METHODS.get(manifest["recipe"]["method"])
+    needed = {WEIGHTS} if method and method.peft_type else set()
+    if not needed and not any(name.endswith(".safetensors") for name in files):
+        raise MissingModel(f"The folder {folder.name} holds no weights in safetensors. Take it from its source again.")
+    for name in needed | set(files):
         path = folder / name
         if not path.is_file() or files.get(name) != _sha256(path):
             raise MissingModel(f"The file {name} of the tuned prompt {folder.name} is missing or has changed since it was made.")
@@ -109,4 +113,5 @@ def _manifest(spec: RunSpec, frame: Frame, files: dict[str, str]) -> dict[str, A
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

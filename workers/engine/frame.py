@@ -67,6 +67,7 @@ class Frame:
         self.examples_of = examples_of
         self.warnings: list[str] = []
         self._demonstrations = self._render_demonstrations(spec.template.demonstrations)
+        self.opening_text = self.render(dict.fromkeys(self.template.slots(), _MARK)).split(_MARK)[0].rstrip()
         self.opening_ids = self._opening_ids()
         self.replaced = replaced
         self._fixed_tokens = self._count_fixed(())
@@ -196,9 +197,8 @@ class Frame:
         A space before the row is left out, because tokenizers merge it into the row's first word.
         """
         slots = self.template.slots()
-        before_row = self.render(dict.fromkeys(slots, _MARK)).split(_MARK)[0].rstrip()
         shown = [self._body(self.render(dict.fromkeys(slots, probe))) for probe in _PROBES]
-        return (*self.start_ids(), *common_prefix([self._encode(text) for text in (before_row, *shown)]))
+        return (*self.start_ids(), *common_prefix([self._encode(text) for text in (self.opening_text, *shown)]))
 
     def _count_fixed(self, own: Shown) -> int:
         """Tokens of the prompt around an empty row, start ids left out."""

@@ -82,7 +82,11 @@ class Host:
             message = f"The engine met an unexpected fault: {type(error).__name__}: {error}"
             self._say("failed", id=job_id, kind="internal", message=message, detail=_traceback_tail())
         self._cancelled.discard(job_id)
-        self._say("idle", id=job_id, unchanged=self._is_unchanged())
+        unchanged = self._is_unchanged()
+        if not unchanged:
+            # Whoever is told so starts another host; should a job come all the same, it loads the model anew.
+            self._backbone, self._key = None, None
+        self._say("idle", id=job_id, unchanged=unchanged)
 
     def _dispatch(self, job_id: str, job: dict[str, Any]) -> None:
         operation = job["op"]

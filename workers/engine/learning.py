@@ -14,7 +14,7 @@ from workers.engine.run import Run
 from workers.engine.scoring import Scorer, line_scores
 from workers.engine.spec import Item
 from workers.engine.training import Hooks, Lines, Quality, Trainer
-from workers.engine.tuning import Tuning
+from workers.engine.tuned import Tuning
 
 
 def learn(run: Run, frame: Frame, tuning: Tuning) -> TrainingRecord:

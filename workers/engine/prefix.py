@@ -35,6 +35,10 @@ class PrefixStates:
         values = tuple(value.detach().requires_grad_() for value in self.values)
         return PrefixStates(keys, values)
 
+    def as_zeros(self) -> "PrefixStates":
+        """States of the same shapes that are all zero."""
+        return PrefixStates(tuple(map(torch.zeros_like, self.keys)), tuple(map(torch.zeros_like, self.values)))
+
     def cache(self) -> Cache:
         """A cache for one pass over a batch of any size; the pass cannot change the states."""
         return Cache(layers=[_SharedLayer(key, value) for key, value in zip(self.keys, self.values, strict=True)])

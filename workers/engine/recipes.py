@@ -11,6 +11,9 @@ from workers.engine.errors import BadSpec
 
 OptionValue: TypeAlias = int | float | str | bool | list[str] | None
 
+# Unit of a step size that is a multiple of the typical embedding coordinate: one value then fits models of every scale.
+EMBEDDING_RMS = "x embedding RMS"
+
 
 @dataclass(frozen=True)
 class Option:
@@ -34,13 +37,20 @@ class Option:
 
 @dataclass(frozen=True)
 class Method:
-    """One way to make an approach. `peft_type` is empty for methods that train nothing."""
+    """One way to make an approach.
+
+    Args:
+        peft_type: PEFT's name of the method; empty for methods that train nothing and for those that PEFT lacks.
+        needs_train: it learns from train rows.
+        replaces_weights: the backbone's own weights are changed, so its host must not be used again.
+    """
 
     family: str
     title: str
     options: Mapping[str, Option] = field(default_factory=dict)
     peft_type: str = ""
     needs_train: bool = False
+    replaces_weights: bool = False
 
 
 def _training(learning_rate: Option) -> dict[str, Option]:
@@ -60,7 +70,7 @@ def _training(learning_rate: Option) -> dict[str, Option]:
     }
 
 
-_RELATIVE_RATE = Option(0.05, "Step size as a multiple of the typical embedding coordinate.", 1e-5, 10.0, unit="x embedding RMS")
+_RELATIVE_RATE = Option(0.05, "Step size as a multiple of the typical embedding coordinate.", 1e-5, 10.0, unit=EMBEDDING_RMS)
 _PROMPT = {
     "num_virtual_tokens": Option(
         20, "Learned vectors in front of the row; 0 takes as many as the start text has tokens.", 0, 2000, unit="tokens"
@@ -134,10 +144,29 @@ METHODS: dict[str, Method] = {
         | {
             "num_virtual_tokens": _PROMPT["num_virtual_tokens"],
             "template_text": _PROMPT["template_text"],
-            "init": Option("template", "What the keys and values start from.", choices=("template", "label_words", "vocabulary", "random")),
+            "init": Option(
+                "template", "What the keys and values start from.", choices=("template", "label_words", "vocabulary", "random", "zero")
+            ),
             "init_text": _PROMPT["init_text"],
         },
         "PREFIX_TUNING",
+        needs_train=True,
+    ),
+    "cpt": Method(
+        "tuned",
+        "Context-aware prompt tuning",
+        _training(_RELATIVE_RATE)
+        | {
+            "template_text": Option("replaced", "The vectors start as the prompt with its examples.", choices=("replaced",)),
+            "context_examples": Option(
+                8, "Train rows shown in the prompt that the vectors start from, when it shows none itself.", 0, 200, unit="rows"
+            ),
+            "largest_change": Option(
+                0.2, "How far a vector may move from its start, as a share of the typical embedding's length.", 1e-6, 100.0
+            ),
+            "loss_decay": Option(0.95, "Weight of an example's answer in the loss; the one before it weighs this much less.", 0.0, 1.0),
+        },
+        "CPT",
         needs_train=True,
     ),
     "lora": Method(
@@ -146,8 +175,13 @@ METHODS: dict[str, Method] = {
         _training(Option(2e-3, "Step size.", 1e-7, 1.0))
         | _KEPT
         | {
+            "variant": Option(
+                "plain",
+                "'rslora' divides alpha by the root of the rank; 'dora' learns each column's length apart from its direction.",
+                choices=("plain", "rslora", "dora"),
+            ),
             "rank": Option(8, "Width of the learned update of each weight matrix.", 1, 512),
-            "alpha": Option(16.0, "Scale of the update; alpha / rank multiplies it.", 0.0, 4096.0),
+            "alpha": Option(16.0, "Scale of the update; alpha / rank multiplies it (alpha / root of rank for rsLoRA).", 0.0, 4096.0),
             "dropout": Option(0.0, "Share of inputs of the update that training drops.", 0.0, 0.9),
             "target_modules": Option(None, "Names of the weight matrices to adapt; empty takes all in the blocks."),
         },
@@ -160,6 +194,29 @@ METHODS: dict[str, Method] = {
         _training(Option(5e-3, "Step size.", 1e-7, 1.0)) | _KEPT,
         "IA3",
         needs_train=True,
+    ),
+    "bottleneck": Method(
+        "tuned",
+        "Bottleneck adapter",
+        _training(Option(1e-3, "Step size.", 1e-7, 1.0))
+        | _KEPT
+        | {
+            "placement": Option(
+                "houlsby",
+                "After the attention and feed-forward parts of every block ('houlsby'), or after the feed-forward part alone ('pfeiffer').",
+                choices=("houlsby", "pfeiffer"),
+            ),
+            "width": Option(32, "Inner width of an adapter.", 1, 4096),
+            "activation": Option("gelu", "The bend between an adapter's two matrices.", choices=("gelu", "relu", "silu")),
+        },
+        needs_train=True,
+    ),
+    "full": Method(
+        "tuned",
+        "Full fine-tuning",
+        _training(Option(1e-4, "Step size.", 1e-7, 1.0)) | _KEPT,
+        needs_train=True,
+        replaces_weights=True,
     ),
     "majority": Method("baseline", "Most frequent label", needs_train=True),
     "label_overlap": Method("baseline", "Words shared with the label"),

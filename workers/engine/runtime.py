@@ -9,8 +9,10 @@ import time
 import warnings
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 
 from workers.engine.errors import BadSpec
@@ -91,6 +93,27 @@ def peak_memory_bytes() -> int:
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def free_memory_bytes(device: torch.device, limit_bytes: int | None = None) -> int:
+    """Memory that a run may still take: of the GPU, else of the machine, its container and the limit of this process.
+
+    Args:
+        limit_bytes: most memory that this process may use, or None.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = [int(psutil.virtual_memory().available)]
+    if limit_bytes:
+        free.append(limit_bytes - int(psutil.Process().memory_info().rss))
+    try:
+        # A container's own limit; the machine's figures know nothing of it. File pages that can be dropped are no use of memory.
+        limit, used, parts = (Path(f"/sys/fs/cgroup/memory.{name}").read_text(encoding="ascii") for name in ("max", "current", "stat"))
+        droppable = dict(line.split() for line in parts.splitlines())["inactive_file"]
+        free.append(int(limit) - int(used) + int(droppable))
+    except (OSError, ValueError, KeyError):
+        pass  # no container, or one without a limit ("max")
+    return max(0, min(free))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -191,6 +191,7 @@ class RunSpec:
     checkpoint_seconds: float = 60.0
     resume: bool = False
     time_limit_seconds: float | None = None
+    memory_limit_bytes: int | None = None
 
     def __post_init__(self) -> None:
         _one_of(self.task, TASKS, "task")

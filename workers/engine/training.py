@@ -26,7 +26,7 @@ from workers.engine.prefix import prefix_of
 from workers.engine.probe import dropout_reason, gradient_reason
 from workers.engine.runtime import is_out_of_memory
 from workers.engine.scoring import shared_ids
-from workers.engine.tuning import Tuning
+from workers.engine.tuned import Tuning
 
 # Few distinct lengths mean few distinct shapes, so that memory once touched is used again.
 _LENGTH_STEP = 8
@@ -209,7 +209,14 @@ class Trainer:
         self.record.row_tokens += sum(len(self.lines.contexts[index]) for index in indices)
         run = self._plain_losses if plain else self._shared_losses
         with attention_for_gradients(self.backbone.model):
-            return run(micro, label_tokens)
+            own = self.tuning.own_loss()
+            if own is None:
+                return run(micro, label_tokens)
+            # The mean is over the label tokens of the batch and those that every row brings along.
+            tokens = label_tokens + len(indices) * own.tokens
+            loss = own.total * (len(indices) / tokens)
+            torch.autograd.backward([loss])
+            return run(micro, tokens) + float(loss.detach())
 
     def _shared_losses(self, micro: Sequence[Sequence[int]], label_tokens: int) -> float:
         prefix = prefix_of(self.backbone.model, self.tuning.virtual(), self.shared)

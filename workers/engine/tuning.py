@@ -4,12 +4,15 @@ A method is one row of `_BUILDERS`. PEFT holds the parameters, so that a saved f
 because PEFT's own text initialisation cuts or repeats a text without a word and counts special tokens in.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import torch
 from peft import (
+    CPTConfig,
     IA3Config,
     LoraConfig,
     PeftConfig,
@@ -19,38 +22,43 @@ from peft import (
     PromptEncoderConfig,
     PromptTuningConfig,
     get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
 )
 from peft.utils import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING, TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import EncoderDecoderCache
-from transformers.pytorch_utils import Conv1D
 
 from workers.engine.backbone import Backbone
+from workers.engine.blocks import block_linears
+from workers.engine.bottleneck import create_bottleneck
+from workers.engine.context import context_loss, context_tokens
 from workers.engine.errors import BadSpec, Unsupported
 from workers.engine.families import keeps_running_state
 from workers.engine.frame import Frame
+from workers.engine.full import create_full
 from workers.engine.prefix import PrefixStates, Virtual, embed, run_prefix
 from workers.engine.spec import Recipe
+from workers.engine.tuned import OwnLoss, Tuning
+
+WEIGHTS = "adapter_model.safetensors"
+NETWORK = "training_state.safetensors"
 
 _TASK = "CAUSAL_LM"
-_MAMBA_INNER = ("mixer.out_proj", "mamba.out_proj")
 
 
 @dataclass
-class Tuning:
-    """A tuned part on a frozen backbone, in training or ready for use."""
+class PeftTuning(Tuning):
+    """A tuned part that PEFT holds."""
 
-    recipe: Recipe
-    peft_model: PeftModel
-    warnings: list[str] = field(default_factory=list)
+    peft_model: PeftModel = None
 
     @property
     def is_prompt(self) -> bool:
-        """True when the learned part stands in front of the row, False when it sits inside the model's modules."""
         return bool(self.peft_model.active_peft_config.is_prompt_learning)
 
     def virtual(self) -> Virtual:
-        """The learned part in front of a row as it is now, differentiable during training."""
         if not self.is_prompt:
             return Virtual()
         made = self.peft_model.get_prompt(batch_size=1)
@@ -60,28 +68,57 @@ class Tuning:
         return Virtual(states=PrefixStates(tuple(x.keys for x in made.layers), tuple(x.values for x in made.layers)))
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """The trained parameters by name; everything else is frozen."""
         return {name: p for name, p in self.peft_model.named_parameters() if p.requires_grad}
 
     def trained(self) -> list[nn.Parameter]:
-        """Parameters that belong to the tuned part, trainable now or frozen after loading."""
-        return [p for name, p in self.peft_model.named_parameters() if ".default" in name]
-
-    def learning_rate(self, backbone: Backbone) -> float:
-        """Absolute step size; soft prompts give theirs as a multiple of the typical embedding coordinate."""
-        rate = float(self.recipe.options["learning_rate"])  # type: ignore[arg-type]
-        return rate * backbone.embedding_rms() if self.recipe.method == "prompt_tuning" else rate
+        # CPT holds start and change apart and saves their sum.
+        return [p for name, p in self.peft_model.named_parameters() if ".default" in name and "delta_embedding" not in name]
 
     def set_dropout(self, active: bool) -> None:
-        """Switch the tuned part's own dropout; the frozen model's stays off always."""
         for name, module in self.peft_model.named_modules():
             if "lora_dropout" in name:
                 module.train(active)
 
+    def own_loss(self) -> OwnLoss | None:
+        if self.recipe.method != "cpt":
+            return None
+        return context_loss(self.peft_model.get_base_model(), self.peft_model.active_peft_config, self.virtual())
+
+    def write(self, folder: Path) -> None:
+        """PEFT's own two files, and what it would lose: the network that writes P-tuning's vectors, for a training that goes on."""
+        tensors = get_peft_model_state_dict(self.peft_model, save_embedding_layers=False)
+        _save(tensors, folder / WEIGHTS)
+        if self.recipe.method == "p_tuning":
+            _save(self.state(), folder / NETWORK)
+        config = self.peft_model.peft_config["default"]
+        was_inference, config.inference_mode = config.inference_mode, True
+        config.save_pretrained(str(folder))
+        config.inference_mode = was_inference
+
+    def state(self) -> dict[str, Tensor]:
+        if self.recipe.method == "p_tuning":
+            return {name: tensor.detach() for name, tensor in self.peft_model.prompt_encoder["default"].state_dict().items()}
+        return dict(get_peft_model_state_dict(self.peft_model, save_embedding_layers=False))
+
+    def take(self, state: dict[str, Tensor]) -> None:
+        if not self.is_prompt:
+            set_peft_model_state_dict(self.peft_model, state)
+            return
+        encoder = self.peft_model.prompt_encoder["default"]
+        if self.recipe.method == "p_tuning":
+            encoder.load_state_dict(state)
+            return
+        with torch.no_grad():
+            encoder.embedding.weight.copy_(state["prompt_embeddings"])
+
     def remove(self) -> None:
-        """Take the tuned part off the backbone, whose modules are then the ones that were loaded."""
+        """Leave the backbone with the modules that were loaded."""
         if not self.is_prompt:
             self.peft_model.unload()
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
 
 
 def reserved_positions(recipe: Recipe) -> int:
@@ -107,6 +144,8 @@ def create_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, seed: int) -
         Unsupported: the method cannot run on this family.
     """
     torch.manual_seed(seed)
+    if recipe.method in _OWN:
+        return _OWN[recipe.method](backbone, recipe)
     warnings: list[str] = []
     config, start = _BUILDERS[recipe.method](backbone, frame, recipe, warnings, seed)
     _fit_to_model(config, backbone)
@@ -114,7 +153,7 @@ def create_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, seed: int) -
     peft_model = get_peft_model(backbone.model, config, autocast_adapter_dtype=False)
     # A saved folder names the model, not the path of this machine.
     config.base_model_name_or_path = str(backbone.facts["source"])
-    tuning = Tuning(recipe, peft_model, warnings)
+    tuning = PeftTuning(recipe, warnings, peft_model)
     if start is not None:
         weight = peft_model.prompt_encoder["default"].embedding.weight
         with torch.no_grad():
@@ -165,6 +204,8 @@ def _prefix_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: l
     vectors = _start_vectors(backbone, frame, recipe, warnings, seed)
     with torch.no_grad():
         states = run_prefix(backbone.model, vectors.to(backbone.dtype))
+    if recipe.options["init"] == "zero":
+        states = states.as_zeros()
     layers = [layer[0].transpose(0, 1).flatten(1) for pair in zip(states.keys, states.values, strict=True) for layer in pair]
     config = PrefixTuningConfig(
         task_type=_TASK,
@@ -193,6 +234,27 @@ def _decoder_prefix(backbone: Backbone, recipe: Recipe, seed: int) -> _Built:
     return config, torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * backbone.embedding_rms()
 
 
+def _cpt(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: list[str], seed: int) -> _Built:
+    """The vectors start as the written prompt with its examples; PEFT holds each of them near its start and its answers fixed."""
+    if backbone.model.config.is_encoder_decoder:
+        raise Unsupported("Context-aware prompt tuning learns from what follows the prompt's own answers, and an encoder predicts nothing.")
+    context = context_tokens(frame)
+    options = recipe.options
+    # PEFT scales its bounds to a width of 2,048; ours is a share of the length of this model's embeddings.
+    bound = float(options["largest_change"]) * backbone.embedding_rms() * math.sqrt(2048)  # type: ignore[arg-type]
+    config = CPTConfig(
+        task_type=_TASK,
+        cpt_token_ids=list(context.ids),
+        cpt_mask=[1] * len(context.ids),
+        cpt_tokens_type_mask=list(context.kinds),
+        opt_weighted_loss_type="decay",
+        opt_loss_decay_factor=options["loss_decay"],
+        opt_projection_epsilon=bound,
+        opt_projection_format_epsilon=bound,
+    )
+    return config, None
+
+
 def _lora(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: list[str], seed: int) -> _Built:
     options = recipe.options
     config = LoraConfig(
@@ -200,6 +262,8 @@ def _lora(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: list[str],
         r=options["rank"],
         lora_alpha=options["alpha"],
         lora_dropout=options["dropout"],
+        use_rslora=options["variant"] == "rslora",
+        use_dora=options["variant"] == "dora",
         target_modules=options["target_modules"] or block_linears(backbone.model),
     )
     return config, None
@@ -218,30 +282,14 @@ _BUILDERS: dict[str, Callable[[Backbone, Frame, Recipe, list[str], int], _Built]
     "prompt_tuning": _prompt_tuning,
     "p_tuning": _p_tuning,
     "prefix_tuning": _prefix_tuning,
+    "cpt": _cpt,
     "lora": _lora,
     "ia3": _ia3,
 }
 
 
-def block_linears(model: nn.Module) -> list[str]:
-    """Names, within a block, of all weight matrices of the model's repeated blocks; the head and embeddings are left out.
-
-    Blocks may differ (hybrid models), and an encoder-decoder has two rows of them.
-    """
-    config = model.config
-    depths = {config.num_hidden_layers, getattr(config, "num_decoder_layers", None)}  # type: ignore[union-attr]
-    rows: dict[str, nn.ModuleList] = {}
-    for path, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) in depths and not any(path.startswith(f"{above}.") for above in rows):
-            rows[path] = module
-    # PEFT leaves these out of state-space layers, whose kernels read the weights past the module.
-    skipped = _MAMBA_INNER if keeps_running_state(model) else ()
-    linear = (nn.Linear, Conv1D)
-    names = [name for row in rows.values() for block in row for name, part in block.named_modules() if isinstance(part, linear)]
-    names = [name for name in dict.fromkeys(names) if name and not name.endswith(skipped)]
-    if not names:
-        raise Unsupported("The repeated blocks of this model were not found, so LoRA has no matrices to adapt.")
-    return names
+# Methods that PEFT lacks.
+_OWN: dict[str, Callable[[Backbone, Recipe], Tuning]] = {"bottleneck": create_bottleneck, "full": create_full}
 
 
 def _count(recipe: Recipe) -> int:
@@ -255,7 +303,7 @@ def _start_vectors(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: l
     """[P, H] fp32 vectors that learned tokens start from."""
     init = recipe.options["init"]
     generator = torch.Generator().manual_seed(seed)
-    if init == "random":
+    if init in ("random", "zero"):  # zero stands for the states that vectors of any kind make
         shape = (_count(recipe), backbone.model.get_input_embeddings().weight.shape[1])
         return torch.randn(shape, generator=generator) * backbone.embedding_rms()
     if init == "vocabulary":

@@ -8,18 +8,24 @@ from tests.workers.engine.fakes import FAMILIES, QUICK, make_backbone, make_fram
 from workers.engine.checkpoints import load_checkpoint
 from workers.engine.errors import NonFinite, RunStopped
 from workers.engine.execute import execute
+from workers.engine.recipes import METHODS as ENGINE_METHODS
 from workers.engine.spec import Recipe
 from workers.engine.training import Hooks, Lines, Quality, Trainer
 from workers.engine.tuning import create_tuning
 
-METHODS = ("prompt_tuning", "p_tuning", "prefix_tuning", "lora", "ia3")
+METHODS = tuple(name for name, method in ENGINE_METHODS.items() if method.family == "tuned")
+# Every method, and the ways in which one of them changes what is computed.
+WAYS: dict[str, tuple[str, dict[str, str]]] = {name: (name, {}) for name in METHODS} | {
+    "rslora": ("lora", {"variant": "rslora"}),
+    "dora": ("lora", {"variant": "dora"}),
+    "pfeiffer": ("bottleneck", {"placement": "pfeiffer"}),
+}
 
 
 def make_trainer(backbone, method, seed=0, hooks=None, **options):
-    frame = make_frame(backbone, reserved=5)
-    tuning = create_tuning(
-        backbone, frame, Recipe(method, {**QUICK, **({} if method in ("lora", "ia3") else {"num_virtual_tokens": 5}), **options}), 0
-    )
+    frame = make_frame(backbone, reserved=5, replaced=method == "cpt")
+    counted = {"num_virtual_tokens": 5} if "num_virtual_tokens" in ENGINE_METHODS[method].options else {}
+    tuning = create_tuning(backbone, frame, Recipe(method, {**QUICK, **counted, **options}), 0)
     rows = frame.encode(make_items(12))
     lines = Lines(tuple(row.ids for row in rows), tuple(frame.answers_of(row.item.label)[0].ids for row in rows))
     hooks = hooks or Hooks(lambda: Quality(0.0, 0.0), lambda progress: None, lambda: None)
@@ -39,9 +45,10 @@ def flat(gradients):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("method", METHODS)
-def test_shared_and_plain_training_agree_in_loss_and_gradient(family, method):
-    trainer = make_trainer(make_backbone(family), method)
+@pytest.mark.parametrize("way", WAYS)
+def test_shared_and_plain_training_agree_in_loss_and_gradient(family, way):
+    method, options = WAYS[way]
+    trainer = make_trainer(make_backbone(family), method, **options)
     stir(trainer)
     rows = list(range(6))
 

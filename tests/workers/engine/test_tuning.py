@@ -3,12 +3,17 @@ import torch
 from peft import PeftModel
 
 from tests.workers.engine.fakes import FAMILIES, make_backbone, make_frame, make_items, make_model, make_run, make_tokenizer, trie_of
-from tests.workers.engine.test_training import METHODS
+from tests.workers.engine.test_training import WAYS
+from workers.engine.answer_rules import Generation
 from workers.engine.errors import BadSpec, MissingModel
 from workers.engine.execute import execute
+from workers.engine.recipes import EMBEDDING_RMS
+from workers.engine.recipes import METHODS as METHODS_OF_ENGINE
 from workers.engine.scoring import Scorer
 from workers.engine.spec import Recipe
 from workers.engine.tuning import create_tuning
+
+PEFT_WAYS = [way for way, (method, _) in WAYS.items() if METHODS_OF_ENGINE[method].peft_type]
 
 
 def peft_answers(family, artifact, frame, rows):
@@ -28,13 +33,14 @@ def peft_answers(family, artifact, frame, rows):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("method", METHODS)
-def test_the_saved_folder_predicts_the_same_in_plain_peft(tmp_path, family, method):
+@pytest.mark.parametrize("way", PEFT_WAYS)
+def test_the_saved_folder_predicts_the_same_in_plain_peft(tmp_path, family, way):
+    method, options = WAYS[way]
     backbone = make_backbone(family)
-    options = {"learning_rate": 0.5 if method == "prompt_tuning" else 0.02}
-    result = execute(make_run(tmp_path, backbone, method, options=options))
+    rate = 0.5 if METHODS_OF_ENGINE[method].options["learning_rate"].unit == EMBEDDING_RMS else 0.02
+    result = execute(make_run(tmp_path, backbone, method, options={"learning_rate": rate, **options}))
     ours = _predictions(tmp_path)
-    frame = make_frame(backbone)
+    frame = make_frame(backbone, replaced=method == "cpt")
     rows = [row.ids for row in frame.encode(make_items(4))]
 
     theirs = peft_answers(family, tmp_path / "out" / "artifact", frame, rows)
@@ -42,16 +48,18 @@ def test_the_saved_folder_predicts_the_same_in_plain_peft(tmp_path, family, meth
     found = torch.tensor([[line["loglikelihoods"][answer.label] for answer in trie_of(frame).answers] for line in ours[:4]])
     torch.testing.assert_close(found, theirs, atol=2e-4, rtol=0)
     assert result.artifact is not None
-    assert sorted(result.artifact.files) == ["adapter_config.json", "adapter_model.safetensors", "promptlab.json"]
+    extra = ["training_state.safetensors"] if method == "p_tuning" else []
+    assert sorted(result.artifact.files) == ["adapter_config.json", "adapter_model.safetensors", "promptlab.json", *extra]
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_saved_then_loaded_gives_equal_scores(tmp_path, method):
-    backbone = make_backbone("qwen2")
-    execute(make_run(tmp_path, backbone, method))
+@pytest.mark.parametrize("way", WAYS)
+def test_saved_then_loaded_gives_equal_scores(tmp_path, way):
+    method, options = WAYS[way]
+    execute(make_run(tmp_path, make_backbone("qwen2"), method, options={"learning_rate": 0.02, **options}))
     before = _predictions(tmp_path)
 
-    again = make_run(tmp_path / "again", backbone, method, artifact=str(tmp_path / "out" / "artifact"))
+    fresh = make_backbone("qwen2")
+    again = make_run(tmp_path / "again", fresh, method, artifact=str(tmp_path / "out" / "artifact"), options=options)
     execute(again)
 
     after = _predictions(tmp_path / "again")
@@ -104,18 +112,56 @@ def test_every_start_follows_the_seed(init):
     assert init == "label_words" or not torch.equal(vectors(1), vectors(2))
 
 
-def test_only_the_tuned_part_changes(tmp_path):
-    for method in METHODS:
-        backbone = make_backbone("gpt2")
-        before = {name: tensor.clone() for name, tensor in backbone.model.state_dict().items()}
-        print_before = backbone.fingerprint()
+@pytest.mark.parametrize("way", [way for way, (method, _) in WAYS.items() if not METHODS_OF_ENGINE[method].replaces_weights])
+def test_only_the_tuned_part_changes(tmp_path, way):
+    method, options = WAYS[way]
+    backbone = make_backbone("gpt2")
+    before = {name: tensor.clone() for name, tensor in backbone.model.state_dict().items()}
+    print_before = backbone.fingerprint()
 
-        execute(make_run(tmp_path / method, backbone, method))
+    execute(make_run(tmp_path, backbone, method, options={"learning_rate": 0.02, **options}))
 
-        after = backbone.model.state_dict()
-        assert after.keys() == before.keys(), method
-        assert all(torch.equal(after[name], tensor) for name, tensor in before.items()), method
-        assert backbone.fingerprint() == print_before, method
+    after = backbone.model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert backbone.fingerprint() == print_before
+
+
+@pytest.mark.parametrize("method", ["lora", "ia3", "bottleneck", "full"])
+def test_adapters_compute_what_the_model_did_before_the_first_step(method):
+    backbone = make_backbone("llama")
+    frame = make_frame(backbone)
+    rows = [row.ids for row in frame.encode(make_items(4))]
+    before = Scorer(backbone, trie_of(frame)).score(rows).answers
+
+    for options in [options for name, options in WAYS.values() if name == method]:
+        tuning = create_tuning(backbone, frame, Recipe(method, options), 0)
+        after = Scorer(backbone, trie_of(frame), tuning.virtual()).score(rows).answers
+        tuning.remove()
+        torch.testing.assert_close(after, before, atol=1e-5, rtol=0)
+
+
+def test_zeros_as_start_of_a_prefix_are_zeros():
+    backbone = make_backbone("llama")
+    tuning = create_tuning(backbone, make_frame(backbone), Recipe("prefix_tuning", {"init": "zero", "num_virtual_tokens": 3}), 0)
+
+    states = tuning.virtual().states
+
+    assert states is not None
+    assert states.length == 3
+    assert not any(tensor.any() for tensor in states.tensors)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_tuned_part_writes_free_text(tmp_path, way):
+    method, options = WAYS[way]
+    rules = Generation(max_new_tokens=3)
+    run = make_run(tmp_path, make_backbone("llama"), method, rows=4, task="extraction", labels=(), generation=rules, options=options)
+
+    metrics = execute(run).metrics["test"]
+
+    assert (metrics.n, metrics.errors) == (4, 0)
+    assert all(line["completion_tokens"] <= 4 for line in _predictions(tmp_path))
 
 
 def test_the_same_seed_gives_the_same_run(tmp_path):

@@ -1,0 +1,79 @@
+"""Finds the repeated blocks of a model and the weight matrices inside them, by structure and not by family."""
+
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from workers.engine.errors import Unsupported
+from workers.engine.families import keeps_running_state
+
+_MAMBA_INNER = ("mixer.out_proj", "mamba.out_proj")
+
+
+def blocks_of(model: PreTrainedModel) -> nn.ModuleList:
+    """The model's repeated blocks, first to last.
+
+    Raises:
+        Unsupported: the model keeps no list of them.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
+            return module
+    raise Unsupported("The repeated blocks of this model were not found, so there is no place for an adapter. Choose a soft prompt.")
+
+
+def block_linears(model: nn.Module) -> list[str]:
+    """Names, within a block, of all weight matrices of the model's repeated blocks; the head and embeddings are left out.
+
+    Blocks may differ (hybrid models), and an encoder-decoder has two rows of them.
+    """
+    config = model.config
+    depths = {config.num_hidden_layers, getattr(config, "num_decoder_layers", None)}  # type: ignore[union-attr]
+    rows: dict[str, nn.ModuleList] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) in depths and not any(path.startswith(f"{above}.") for above in rows):
+            rows[path] = module
+    # PEFT leaves these out of state-space layers, whose kernels read the weights past the module.
+    skipped = _MAMBA_INNER if keeps_running_state(model) else ()
+    linear = (nn.Linear, Conv1D)
+    names = [name for row in rows.values() for block in row for name, part in block.named_modules() if isinstance(part, linear)]
+    names = [name for name in dict.fromkeys(names) if name and not name.endswith(skipped)]
+    if not names:
+        raise Unsupported("The repeated blocks of this model were not found, so LoRA has no matrices to adapt.")
+    return names
+
+
+def sublayer_outputs(model: PreTrainedModel) -> dict[str, str]:
+    """The last matrix of the attention and of the feed-forward part of a block: what they write is added to the residual stream.
+
+    Returns:
+        {"attention": name, "feed_forward": name} within a block.
+    Raises:
+        Unsupported: one of the two does not end in a matrix as wide as the model (a mixture of experts, for example).
+    """
+    if model.config.is_encoder_decoder or keeps_running_state(model):
+        raise Unsupported("The blocks of this model are not of one kind, so an adapter has no one place in them. Choose LoRA.")
+    # BERT's feed-forward output is called output.dense, its attention's attention.output.dense: the path tells them apart.
+    block = blocks_of(model)[0]
+    linears = [name for name, part in block.named_modules() if isinstance(part, nn.Linear | Conv1D)]
+    places = {
+        "attention": [name for name in linears if _is_attention(name)],
+        "feed_forward": [name for name in linears if not _is_attention(name)],
+    }
+    found: dict[str, str] = {}
+    for place, names in places.items():
+        if not names or _width(block.get_submodule(names[-1])) != model.config.hidden_size:
+            words = place.replace("_", "-")
+            raise Unsupported(
+                f"The {words} part of this model's blocks does not end in one matrix, so no adapter can follow it. Choose LoRA."
+            )
+        found[place] = names[-1]
+    return found
+
+
+def _is_attention(name: str) -> bool:
+    return "attention" in name.lower() or "attn" in name.lower()
+
+
+def _width(linear: nn.Module) -> int:
+    return int(linear.nf if isinstance(linear, Conv1D) else linear.out_features)  # type: ignore[arg-type]
