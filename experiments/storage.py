@@ -48,6 +48,11 @@ def open_stored(sha256: str) -> BinaryIO:
     return cast(BinaryIO, default_storage.open(stored_path(sha256), "rb"))
 
 
+def forget_stored(sha256: str) -> None:
+    """Delete a stored file that no row refers to any more; one that is not there is nothing to forget."""
+    default_storage.delete(stored_path(sha256))
+
+
 def copy_stored(sha256: str, target: Path) -> None:
     """Write a stored file to a local path, whole or not at all, and check its bytes on the way.
 

@@ -1,12 +1,15 @@
 """Where every address leads. Pages live in `experiments.urls`, the API in `experiments.api`."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 
 from experiments.api.routes import api_routes
+from experiments.views.accounts import account_closed
 
 urlpatterns = [
     path("", include("experiments.urls")),
+    # An address is an owner's to change, and no mail confirms it: these pages of the library stay shut.
+    re_path(r"^accounts/(?:email|confirm-email|login/code/confirm)/", account_closed),
     path("accounts/", include("allauth.account.urls")),
     path("admin/", admin.site.urls),
     path("api/v1/", api_routes()),

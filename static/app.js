@@ -58,11 +58,25 @@
     if (current) nav.scrollLeft = current.offsetLeft - nav.offsetLeft - (nav.clientWidth - current.clientWidth) / 2;
   }
 
+  /* A part that is asked for again every few seconds must not close what a person opened, or scroll a table back. */
+  function keepView(part) {
+    const opened = new Map([...part.querySelectorAll("details[id]")].map((details) => [details.id, details.open]));
+    const scrolled = [...part.querySelectorAll(".table-scroll")].map((box) => box.scrollLeft);
+    return (drawn) => {
+      drawn.querySelectorAll("details[id]").forEach((details) => { details.open = opened.get(details.id) ?? details.open; });
+      drawn.querySelectorAll(".table-scroll").forEach((box, at) => { box.scrollLeft = scrolled[at] ?? 0; });
+    };
+  }
+
+  let showAgain = null;
+
   function start() {
     showTimes(document);
     showCurrentPart();
     document.body.addEventListener("htmx:afterSettle", (event) => showTimes(event.target));
     document.body.addEventListener("htmx:beforeSwap", leaveWhenSignedOut);
+    document.body.addEventListener("htmx:beforeSwap", (event) => { showAgain = event.detail.target.matches("[hx-trigger^=every]") ? keepView(event.detail.target) : null; });
+    document.body.addEventListener("htmx:afterSettle", (event) => { showAgain?.(event.target); showAgain = null; });
     document.body.addEventListener("htmx:responseError", (event) => fail(event, sentenceOf(event.detail.xhr)));
     document.body.addEventListener("htmx:sendError", (event) => fail(event, "The server cannot be reached. Check the connection; this page tries again."));
     document.body.addEventListener("htmx:afterRequest", (event) => {

@@ -66,6 +66,10 @@ class RunOut(Schema):
     error: str = Field(alias="job.error")
 
 
+class BaselineIn(Schema):
+    approach: UUID | None = Field(None, description="One of the comparison's approaches; null for the best written prompt.")
+
+
 class ExperimentOut(Schema):
     id: UUID
     name: str

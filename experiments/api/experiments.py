@@ -12,7 +12,7 @@ from ninja.params import functions
 from experiments.access import WRITE_ROLES
 from experiments.api.access import get_for, need, rows_for
 from experiments.api.auth import KeyRequest
-from experiments.api.experiment_schemas import ExperimentDetail, ExperimentIn, ExperimentOut, ResultsOut
+from experiments.api.experiment_schemas import BaselineIn, ExperimentDetail, ExperimentIn, ExperimentOut, ResultsOut
 from experiments.api.fields import IdempotencyKey, Page
 from experiments.api.plans import plan_of
 from experiments.api.waiting import SECONDS, wait_for
@@ -76,6 +76,19 @@ def experiment_open_test(request: KeyRequest, experiment_id: UUID) -> Experiment
     """Lets the comparison see the test rows. Logged, counted per data version and printed on every report; done once."""
     experiment = get_for(request.auth, Experiment, experiment_id, write=True)
     services.experiment_open_test(experiment=experiment, by=request.auth.created_by)
+    return get_for(request.auth, Experiment, experiment_id)
+
+
+@router.post(
+    "/experiments/{uuid:experiment_id}/baseline", response={202: ExperimentDetail}, summary="Choose what the others are measured against"
+)
+def experiment_baseline(request: KeyRequest, experiment_id: UUID, payload: BaselineIn) -> Experiment:
+    """The stored results are computed anew within seconds. Without an approach: the best written prompt on validation rows."""
+    experiment = get_for(request.auth, Experiment, experiment_id, write=True)
+    approach = experiment.approaches.filter(pk=payload.approach).first() if payload.approach else None
+    if payload.approach and approach is None:
+        raise Http404("This comparison has no such approach.")
+    services.experiment_baseline_choose(experiment=experiment, by=request.auth.created_by, approach=approach)
     return get_for(request.auth, Experiment, experiment_id)
 
 

@@ -39,11 +39,14 @@ class ReportOut(Schema):
 
 class ShareIn(Schema):
     days: int = Field(services.DEFAULT_DAYS, ge=1, le=services.MAX_DAYS)
+    name: str = Field("", max_length=services.MAX_NAME, description="For whom the link is; shown in the list of links.")
 
 
 class ShareOut(Schema):
     id: UUID
     report: UUID = Field(alias="report_id")
+    name: str
+    ending: str = Field(description="The last characters of the link.")
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None
@@ -92,7 +95,7 @@ def share_list(request: KeyRequest, report_id: UUID) -> "QuerySet[Share]":
 @router.post("/reports/{uuid:report_id}/shares", response={201: NewShareOut}, summary="Make a link that opens a report signed out")
 def share_create(request: KeyRequest, report_id: UUID, payload: ShareIn) -> dict[str, Any]:
     report = get_for(request.auth, Report, report_id, write=True)
-    share, token = services.share_create(report=report, by=request.auth.created_by, days=payload.days)
+    share, token = services.share_create(report=report, by=request.auth.created_by, **payload.model_dump())
     url = request.build_absolute_uri(reverse("share-open", args=[token]))
     return ShareOut.from_orm(share).model_dump(by_alias=True) | {"url": url}
 

@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from experiments.evidence.rates import Estimate, Rate
 from experiments.wording import counted, listed, quoted
 
+CORRECTED = (
+    "Alone, this interval would count as a difference; among {num} one such finding may be chance, so Holm's correction keeps it open."
+)
+
 
 def difference_sentence(
     verdict: str, estimate: Estimate, *, p_adjusted: float, num_compared: int, level: float, margin: float | None
@@ -19,11 +23,18 @@ def difference_sentence(
     evidence = f"{level:.0%} interval {points(low)} to {points(high)}, {p_name} {p_text(p_adjusted)}"
     if verdict == "no detectable difference":
         sentence = f"No detectable difference ({points(value, sign=True)} {_unit(value)}, {evidence})."
+        if only_by_correction(verdict, low, high):
+            sentence += f" {CORRECTED.format(num=counted(num_compared, 'comparison'))}"
     else:
         sentence = f"{verdict.capitalize()} by {points(abs(value))} {_unit(value)} ({evidence})."
     if margin is not None and verdict != "better":
         sentence += f" Not worse within a margin of {points(margin)} {_unit(margin)}."
     return sentence
+
+
+def only_by_correction(verdict: str, low: float, high: float) -> bool:
+    """Whether the interval alone would tell the two apart, and only the correction for many comparisons keeps the verdict open."""
+    return verdict == "no detectable difference" and (low > 0 or high < 0)
 
 
 def headline_sentence(name: str, accuracy: Rate, *, level: float, equals: Sequence[str]) -> str:

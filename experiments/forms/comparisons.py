@@ -1,6 +1,7 @@
 """The comparison form: what may be chosen in a workspace, and the plan that a choice means. Stores nothing."""
 
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
@@ -45,6 +46,18 @@ class SeedsField(forms.CharField):
         return ", ".join(map(str, value)) if isinstance(value, tuple | list) else value
 
 
+@dataclass(frozen=True)
+class PromptBoxes:
+    """A prompt's tick boxes. `shows_older` while one of the older ones is ticked."""
+
+    newest: Any
+    older: list[Any]
+
+    @property
+    def shows_older(self) -> bool:
+        return any(box.data["selected"] for box in self.older)
+
+
 class ComparisonForm(forms.Form):
     """One form for the whole comparison. `plan()` is what it asks for; `notes` says what was left out."""
 
@@ -54,7 +67,7 @@ class ComparisonForm(forms.Form):
         TemplateVersion.objects.none(),
         label="Prompts",
         widget=forms.CheckboxSelectMultiple,
-        help_text="The newest version of each prompt. Each one is compared as it is written.",
+        help_text="Each chosen version is compared as it is written.",
     )
     backbone = forms.ModelChoiceField(
         Backbone.objects.none(), label="Model", help_text="The frozen language model that all approaches use."
@@ -102,7 +115,7 @@ class ComparisonForm(forms.Form):
         self.notes: list[str] = []
         self.fields["key"].initial = str(uuid.uuid4())
         versions = DatasetVersion.objects.complete().filter(dataset__workspace=workspace).select_related("dataset").order_by("-created_at")
-        prompts = newest_versions(workspace)
+        prompts = prompt_versions(workspace)
         models = Backbone.objects.filter(Q(workspace=None) | Q(workspace=workspace), problem="")
         self._offer("dataset_version", versions)
         self._offer("templates", prompts)
@@ -124,16 +137,28 @@ class ComparisonForm(forms.Form):
             field.initial = rows.first()
 
     def _preselect_prompts(self, versions: Any, prompts: Any) -> None:
-        """Tick the prompts that fit the first data: those whose slots are its columns."""
+        """Tick the newest version of each prompt that fits the first data: whose slots are its columns."""
         newest = versions.first()
         columns = set(newest.columns) if newest else set()
-        fitting = [prompt for prompt in prompts if columns.issuperset(slot_names(prompt.system, prompt.user, prompt.answer_cue))]
+        fitting = [
+            prompt
+            for prompt in prompts
+            if prompt.is_newest and columns.issuperset(slot_names(prompt.system, prompt.user, prompt.answer_cue))
+        ]
         self.fields["templates"].initial = fitting[:MAX_PRESELECTED]
 
     def _add_option_fields(self) -> None:
         for kind in DIALLED:
             for option in kind.free_options:
                 self.fields[f"{kind.key}-{option.name}"] = option_field(option)
+
+    def prompt_boxes(self) -> list[PromptBoxes]:
+        """The tick boxes of each prompt: its newest version, and its older ones."""
+        prompts = {prompt.pk: prompt for prompt in self.fields["templates"].queryset}  # type: ignore[attr-defined]
+        boxes: dict[Any, list[Any]] = {}
+        for box in self["templates"]:
+            boxes.setdefault(prompts[box.data["value"].value].template_id, []).append(box)
+        return [PromptBoxes(newest, older) for newest, *older in boxes.values()]
 
     def recipe_boxes(self) -> list[tuple[RecipeKind, Any]]:
         """Each choosable line of the catalogue with its tick box."""
@@ -186,11 +211,11 @@ class ComparisonForm(forms.Form):
             self.add_error(None, sentence)
 
 
-def newest_versions(workspace: Workspace) -> Any:
-    """The newest version of each prompt of a workspace, by prompt name."""
-    newest = TemplateVersion.objects.filter(template=OuterRef("template")).order_by("-number").values("pk")[:1]
-    rows = TemplateVersion.objects.filter(template__workspace=workspace, pk=Subquery(newest))
-    return rows.select_related("template").order_by("template__name")
+def prompt_versions(workspace: Workspace) -> Any:
+    """Every version of each prompt of a workspace, by prompt name and newest first; `is_newest` marks the first of each."""
+    newest = TemplateVersion.objects.filter(template=OuterRef("template")).order_by("-number").values("number")[:1]
+    rows = TemplateVersion.objects.filter(template__workspace=workspace).annotate(is_newest=Q(number=Subquery(newest)))
+    return rows.select_related("template").order_by("template__name", "template", "-number")
 
 
 def option_field(option: RecipeOption) -> forms.Field:

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 
-from experiments.services.reports import DEFAULT_DAYS, MAX_DAYS
+from experiments.services.reports import DEFAULT_DAYS, MAX_DAYS, MAX_NAME
 
 DAYS = [(1, "a day"), (7, "a week"), (DEFAULT_DAYS, "30 days"), (90, "90 days"), (MAX_DAYS, "a year")]
 
@@ -27,4 +27,10 @@ class ReportForm(forms.Form):
 
 
 class ShareForm(forms.Form):
+    name = forms.CharField(
+        max_length=MAX_NAME,
+        required=False,
+        label="For whom",
+        widget=forms.TextInput(attrs={"placeholder": "Board meeting", "dir": "auto"}),
+    )
     days = forms.TypedChoiceField(choices=DAYS, coerce=int, initial=DEFAULT_DAYS, label="The link ends after")

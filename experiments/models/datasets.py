@@ -93,12 +93,15 @@ class Example(models.Model):
 
 
 class TestOpening(models.Model):
-    """The logged step that lets an experiment see the test rows of a version. Counted on every report."""
+    """The logged step that lets an experiment see the test rows of a version. Counted on every report.
+
+    It outlives its experiment: what was seen stays seen, whoever deletes the comparison afterwards.
+    """
 
     __test__ = False  # pytest would take the name for a test class
 
     version = models.ForeignKey(DatasetVersion, on_delete=models.CASCADE, related_name="test_openings")
-    experiment = models.OneToOneField("experiments.Experiment", on_delete=models.CASCADE, related_name="test_opening")
+    experiment = models.OneToOneField("experiments.Experiment", null=True, on_delete=models.SET_NULL, related_name="test_opening")
     opened_by = author()
     opened_at = models.DateTimeField(auto_now_add=True)
 

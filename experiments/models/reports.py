@@ -27,10 +27,15 @@ class Report(Noun):
 
 
 class Share(Noun):
-    """A link to one report. Only the token's SHA-256 is kept; it is shown once."""
+    """A link to one report. Only the token's SHA-256 is kept; it is shown once.
+
+    `name` and `ending` let a person tell links apart: for whom it was made, and the last characters of what was handed out.
+    """
 
     report = models.ForeignKey(Report, on_delete=models.CASCADE, related_name="shares")
     token_sha256 = models.CharField(max_length=64, unique=True)
+    name = models.CharField(max_length=80, blank=True, help_text="For whom the link was made.")
+    ending = models.CharField(max_length=6, blank=True, help_text="The last characters of the token, which are the end of the link.")
     created_by = author()
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -41,4 +46,4 @@ class Share(Noun):
         ordering = ["-created_at"]
 
     def __str__(self) -> str:
-        return f"link {self.token_sha256[:6]}"
+        return f"{self.name} …{self.ending}" if self.name else f"…{self.ending}"

@@ -23,6 +23,7 @@ MARKERS = {
 }
 DASHES = {"solid": "none", "dash": "5 3", "dot": "1.5 2.5", "dashdot": "6 2.5 1.5 2.5", "longdash": "9 3"}
 HEIGHT = 340
+MARKED_POINTS = 30  # beyond this, markers hide the line
 FIRST_VOLUME = 100  # below this, nobody asks what a request costs
 
 
@@ -197,13 +198,26 @@ def _money_line(row: Mapping[str, Any], volumes: Sequence[int], totals: Sequence
 
 @dataclass(frozen=True)
 class Curve:
-    """The looks of one training run at the validation rows: step, seconds, train loss and validation accuracy of each."""
+    """One training run: its looks at the validation rows, and its train loss on the way.
+
+    Args:
+        points: step, seconds, train loss since the look before, and validation accuracy of each look.
+        losses: step, seconds and mean train loss of equal stretches; runs of earlier versions have none.
+        steps: the most steps that it was given.
+    """
 
     name: str
     family: str
     member: int
     seed: int
     points: tuple[Mapping[str, Any], ...]
+    losses: tuple[Mapping[str, Any], ...] = ()
+    steps: int = 0
+
+    def of(self, field: str) -> list[Mapping[str, Any]]:
+        """The points that have this value."""
+        points = self.losses if field == "train_loss" and self.losses else self.points
+        return [point for point in points if point.get(field) is not None]
 
     @property
     def label(self) -> str:
@@ -248,7 +262,7 @@ def curve_charts(curves: Sequence[Curve], *, against: str = "step") -> list[Char
     Args:
         against: "step" or "seconds".
     """
-    drawn = [curve for curve in curves if curve.points]
+    drawn = [curve for curve in curves if curve.points or curve.losses]
     if not drawn:
         return []
     unit = "Seconds of training" if against == "seconds" else "Step"
@@ -258,10 +272,13 @@ def curve_charts(curves: Sequence[Curve], *, against: str = "step") -> list[Char
 def _curve_chart(curves: Sequence[Curve], against: str, unit: str, kind: CurveKind) -> Chart:
     traces, rows = [], []
     for curve in curves:
-        points = [point for point in curve.points if point.get(kind.field) is not None]
+        points = curve.of(kind.field)
         traces.append(_curve_trace(curve, [point[against] for point in points], [point[kind.field] for point in points]))
         rows += [(curve.label, f"{point[against]:,.4g}", kind.text(point[kind.field])) for point in points]
-    figure = {"data": traces, "layout": _layout(unit, kind.title, y_percent=kind.is_share)}
+    layout = _layout(unit, kind.title, y_percent=kind.is_share)
+    if against == "step" and (steps := max(curve.steps for curve in curves)):
+        layout["xaxis"] |= {"range": [0, steps * 1.02]}  # while it trains, the empty part shows how much is still to come
+    figure = {"data": traces, "layout": layout}
     keys = tuple(Key(curve.label, curve.family, MARKERS[symbol(curve.member)], DASHES[dash(curve.seed)]) for curve in curves)
     return Chart(kind.id, kind.title, kind.summary, figure, keys, ("Run", unit, kind.title), tuple(rows))
 
@@ -269,7 +286,7 @@ def _curve_chart(curves: Sequence[Curve], against: str, unit: str, kind: CurveKi
 def _curve_trace(curve: Curve, x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
     return {
         "type": "scatter",
-        "mode": "lines+markers",
+        "mode": "lines+markers" if len(x) <= MARKED_POINTS else "lines",
         "name": plain(curve.label),
         "x": list(x),
         "y": list(y),

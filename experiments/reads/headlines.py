@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.evidence.verdicts import points
+from experiments.evidence.verdicts import only_by_correction, points
 from experiments.wording import counted
 
 Row = Mapping[str, Any]
@@ -19,7 +19,7 @@ def headline(payload: Mapping[str, Any]) -> str:
         return ""
     parts = [
         _rate(best, payload),
-        _against(best, rows.get(payload.get("baseline") or "")),
+        _against(best, rows.get(payload.get("baseline") or ""), chosen=bool(payload.get("baseline_chosen"))),
         _plain_baseline(best, rows),
         _money(best, payload),
     ]
@@ -32,16 +32,19 @@ def _rate(best: Row, payload: Mapping[str, Any]) -> str:
     return f"On {counted(payload['n'], f'{split} row')}, {best['name']} answered {rate}."
 
 
-def _against(best: Row, baseline: Row | None) -> str:
-    """The best against the written prompt that the others are measured against."""
+def _against(best: Row, baseline: Row | None, *, chosen: bool) -> str:
+    """The best against the approach that the others are measured against."""
     if baseline is None or baseline["approach"] == best["approach"]:
         return "No other approach did better." if baseline else ""
     delta = best.get("delta")
     if not delta:
         return ""
-    name = f"the best written prompt, {baseline['name']}," if baseline["family"] == "engineered" else baseline["name"]
+    is_best_prompt = baseline["family"] == "engineered" and not chosen
+    name = f"the best written prompt, {baseline['name']}," if is_best_prompt else baseline["name"]
     if delta["verdict"] == "no detectable difference":
         interval = f"{points(delta['low'], sign=True)} to {points(delta['high'], sign=True)} points"
+        if only_by_correction(delta["verdict"], delta["low"], delta["high"]):
+            interval += f"; the interval excludes 0, but among {counted(delta['num_compared'], 'comparison')} that may be chance"
         return f"That is not detectably different from {name} with {baseline['accuracy']:.1%} ({interval})."
     interval = f"{points(delta['low'])} to {points(delta['high'])}"
     return f"That is {points(delta['value'])} points ({interval}) more than {name} with {baseline['accuracy']:.1%}."

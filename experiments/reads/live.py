@@ -1,12 +1,18 @@
 """How far a comparison is: each run with its job, what waits, what failed, and whether tables have come. Reads only; a few queries."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from experiments.models import ComparisonTable, Evaluation, Experiment, Job, JobState, Queue, Run, Split, TestOpening
 from experiments.reads.charts import Curve
 from experiments.services.experiments import compare_key
 from experiments.services.jobs import queue_health
 
+CURVE_FIELDS = (
+    *("approach__position", "seed", "approach__recipe__max_steps", "result__training__curve", "result__training__losses"),
+    *("job__progress__curve", "job__progress__losses"),
+)
 UNHAPPY = (JobState.FAILED, JobState.QUARANTINED)
 
 
@@ -53,10 +59,17 @@ def progress_sentence(job: Job) -> str:
     progress = job.progress if job.state == JobState.RUNNING else {}
     phase = progress.get("phase", "")
     if phase == "training" and progress.get("steps"):
-        return f"training, step {progress.get('step') or 0:,} of {progress['steps']:,}"
+        return f"training, step {progress.get('step') or 0:,} of {progress['steps']:,}{_measured(progress.get('metrics') or {})}"
     if phase == "scoring" and progress.get("rows_total"):
         return f"scoring, row {progress.get('rows') or 0:,} of {progress['rows_total']:,}"
     return str(phase)
+
+
+def _measured(metrics: Mapping[str, Any]) -> str:
+    """The last loss and the last look at validation rows, where there were any."""
+    loss, right = metrics.get("train_loss"), metrics.get("validation_accuracy")
+    said = [f"loss {loss:.3f}" if loss is not None else "", f"{right:.1%} right on validation rows" if right is not None else ""]
+    return "".join(f", {part}" for part in said if part)
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,7 @@ class LiveState:
     compare_problem: str
     going_on: bool
     comparing: bool
+    num_tables: int
 
     @property
     def num_ended(self) -> int:
@@ -84,6 +98,11 @@ class LiveState:
     @property
     def num_unhappy(self) -> int:
         return sum(1 for line in self.lines if line.can_retry)
+
+    @property
+    def is_training(self) -> bool:
+        """Whether curves are drawn while they grow: runs go on, and no table with its own curves stands on the page."""
+        return self.num_tables == 0 and not self.all_runs_ended
 
     @property
     def all_runs_ended(self) -> bool:
@@ -97,7 +116,7 @@ def live_state(experiment: Experiment) -> LiveState:
     open_jobs = [line.current for line in lines if not line.current.has_ended]
     comparing = any(not job.has_ended for job in compares)
     queues = {job.queue for job in open_jobs if job.state == JobState.QUEUED} | ({Queue.IO.value} if comparing else set())
-    stored = ComparisonTable.objects.filter(experiment=experiment).order_by("split").values_list("split", "computed_at")
+    stored = list(ComparisonTable.objects.filter(experiment=experiment).order_by("split").values_list("split", "computed_at"))
     return LiveState(
         lines=lines,
         opening=TestOpening.objects.filter(experiment=experiment).select_related("opened_by").first(),
@@ -106,6 +125,7 @@ def live_state(experiment: Experiment) -> LiveState:
         compare_problem=next((job.error for job in compares[:1] if job.state in UNHAPPY), ""),
         going_on=bool(open_jobs) or comparing,
         comparing=comparing,
+        num_tables=len(stored),
     )
 
 
@@ -122,14 +142,17 @@ def _compare_jobs(experiment: Experiment) -> list[Job]:
 
 
 def curves_of(experiment: Experiment, *, run: Run | None = None) -> list[Curve]:
-    """The training curves of a comparison's runs, or of one run; one query that leaves everything else of the records behind."""
+    """The training curves of a comparison's runs, or of one run; one query that leaves everything else of the records behind.
+
+    A run that has ended is drawn from its record, one that goes on from its worker's last message.
+    """
     runs = Run.objects.filter(pk=run.pk) if run else Run.objects.filter(approach__experiment=experiment)
-    tuned = runs.filter(approach__family__in=["tuned", "hybrid"])
-    found = tuned.values_list("approach__name", "approach__family", "approach__position", "seed", "result__training__curve")
+    found = runs.filter(approach__family__in=["tuned", "hybrid"]).values_list("approach__name", "approach__family", *CURVE_FIELDS)
     members: dict[tuple[str, int], int] = {}
     curves = []
-    for name, family, position, seed, points in found:
+    for name, family, position, seed, steps, points, losses, live_points, live_losses in found:
         key = (family, position)
         member = members.setdefault(key, sum(1 for known, _ in members if known == family))
-        curves.append(Curve(name, family, member, seed, tuple(points or ())))
+        trail = (points or live_points or (), losses or ((live_losses or ()) if not points else ()))
+        curves.append(Curve(name, family, member, seed, *map(tuple, trail), steps=steps or 0))
     return curves

@@ -46,11 +46,12 @@ def build_table(experiment: Experiment, split: str) -> dict[str, Any]:
     answered = _answered(experiment, split, [pk for pk, _ in examples])
     if not answered:
         raise UserError(f"No run has answered the {split} rows, so there is nothing to compare.")
+    baseline, chosen = _baseline(experiment, answered)
     comparison = comparison_build(
         expected=[label for _, label in examples],
         labels=version.labels if version.task == Task.CLASSIFICATION else [],
         contenders=[each.contender for each in answered],
-        baseline=_baseline(experiment, answered),
+        baseline=baseline,
         settings=Settings(margin=experiment.margin),
     )
     rows = _rows(experiment, comparison, answered)
@@ -63,6 +64,7 @@ def build_table(experiment: Experiment, split: str) -> dict[str, Any]:
         "n": comparison.n,
         "labels": list(comparison.labels),
         "baseline": comparison.baseline,
+        "baseline_chosen": chosen,
         "best": comparison.best,
         "headline": comparison.headline,
         "signature": comparison.signature,
@@ -111,14 +113,14 @@ def _contender(evaluation: Evaluation, example_ids: Sequence[int], validation_ac
     )
 
 
-def _baseline(experiment: Experiment, answered: Sequence[Answered]) -> str | None:
-    """The approach the others are measured against: the chosen one, else the written prompt that is best on validation."""
+def _baseline(experiment: Experiment, answered: Sequence[Answered]) -> tuple[str, bool]:
+    """The approach the others are measured against, and whether a person chose it; else the written prompt that is best on validation."""
     present = {str(each.approach.pk) for each in answered}
     if experiment.baseline_id and str(experiment.baseline_id) in present:
-        return str(experiment.baseline_id)
+        return str(experiment.baseline_id), True
     written = [each for each in answered if each.approach.family == Family.ENGINEERED] or answered
     best = max(written, key=lambda each: (each.contender.validation_accuracy or 0.0, -each.approach.position))
-    return str(best.approach.pk)
+    return str(best.approach.pk), False
 
 
 def _rows(experiment: Experiment, comparison: Comparison, answered: Sequence[Answered]) -> list[dict[str, Any]]:

@@ -13,12 +13,13 @@ from typing import Any
 from django.db.models import F
 
 from experiments.models import Example, Experiment, Prediction, TestOpening
-from experiments.reads.headlines import headline
+from experiments.reads.headlines import LEARNED, headline
 from experiments.reads.table_view import MIX_UPS, NO_ANSWER
 
 SCHEMA = 1
 NUM_EXAMPLES = 20
 EXAMPLE_CHARACTERS = 400
+MIN_SEEDS = 5  # below this, seeds show a spread and allow no verdict on the method
 
 Allowed = dict[str, "Allowed | None"]
 
@@ -28,7 +29,7 @@ def _fields(names: str, **nested: Allowed) -> Allowed:
 
 
 ALLOWED: Allowed = _fields(
-    "schema title question made_at headline split task n num_labels level margin signature baseline best seeds caveats",
+    "schema title question made_at headline split task n num_labels level margin signature baseline baseline_chosen best seeds caveats",
     data=_fields("name number content_sha256 attribution", counts=_fields("train validation test")),
     model=_fields("name revision"),
     test_openings=_fields("count opened_at"),
@@ -98,7 +99,7 @@ def snapshot_build(
         "mix_ups": _mix_ups(payload),
         "prompts": _prompts(experiment) if includes_prompts else [],
         "examples": _examples(experiment, payload) if includes_examples else [],
-        "caveats": caveats(experiment, payload, openings),
+        "caveats": caveats(payload, openings),
     }
     return dict(_numbered(_picked(whole, ALLOWED), names))
 
@@ -108,7 +109,7 @@ def snapshot_digest(payload: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(payload, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 
-def caveats(experiment: Experiment, payload: Mapping[str, Any], num_openings: int) -> list[str]:
+def caveats(payload: Mapping[str, Any], num_openings: int) -> list[str]:
     """What a reader must know before believing the figures, a sentence each."""
     sentences = []
     if payload["split"] != "test":
@@ -118,13 +119,22 @@ def caveats(experiment: Experiment, payload: Mapping[str, Any], num_openings: in
     late = [row["name"] for row in payload["rows"] if row["written_after_test"]]
     if late:
         sentences.append(f"Written after the test was seen: {', '.join(late)}. Their figures may be too good.")
-    if 1 < len(experiment.seeds) < 5:
-        sentences.append(f"Tuned approaches ran with {len(experiment.seeds)} seeds: a spread, but no verdict on the method.")
+    sentences += _seed_caveat(payload)
     if payload["n"] < 300:
         sentences.append(f"{payload['n']} rows are few: differences below about {round(196 / payload['n'] ** 0.5)} points may go unseen.")
     if payload["missing"]:
         sentences.append(f"Not compared, because they did not end well: {', '.join(line['name'] for line in payload['missing'])}.")
     return sentences
+
+
+def _seed_caveat(payload: Mapping[str, Any]) -> list[str]:
+    """What the seeds of the tuned approaches leave open; nothing where nothing was tuned, or five seeds tell."""
+    seeds = [row["spread"]["num_seeds"] for row in payload["rows"] if row["family"] in LEARNED]
+    if not seeds or min(seeds) >= MIN_SEEDS:
+        return []
+    if min(seeds) == 1:
+        return ["Tuned approaches ran with one seed: another seed may give other figures, and nothing here tells how different."]
+    return [f"Tuned approaches ran with {min(seeds)} seeds: a spread, but no verdict on the method."]
 
 
 def _data(experiment: Experiment) -> dict[str, Any]:

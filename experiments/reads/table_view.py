@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.evidence.verdicts import points
+from experiments.evidence.verdicts import only_by_correction, points
 
 Row = Mapping[str, Any]
 MATRIX_LABELS = 20
@@ -116,6 +116,22 @@ class TableView:
         return list(dict.fromkeys(reason for reason in reasons if reason))
 
     @property
+    def corrected(self) -> int:
+        """Among how many comparisons Holm's correction kept a verdict open that an interval alone would give; 0 when it kept none."""
+        return max((row["delta"]["num_compared"] for row in self.rows if row["delta"] and row["delta"]["corrected"]), default=0)
+
+    @property
+    def any_latency(self) -> bool:
+        """Whether any approach has a latency; else the column says nothing, and a sentence below the table says why."""
+        return any(_at("latency", "p50_ms")(row) is not None for row in self.rows)
+
+    @property
+    def shown_columns(self) -> set[str]:
+        """Keys of the columns that say something."""
+        empty = {key for key, says in (("latency", self.any_latency), ("billed", self.any_billed)) if not says}
+        return set(BY_KEY) - empty
+
+    @property
     def any_billed(self) -> bool:
         """Whether any approach has billed tokens; else the column says nothing."""
         return any(_at("tokens", "billed")(row) is not None for row in self.rows)
@@ -142,8 +158,12 @@ def shown(row: Row) -> Row:
         **row,
         "interval": (row["low"], row["high"]),
         "trained_share": trained / total if trained and total else None,
-        "delta": {**delta, "range": _range(delta), "tone": TONES[delta["verdict"]]} if delta else None,
+        "delta": {**delta, "range": _range(delta), "tone": TONES[delta["verdict"]], "corrected": _corrected(delta)} if delta else None,
     }
+
+
+def _corrected(delta: Mapping[str, Any]) -> bool:
+    return only_by_correction(delta["verdict"], delta["low"], delta["high"])
 
 
 def _range(delta: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from experiments.errors import UserError
 from experiments.models import Backbone, Membership, Role, User, Workspace
 from experiments.models.backbones import BackboneKind
 from experiments.services.audit import audit_record
+from experiments.services.backbones import backbone_inspect
 
 __all__ = [
     "audit_record",
@@ -66,10 +67,10 @@ def owner_create(*, email: str, password: str, workspace_name: str) -> tuple[Use
 def workspace_create(*, name: str, by: User, slug: str = "") -> Workspace:
     """Make a workspace that `by` owns, with the bundled starter model to begin on."""
     with transaction.atomic():
-        _starter_ensure()
         workspace = Workspace.objects.create(name=name, slug=slug or _free_slug(name), created_by=by)
         Membership.objects.create(workspace=workspace, user=by, role=Role.OWNER)
         audit_record(by=by, verb="created", target=workspace, workspace=workspace)
+        _starter_ensure(workspace)
     return workspace
 
 
@@ -131,10 +132,13 @@ def _keep_an_owner(membership: Membership, *, new_role: Role | None) -> None:
         raise LastOwner
 
 
-def _starter_ensure() -> None:
-    """The bundled model is one row that every workspace sees."""
-    if not Backbone.objects.filter(workspace=None, kind=BackboneKind.BUNDLED).exists():
-        Backbone.objects.get_or_create(workspace=None, name=STARTER_NAME, defaults={"kind": BackboneKind.BUNDLED})
+def _starter_ensure(workspace: Workspace) -> None:
+    """The bundled model is one row that every workspace sees; the first one has a worker verify it, so that its facts are known."""
+    starter = Backbone.objects.filter(workspace=None, kind=BackboneKind.BUNDLED).first()
+    if starter is None:
+        starter, _ = Backbone.objects.get_or_create(workspace=None, name=STARTER_NAME, defaults={"kind": BackboneKind.BUNDLED})
+    if starter.verified_at is None:
+        backbone_inspect(backbone=starter, workspace=workspace, by=None)
 
 
 def _free_slug(name: str) -> str:

@@ -188,11 +188,30 @@ def experiment_advance(*, experiment: Experiment) -> None:
             _compare_queue(experiment, Split.TEST)
 
 
-def _compare_queue(experiment: Experiment, split: Split) -> None:
+def experiment_baseline_choose(*, experiment: Experiment, by: User | None, approach: Approach | None) -> None:
+    """Choose what the other approaches are measured against, and have the stored tables computed anew.
+
+    Args:
+        approach: one of the comparison's own; None goes back to the best written prompt on validation rows.
+    """
+    with transaction.atomic():
+        experiment = _locked(experiment)
+        if experiment.baseline_id == (approach.pk if approach else None):
+            return
+        Experiment.objects.filter(pk=experiment.pk).update(baseline=approach)
+        # A choice that was made before and is made again asks for work anew, so each choice has a number.
+        number = _jobs(experiment).filter(kind=JobKind.COMPARE).count()
+        for split in experiment.tables.values_list("split", flat=True):
+            _compare_queue(experiment, Split(split), mark=f":baseline{number}")
+        detail = {"baseline": approach.name if approach else "best written prompt"}
+        audit_record(by=by, verb="chose the baseline of", target=experiment, workspace=experiment.workspace, detail=detail)
+
+
+def _compare_queue(experiment: Experiment, split: Split, mark: str = "") -> None:
     """Queue the comparison of a split, once for each state of its results: a retried job has a higher fence."""
     jobs = _jobs(experiment).filter(kind__in=[JobKind.RUN] if split == Split.VALIDATION else [JobKind.EVALUATE])
     fences = jobs.aggregate(sum=Sum("fence"))["sum"] or 0
-    key = f"{compare_key(experiment)}:{split}:{jobs.count()}:{fences}"
+    key = f"{compare_key(experiment)}:{split}:{jobs.count()}:{fences}{mark}"
     payload = {"experiment": str(experiment.pk), "split": str(split)}
     job_create(workspace=experiment.workspace, kind=JobKind.COMPARE, queue=Queue.IO, payload=payload, by=None, idempotency_key=key)
 
@@ -291,4 +310,5 @@ def _locked(experiment: Experiment) -> Experiment:
 
 
 def _finish(experiment: Experiment) -> None:
-    Experiment.objects.filter(pk=experiment.pk).update(finished_at=timezone.now())
+    """Mark the end, once: a table that is computed again later, for another baseline, does not move it."""
+    Experiment.objects.filter(pk=experiment.pk, finished_at=None).update(finished_at=timezone.now())

@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 DEFAULT_DAYS = 30
 MAX_DAYS = 365
 TOKEN_BYTES = 32
+NUM_SHOWN = 6  # characters of a token that its list shows: 36 of 256 bits, which leave a guesser with nothing
+MAX_NAME = 80
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)  # 32 bytes, URL-safe
 
 
@@ -86,9 +88,11 @@ def report_create(
     return report
 
 
-def share_create(*, report: Report, by: User | None, days: int = DEFAULT_DAYS) -> tuple[Share, str]:
+def share_create(*, report: Report, by: User | None, days: int = DEFAULT_DAYS, name: str = "") -> tuple[Share, str]:
     """Make a link. Returns the row and the token, which is shown once and kept nowhere.
 
+    Args:
+        name: for whom the link is, so that a person finds it again in the list.
     Raises:
         UserError: links are switched off, or the expiry is out of range.
     """
@@ -99,9 +103,14 @@ def share_create(*, report: Report, by: User | None, days: int = DEFAULT_DAYS) -
     token = secrets.token_urlsafe(TOKEN_BYTES)
     with transaction.atomic():
         share = Share.objects.create(
-            report=report, token_sha256=token_digest(token), created_by=by, expires_at=timezone.now() + timedelta(days=days)
+            report=report,
+            token_sha256=token_digest(token),
+            name=" ".join(name.split())[:MAX_NAME],
+            ending=token[-NUM_SHOWN:],
+            created_by=by,
+            expires_at=timezone.now() + timedelta(days=days),
         )
-        audit_record(by=by, verb="shared", target=share, workspace=report.workspace, detail={"days": days})
+        audit_record(by=by, verb="made", target=share, workspace=report.workspace, detail={"report": report.title, "days": days})
     return share, token
 
 
@@ -109,7 +118,7 @@ def share_revoke(*, share: Share, by: User | None) -> None:
     """End a link at once and for good. Revoking it twice changes nothing."""
     with transaction.atomic():
         if Share.objects.filter(pk=share.pk, revoked_at=None).update(revoked_at=timezone.now()):
-            audit_record(by=by, verb="revoked", target=share, workspace=share.report.workspace)
+            audit_record(by=by, verb="revoked", target=share, workspace=share.report.workspace, detail={"report": share.report.title})
 
 
 def share_find(token: str) -> Share | None:

@@ -33,6 +33,12 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 
 
 @login_not_required
+def account_closed(request: HttpRequest) -> HttpResponse:
+    """A page of the sign-in library that this product does not use."""
+    raise Http404("There is no such page.")
+
+
+@login_not_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def invitation_accept(request: HttpRequest, token: str) -> HttpResponse:
     """Join a workspace: with one button when signed in, with a new account when the email has none."""

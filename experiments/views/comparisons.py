@@ -15,10 +15,10 @@ from experiments.errors import UserError
 from experiments.forms.comparisons import ComparisonForm
 from experiments.models import Experiment, Role, Split, TestOpening
 from experiments.plans import plan_problems
-from experiments.reads.charts import break_even_chart, curve_charts, quality_chart
+from experiments.reads.charts import Chart, break_even_chart, curve_charts, quality_chart
 from experiments.reads.estimates import plan_estimate
 from experiments.reads.headlines import headline
-from experiments.reads.live import curves_of, live_state
+from experiments.reads.live import LiveState, curves_of, live_state
 from experiments.reads.table_view import confusion_view, table_view
 from experiments.services import experiments as services
 from experiments.views.viewer import require_here, viewer
@@ -86,6 +86,7 @@ def comparison_detail(request: HttpRequest, slug: str, experiment_id: UUID) -> H
     context = {
         "experiment": experiment,
         "state": state,
+        "live_charts": live_charts(experiment, state),
         **results,
         "curve_charts": curve_charts(curves, against="seconds" if request.GET.get("curves") == "seconds" else "step"),
         "reports": experiment.reports.only("title", "created_at")[:MAX_REPORTS],
@@ -100,10 +101,16 @@ def comparison_state(request: HttpRequest, slug: str, experiment_id: UUID) -> Ht
     """The polled part. Once a table has come or everything has ended, it asks the browser to load the page anew."""
     experiment = experiment_at(request, slug, experiment_id)
     state = live_state(experiment)
-    response = render(request, "_comparison_state.html", {"experiment": experiment, "state": state})
+    context = {"experiment": experiment, "state": state, "live_charts": live_charts(experiment, state)}
+    response = render(request, "_comparison_state.html", context)
     if request.GET.get("stamp", "") != state.stamp:
         response["HX-Refresh"] = "true"
     return response
+
+
+def live_charts(experiment: Experiment, state: LiveState) -> list[Chart]:
+    """The curves of the runs that train now; the page draws them again with every answer."""
+    return curve_charts(curves_of(experiment)) if state.is_training else []
 
 
 @require_safe
@@ -131,6 +138,18 @@ def comparison_cancel(request: HttpRequest, slug: str, experiment_id: UUID) -> H
     experiment = experiment_at(request, slug, experiment_id, write=True)
     stopped = services.experiment_cancel(experiment=experiment, by=viewer(request))
     messages.info(request, f"{counted(stopped, 'run')} asked to stop. What has succeeded is kept and compared.")
+    return redirect("comparison-detail", slug, experiment.pk)
+
+
+@require_POST
+def comparison_baseline(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
+    """Measure against another approach; an empty choice goes back to the best written prompt."""
+    experiment = experiment_at(request, slug, experiment_id, write=True)
+    wanted = request.POST.get("approach", "")
+    approach = next((each for each in experiment.approaches.all() if str(each.pk) == wanted), None)
+    if wanted and approach is None:
+        raise Http404("This comparison has no such approach.")
+    services.experiment_baseline_choose(experiment=experiment, by=viewer(request), approach=approach)
     return redirect("comparison-detail", slug, experiment.pk)
 
 

@@ -161,13 +161,18 @@ def _editor(request: HttpRequest, form: PromptForm, workspace: Workspace, templa
         "versions": reads.versions_to_write_for(workspace),
         "backbones": reads.backbones_for(workspace),
         **find,
-        "found": reads.train_rows_found(version, find["find_text"], find["find_label"]) if version and form.is_edit else [],
+        "found": reads.train_rows_found(version, find["find_text"], find["find_label"]) if version and _looks_for_rows(form) else [],
         "open_examples": form.is_edit and "switch" not in sent,
     }
     if form.is_edit:
         form.errors.clear()
     failed = request.method == "POST" and not form.is_edit
     return render(request, "prompt_editor.html", context, status=422 if failed else 200)
+
+
+def _looks_for_rows(form: PromptForm) -> bool:
+    """Whether rows were asked for. After one was taken the others stay; drawn or removed examples bring none."""
+    return form.is_bound and any(button in form.data for button in ("find", "add"))
 
 
 def _saved(request: HttpRequest, template: PromptTemplate, form: PromptForm, version: DatasetVersion | None) -> HttpResponse:

@@ -13,14 +13,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from experiments.access import get_report_for, get_share_for
 from experiments.errors import UserError
 from experiments.forms.reports import ReportForm, ShareForm
-from experiments.models import Report
+from experiments.models import Experiment, Report
 from experiments.reads.charts import break_even_chart, quality_chart
 from experiments.reads.report_files import report_csv, report_json
 from experiments.reads.snapshots import snapshot_build
 from experiments.reads.table_view import table_view
 from experiments.services import reports as services
 from experiments.views.comparisons import experiment_at
-from experiments.views.viewer import require_here, viewer
+from experiments.views.viewer import posted, require_here, viewer
 
 
 def report_at(request: HttpRequest, slug: str, report_id: UUID, *, write: bool = False) -> Report:
@@ -37,7 +37,7 @@ def body_of(payload: dict[str, Any]) -> dict[str, Any]:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def report_create(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
-    """The form beside exactly what visitors will see; a GET with other choices shows another preview and stores nothing."""
+    """The form beside exactly what visitors will see. The preview button, or a change of the form, shows another and stores nothing."""
     experiment = experiment_at(request, slug, experiment_id, write=True)
     try:
         table = services.report_table(experiment, request.GET.get("split", ""))
@@ -45,16 +45,21 @@ def report_create(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpR
         messages.error(request, str(error))
         return redirect("comparison-detail", slug, experiment.pk)
     splits = sorted(experiment.tables.values_list("split", flat=True))
-    asked = request.POST if request.method == "POST" else request.GET if "title" in request.GET else None
-    form = ReportForm(asked, splits=splits, initial={"title": experiment.name, "split": table.split})
-    chosen: dict[str, Any] = (
-        form.cleaned_data if form.is_valid() else {"title": experiment.name, "includes_prompts": False, "includes_examples": False}
-    )
-    if request.method == "POST" and form.is_valid():
-        return redirect("report-detail", slug, services.report_create(experiment=experiment, by=viewer(request), **chosen).pk)
-    table = services.report_table(experiment, chosen.pop("split", table.split))
+    form = ReportForm(posted(request), splits=splits, initial={"title": experiment.name, "split": table.split})
+    if request.method == "POST" and "preview" not in request.POST and form.is_valid():
+        made = services.report_create(experiment=experiment, by=viewer(request), **form.cleaned_data)
+        return redirect("report-detail", slug, made.pk)
+    chosen = _chosen(form, experiment, table.split)
+    table = services.report_table(experiment, chosen.pop("split"))
     preview = snapshot_build(experiment, table.payload, now=timezone.now(), **chosen)
-    return render(request, "report_create.html", {"experiment": experiment, "form": form, **body_of(preview)})
+    context = {"experiment": experiment, "form": form, **body_of(preview)}
+    return render(request, "_report_preview.html" if "HX-Request" in request.headers else "report_create.html", context)
+
+
+def _chosen(form: ReportForm, experiment: Experiment, split: str) -> dict[str, Any]:
+    """What the form asks for; where it is new or wrong, a report without prompts and rows."""
+    plain = {"title": experiment.name, "split": split, "includes_prompts": False, "includes_examples": False}
+    return plain | form.cleaned_data if form.is_bound and (form.is_valid() or form.cleaned_data) else plain
 
 
 @require_safe
@@ -98,7 +103,7 @@ def share_create(request: HttpRequest, slug: str, report_id: UUID) -> HttpRespon
     if not form.is_valid():
         return render(request, "report_detail.html", _page(report, form), status=400)
     try:
-        share, token = services.share_create(report=report, by=viewer(request), days=form.cleaned_data["days"])
+        share, token = services.share_create(report=report, by=viewer(request), **form.cleaned_data)
     except UserError as error:
         form.add_error(None, str(error))
         return render(request, "report_detail.html", _page(report, form), status=400)

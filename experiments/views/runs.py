@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 from experiments.access import get_run_for
 from experiments.errors import UserError
 from experiments.models import Run
-from experiments.reads.charts import curve_charts
+from experiments.reads.charts import Chart, curve_charts
 from experiments.reads.live import curves_of, progress_sentence
 from experiments.services import experiments as services
 from experiments.views.viewer import require_here, viewer
@@ -31,7 +31,7 @@ def run_detail(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
         "run": run,
         "experiment": run.approach.experiment,
         "evaluations": run.evaluations.select_related("job").prefetch_related("scores"),
-        "curve_charts": curve_charts(curves_of(run.approach.experiment, run=run), against=against),
+        "curve_charts": _curves(run, against) if run.job.has_ended else [],
         "against": against,
         **state_of(run),
     }
@@ -49,7 +49,12 @@ def run_state(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
 
 
 def state_of(run: Run) -> dict[str, Any]:
-    return {"job": run.job, "sentence": progress_sentence(run.job), "attempts": run.job.attempts.all()}
+    charts = [] if run.job.has_ended else _curves(run)
+    return {"job": run.job, "sentence": progress_sentence(run.job), "attempts": run.job.attempts.all(), "live_charts": charts}
+
+
+def _curves(run: Run, against: str = "step") -> list[Chart]:
+    return curve_charts(curves_of(run.approach.experiment, run=run), against=against)
 
 
 @require_POST

@@ -13,6 +13,7 @@ from experiments.access import get_invitation_for, get_member_for, get_workspace
 from experiments.errors import UserError
 from experiments.forms.accounts import InvitationForm, RoleForm, WorkspaceForm
 from experiments.models import AuditEntry, Membership, Role, Share, Workspace
+from experiments.reads.audit import audit_line
 from experiments.services import accounts, invitations
 from experiments.views.viewer import require_here, viewer
 
@@ -102,7 +103,8 @@ def audit_list(request: HttpRequest, slug: str) -> HttpResponse:
         entries = entries.filter(pk__lt=int(before[:18]))
     shown = list(entries[: PAGE + 1])
     older = shown[PAGE - 1].pk if len(shown) > PAGE else None
-    return render(request, "audit_list.html", {"entries": shown[:PAGE], "older": older, "is_first": not before})
+    lines = [audit_line(entry) for entry in shown[:PAGE]]
+    return render(request, "audit_list.html", {"lines": lines, "older": older, "is_first": not before})
 
 
 def _member_at(request: HttpRequest, slug: str, membership_id: int) -> Membership:
@@ -121,8 +123,11 @@ def _settings_page(
     invited: str = "",
 ) -> HttpResponse:
     refused = any(form is not None and form.errors for form in (name_form, invite_form))
+    members = list(workspace.memberships.select_related("user").order_by("created_at"))
+    owners = [member.pk for member in members if member.role == Role.OWNER]
     context = {
-        "members": workspace.memberships.select_related("user").order_by("created_at"),
+        "members": members,
+        "sole_owner": owners[0] if len(owners) == 1 else None,
         "invitations": workspace.invitations.filter(accepted_at=None).select_related("created_by"),
         "roles": Role.choices,
         "name_form": name_form or WorkspaceForm(initial={"name": workspace.name}),

@@ -44,9 +44,9 @@ READ = names("""
 WRITE = names("""
     dataset-create dataset-edit dataset-version-create dataset-version-map dataset-version-divide dataset-version-retry
     dataset-version-discard prompt-create prompt-preview prompt-try prompt-promote prompt-edit prompt-rename comparison-create
-    comparison-estimate comparison-open-test comparison-cancel comparison-compute report-create share-create share-revoke
-    run-cancel run-retry backbone-create backbone-verify member-invite member-role member-remove invitation-withdraw api-key-list
-    api-key-create api-key-revoke price-create price-delete audit-list
+    comparison-estimate comparison-open-test comparison-cancel comparison-compute comparison-baseline report-create share-create
+    share-revoke dataset-delete prompt-delete comparison-delete run-cancel run-retry backbone-create backbone-verify member-invite
+    member-role member-remove invitation-withdraw api-key-list api-key-create api-key-revoke price-create price-delete audit-list
 """)
 # Workspace keys only.
 KEY = names("""
@@ -54,8 +54,8 @@ KEY = names("""
     dataset_version_wait example_list prompt_list prompt_create prompt_detail prompt_version_create prompt_version_promote
     backbone_list backbone_create backbone_detail backbone_verify price_book_list price_book_create experiment_list
     experiment_create experiment_detail experiment_launch experiment_wait experiment_results experiment_open_test
-    experiment_cancel run_retry report_list report_create report_detail report_json_file report_csv_file share_list share_create
-    share_revoke
+    experiment_baseline experiment_cancel run_retry report_list report_create report_detail report_json_file report_csv_file
+    share_list share_create share_revoke
 """)
 # Anybody signed in, about themselves.
 OWN = ["home"]

@@ -69,6 +69,7 @@ def test_holm_makes_many_comparisons_more_careful():
     assert crowded.p_adjusted == pytest.approx(10 * alone.p)
     assert crowded.verdict == "no detectable difference"
     assert "Holm-adjusted p" in crowded.sentence
+    assert "Alone, this interval would count as a difference; among 10 comparisons" in crowded.sentence
 
 
 def test_not_worse_needs_the_whole_interval_above_the_margin():

@@ -7,9 +7,34 @@ from pathlib import Path
 from typing import Any
 
 
+@dataclass
+class CurvePoint:
+    """One look at the validation rows during training."""
+
+    step: int
+    train_loss: float | None
+    validation_accuracy: float | None
+    validation_loss: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LossPoint:
+    """Mean train loss of the `steps` steps up to `step`; `seconds` of training until then."""
+
+    step: int
+    seconds: float
+    train_loss: float
+    steps: int = 1
+
+
 @dataclass(frozen=True)
 class Progress:
-    """One sign of life: what the run is doing and how far it is."""
+    """One sign of life: what the run is doing and how far it is.
+
+    Args:
+        curve, losses: training so far, a bounded number of points each, so that a page can draw it while it goes on.
+    """
 
     phase: str
     step: int = 0
@@ -17,6 +42,8 @@ class Progress:
     rows: int = 0
     rows_total: int = 0
     metrics: dict[str, float | None] = field(default_factory=dict)
+    curve: tuple[CurvePoint, ...] = ()
+    losses: tuple[LossPoint, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; numbers that are not finite become null."""
@@ -105,23 +132,13 @@ class Metrics:
 
 
 @dataclass
-class CurvePoint:
-    """One look at the validation rows during training."""
-
-    step: int
-    train_loss: float | None
-    validation_accuracy: float | None
-    validation_loss: float | None
-    seconds: float
-
-
-@dataclass
 class TrainingRecord:
     """How training went. Step 0 is the untrained start and always a candidate."""
 
     steps: int = 0
     best_step: int = 0
     curve: list[CurvePoint] = field(default_factory=list)
+    losses: list[LossPoint] = field(default_factory=list)
     train_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     label_tokens: int = 0

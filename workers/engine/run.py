@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from workers.engine.backbone import Backbone, load_backbone
 from workers.engine.errors import RunStopped, TimeLimit
@@ -29,6 +30,7 @@ class Run:
         on_progress: hears of every step and batch.
         should_stop: True once somebody asked the run to stop.
         warnings: sentences for the person who reads the result.
+        trail: what the last progress message told about training.
     """
 
     spec: RunSpec
@@ -39,6 +41,7 @@ class Run:
     watch: Stopwatch = field(default_factory=Stopwatch)
     warnings: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+    trail: dict[str, Any] = field(default_factory=dict)
 
     def check_stop(self) -> None:
         """Raise when the run is to end early.
@@ -54,8 +57,10 @@ class Run:
             raise TimeLimit(f"The run took longer than the {limit:g} seconds it was given. Give it more time or fewer steps.")
 
     def report(self, progress: Progress) -> None:
-        """Pass on a sign of life; the run ends here when it was asked to."""
-        self.on_progress(progress)
+        """Pass on a sign of life; the run ends here when it was asked to. What training left is told again while rows are scored."""
+        if progress.curve:
+            self.trail = {"curve": progress.curve, "losses": progress.losses}
+        self.on_progress(replace(progress, **self.trail))
         self.check_stop()
 
     def load(self) -> Backbone:

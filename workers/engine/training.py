@@ -21,11 +21,12 @@ from workers.engine.checkpoints import load_checkpoint, save_checkpoint
 from workers.engine.errors import BadSpec, NonFinite, OutOfMemory
 from workers.engine.families import sliding_reason
 from workers.engine.forward import attention_for_gradients, plain_pass, shared_pass
-from workers.engine.outcome import CurvePoint, Progress, TrainingRecord
+from workers.engine.outcome import CurvePoint, LossPoint, Progress, TrainingRecord
 from workers.engine.prefix import prefix_of
 from workers.engine.probe import dropout_reason, gradient_reason
 from workers.engine.runtime import is_out_of_memory
 from workers.engine.scoring import shared_ids
+from workers.engine.trail import loss_added, thinned
 from workers.engine.tuned import Tuning
 
 # Few distinct lengths mean few distinct shapes, so that memory once touched is used again.
@@ -130,6 +131,7 @@ class Trainer:
             self._take_step(next(batches))
             self.step += 1
             self.record.train_seconds += time.perf_counter() - started
+            self._note_loss()
             self._report()
             if self.step % int(self.options["evaluate_every"]) == 0 or self.step == int(self.options["max_steps"]):
                 self._look(train_loss=self._mean_recent_loss())
@@ -306,6 +308,11 @@ class Trainer:
         self.record.curve.append(CurvePoint(self.step, train_loss, quality.accuracy, quality.loss, self.record.train_seconds))
         self._report()
 
+    def _note_loss(self) -> None:
+        """Lay down the loss of the step just taken; a skipped step left none."""
+        if self._recent_losses and not self._bad_steps:
+            self.record.losses = loss_added(self.record.losses, LossPoint(self.step, self.record.train_seconds, self._recent_losses[-1]))
+
     def _mean_recent_loss(self) -> float | None:
         losses, self._recent_losses = self._recent_losses, []
         return sum(losses) / len(losses) if losses else None
@@ -315,7 +322,8 @@ class Trainer:
         if self.record.curve:
             metrics["validation_accuracy"] = self.record.curve[-1].validation_accuracy
             metrics["validation_loss"] = self.record.curve[-1].validation_loss
-        self.hooks.on_progress(Progress("training", step=self.step, steps=int(self.options["max_steps"]), metrics=metrics))
+        trail = {"curve": thinned(self.record.curve), "losses": tuple(self.record.losses)}
+        self.hooks.on_progress(Progress("training", step=self.step, steps=int(self.options["max_steps"]), metrics=metrics, **trail))
 
     def _state(self) -> dict[str, Tensor]:
         return {name: master.detach().clone() for name, master in self.masters.items()}
@@ -360,7 +368,8 @@ class Trainer:
         self._load_optimizer(tensors)
         self.step, self.micro_size = step, facts["micro_size"]
         curve = [CurvePoint(**point) for point in facts["record"].pop("curve")]
-        self.record = TrainingRecord(**facts["record"], curve=curve)
+        losses = [LossPoint(**point) for point in facts["record"].pop("losses", [])]
+        self.record = TrainingRecord(**facts["record"], curve=curve, losses=losses)
         self.record.resumed_from = step
         self.best = Quality(**facts["best"]) if facts["best"] else None
         self._looks_without_gain, self._bad_steps = facts["looks_without_gain"], facts["bad_steps"]

@@ -82,6 +82,17 @@ def test_curves_leave_out_looks_without_a_value():
     assert curve_charts([Curve("LoRA", "tuned", 0, 1, ())]) == []
 
 
+def test_loss_is_drawn_from_every_stretch_and_the_axis_shows_what_is_still_to_come():
+    looks = ({"step": 0, "train_loss": None, "validation_accuracy": 0.2, "seconds": 0.0},)
+    losses = tuple({"step": step, "train_loss": 1 / step, "seconds": step * 0.1} for step in (1, 2, 3))
+
+    accuracy, loss = curve_charts([Curve("LoRA", "tuned", 0, 0, looks, losses, steps=100)])
+
+    assert accuracy.figure["data"][0]["x"] == [0]
+    assert loss.figure["data"][0]["x"] == [1, 2, 3]
+    assert loss.figure["layout"]["xaxis"]["range"][1] > 100
+
+
 def test_figures_are_plain_json_without_colours_of_their_own(payload):
     for chart in (quality_chart(payload), break_even_chart(payload)):
         text = json.dumps(drawn(chart).figure, allow_nan=False)

@@ -42,6 +42,19 @@ def test_no_winner_is_claimed_where_the_difference_cannot_be_detected():
     )
 
 
+def test_a_chosen_baseline_is_not_called_the_best_prompt():
+    rows = [row("prompt", "engineered", 0.35), row("lora", "tuned", 0.89, delta=BETTER)]
+
+    assert "more than Prompt with 35.0%" in headline(table(*rows, best="lora") | {"baseline_chosen": True})
+
+
+def test_an_interval_beside_zero_is_explained_when_the_correction_keeps_it_open():
+    crowded = {**SAME, "low": 0.002, "num_compared": 9}
+    rows = [row("prompt", "engineered", 0.88), row("lora", "tuned", 0.89, delta=crowded)]
+
+    assert "the interval excludes 0, but among 9 comparisons that may be chance" in headline(table(*rows, best="lora"))
+
+
 def test_a_plain_baseline_that_comes_close_or_wins_is_said():
     rows = [row("prompt", "engineered", 0.5), row("lora", "tuned", 0.89, delta=BETTER), row("tfidf", "baseline", 0.88)]
     assert "The plain baseline Tfidf comes close with 88.0%." in headline(table(*rows, best="lora"))

@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from experiments.models import Approach, Example, Report
 from experiments.reads.report_files import report_csv
-from experiments.reads.snapshots import ALLOWED, snapshot_digest
+from experiments.reads.snapshots import ALLOWED, caveats, snapshot_digest
 from experiments.services.experiments import comparison_store
 from experiments.services.reports import report_create
 from tests.comparison_data import make_finished_experiment, make_price_book
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 # Where -> what: every value that a snapshot may hold.
 ALLOWED_VALUES = {
-    "": "baseline best caveats headline level made_at margin n num_labels question schema seeds signature split task title",
+    "": "baseline baseline_chosen best caveats headline level made_at margin n num_labels question schema seeds signature split task title",
     "circumstances": "device device_name dtype",
     "circumstances.versions": "numpy peft python scikit-learn torch transformers",
     "data": "attribution content_sha256 name number",
@@ -134,6 +134,16 @@ def test_caveats_name_what_a_reader_must_know(experiment, alice):
     assert any("2 seeds" in sentence for sentence in report.payload["caveats"])
 
 
+@pytest.mark.parametrize(("seeds", "said"), [((0,), "with one seed"), ((0, 1, 2), "with 3 seeds"), ((0, 1, 2, 3, 4), None)])
+def test_too_few_seeds_are_said(seeds, said):
+    rows = [{"family": "tuned", "spread": {"num_seeds": len(seeds)}, "written_after_test": None, "name": "LoRA"}]
+    payload = {"split": "test", "rows": rows, "n": 3080, "missing": []}
+
+    sentences = [sentence for sentence in caveats(payload, num_openings=1) if "seed" in sentence]
+
+    assert [said in sentence for sentence in sentences] == ([True] if said else [])
+
+
 def test_csv_neutralises_formulas_and_says_unknown(workspace, alice):
     experiment = make_finished_experiment(workspace)
     payload = experiment.tables.get().payload
@@ -151,12 +161,14 @@ def test_preview_shows_what_visitors_will_see(client_for, alice, experiment):
     address = reverse("report-create", args=["acme", experiment.pk])
 
     plain = client.get(address).content.decode()
-    wordy = client.get(address, {"title": "For the board", "split": "test", "includes_prompts": "on"}).content.decode()
+    asked = {"title": "For the board", "split": "test", "includes_prompts": "on", "preview": "1"}
+    wordy = client.post(address, asked).content.decode()
 
     assert "Classify the message" not in plain
     assert "Classify the message" in wordy
     assert "For the board" in wordy
     assert not Report.objects.exists()
+    assert 'formmethod="get"' not in plain, "a GET would carry the form's token in the address"
 
 
 def test_member_makes_a_report_and_exports_it(client_for, alice, experiment):

@@ -3,7 +3,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from experiments.errors import UserError
-from experiments.models import AuditEntry, Backbone, Membership, Role, User, Workspace
+from experiments.models import AuditEntry, Backbone, Job, Membership, Role, User, Workspace
 from experiments.services import accounts
 from tests.factories import make_membership, make_user, make_workspace
 
@@ -18,7 +18,18 @@ def test_new_workspace_has_its_maker_as_owner_and_the_starter_to_begin_on(alice)
     assert workspace.slug == "support-desk"
     assert Membership.objects.get(workspace=workspace).role == Role.OWNER
     assert Backbone.objects.get(workspace=None).kind == "bundled"
-    assert AuditEntry.objects.get(workspace=workspace).verb == "created"
+    assert AuditEntry.objects.filter(workspace=workspace).last().verb == "created"
+
+
+def test_the_starter_is_verified_without_being_asked_and_once(alice):
+    first = accounts.workspace_create(name="Support", by=alice)
+    accounts.workspace_create(name="Support", by=alice)
+
+    job = Job.objects.get(kind="inspect")
+    assert (job.workspace, job.queue) == (first, "interactive")
+    Backbone.objects.update(verified_at=job.created_at, job=None)
+    accounts.workspace_create(name="Third", by=alice)
+    assert Job.objects.count() == 1
 
 
 def test_two_workspaces_of_one_name_share_one_starter_and_no_address(alice):

@@ -76,6 +76,22 @@ def test_wrong_passwords_are_stopped_and_the_account_holder_is_not_told_apart(al
     assert unknown.status_code in (200, 429)
 
 
+@pytest.mark.parametrize("path", ["email/", "confirm-email/", "confirm-email/abc:def/", "login/code/confirm/"])
+def test_pages_of_the_sign_in_library_that_are_not_used_stay_shut(client_for, alice, path):
+    assert client_for(alice).get(f"/accounts/{path}").status_code == 404
+
+
+def test_somebody_without_a_password_sets_one(client_for, alice):
+    alice.set_unusable_password()
+    alice.save()
+
+    page = client_for(alice).get("/accounts/password/change/", follow=True)
+
+    assert page.status_code == 200
+    assert "narrow-page" in page.content.decode()
+    assert "Set a password" in page.content.decode()
+
+
 def test_nobody_signs_up_without_an_invitation(db):
     Client().post("/accounts/signup/", {"email": "me@example.com", "password1": GOOD_PASSWORD, "password2": GOOD_PASSWORD})
 

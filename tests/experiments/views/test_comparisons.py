@@ -1,9 +1,13 @@
 """The comparison's pages: they work, refuse strangers and wrong verbs, and cost a fixed number of queries."""
 
+import re
+
 import pytest
 from django.urls import reverse
 
-from experiments.models import Experiment, Job, JobKind, JobState, TestOpening
+from experiments.models import Experiment, Job, JobKind, JobState, TemplateVersion, TestOpening
+from experiments.reads.reports import build_table
+from experiments.services.experiments import comparison_store
 from tests import factories
 from tests.comparison_data import make_finished_experiment, make_price_book
 
@@ -45,6 +49,20 @@ def test_member_sees_the_form_with_the_pack_ticked(client_for, alice, ready):
     assert page.count("checked") == 6  # five approaches and the prompt
     assert "None: costs are shown as unknown" in page
     assert "0 to 2,000 tokens" in page
+
+
+def test_older_versions_of_a_prompt_may_be_compared_and_only_the_newest_is_ticked(client_for, alice, ready):
+    first = TemplateVersion.objects.get()
+    second = factories.make_template_version(first.template.workspace, template=first.template)
+    client = client_for(alice)
+
+    page = client.get(reverse("comparison-create", args=["acme"])).content.decode()
+    ticked = re.findall(r'name="templates" value="([^"]+)"[^>]* checked', page)
+    assert f'value="{first.pk}"' in page
+    assert ticked == [str(second.pk)]
+
+    client.post(reverse("comparison-create", args=["acme"]), ready | {"templates": [str(first.pk)], "recipes": ["zero_shot"]})
+    assert Experiment.objects.get().approaches.get(method="hard_prompt").template_version == first
 
 
 def test_launch_leads_to_the_comparison(client_for, alice, ready):
@@ -101,7 +119,7 @@ def test_stranger_gets_404(client_for, charlie, finished, name):
     assert client_for(charlie).get(address(name, finished)).status_code == 404
 
 
-@pytest.mark.parametrize("name", ["comparison-open-test", "comparison-cancel", "comparison-compute"])
+@pytest.mark.parametrize("name", ["comparison-open-test", "comparison-cancel", "comparison-compute", "comparison-baseline"])
 def test_change_refuses_get_and_strangers(client_for, alice, charlie, finished, name):
     assert client_for(alice).get(address(name, finished)).status_code == 405
     assert client_for(charlie).post(address(name, finished)).status_code == 404
@@ -159,6 +177,26 @@ def test_polled_part_asks_for_the_whole_page_once_a_table_has_come(client_for, a
     assert answer["HX-Refresh"] == "true"
 
 
+def test_curves_grow_while_a_run_trains(client_for, alice, ready):
+    client = client_for(alice)
+    client.post(reverse("comparison-create", args=["acme"]), ready)
+    going_on = Experiment.objects.get(launch_key="form-1")
+    state = address("comparison-state", going_on)
+    assert "data-chart" not in client.get(state).content.decode(), "nothing has trained yet"
+
+    job = Job.objects.get(run__approach__name__startswith="LoRA", run__seed=0)
+    look = {"step": 0, "train_loss": None, "validation_accuracy": 0.31, "seconds": 0.0}
+    job.progress = {"phase": "training", "step": 9, "steps": 250, "metrics": {"train_loss": 1.625, "validation_accuracy": 0.31}}
+    job.progress |= {"curve": [look], "losses": [{"step": 9, "train_loss": 1.625, "seconds": 2.0, "steps": 1}]}
+    job.state = "running"
+    job.save()
+
+    part = client.get(state).content.decode()
+    assert "training, step 9 of 250, loss 1.625, 31.0% right on validation rows" in part
+    assert 'data-chart="chart-loss"' in part
+    assert 'data-chart="chart-loss"' in client.get(reverse("run-state", args=["acme", job.run.pk])).content.decode()
+
+
 def test_nobody_to_do_the_work_is_said(client_for, alice, ready):
     client = client_for(alice)
     client.post(reverse("comparison-create", args=["acme"]), ready)
@@ -204,6 +242,39 @@ def test_why_latency_is_withheld_stands_once_below_the_table(client_for, alice, 
     page = client_for(alice).get(address("comparison-detail", finished)).content.decode()
 
     assert page.count("Latency withheld: the machine is busy (load 9.1 on 2 cores).") == 1
+    assert page.count("withheld") == 1, "no row repeats it"
+
+
+def test_another_baseline_is_chosen_computed_anew_and_said(client_for, alice, finished):
+    client, ended = client_for(alice), finished.finished_at
+    lora = finished.approaches.get(name="LoRA")
+
+    client.post(address("comparison-baseline", finished), {"approach": str(lora.pk)})
+
+    waiting = Job.objects.filter(kind=JobKind.COMPARE)
+    assert sorted(job.payload["split"] for job in waiting) == ["test", "validation"]
+    for split in ("validation", "test"):
+        finished.refresh_from_db()
+        comparison_store(experiment=finished, split=split, payload=build_table(finished, split), job=None)
+    waiting.update(state=JobState.SUCCEEDED)
+    page = client.get(address("comparison-detail", finished)).content.decode()
+    assert "the others are measured against it, as chosen" in page
+    assert "the best written prompt," not in page
+    table = finished.tables.get(split="test").payload
+    assert [row["name"] for row in table["rows"] if row["delta"] is None] == ["LoRA"]
+    finished.refresh_from_db()
+    assert finished.finished_at == ended, "the comparison itself did not end again"
+
+    client.post(address("comparison-baseline", finished), {"approach": ""})
+    assert waiting.filter(state=JobState.QUEUED).count() == 2
+    finished.refresh_from_db()
+    assert build_table(finished, "test")["baseline_chosen"] is False
+
+
+def test_an_approach_of_another_comparison_is_no_baseline(client_for, alice, finished, workspace):
+    foreign = factories.make_approach(factories.make_experiment(workspace, dataset_version=finished.dataset_version))
+
+    assert client_for(alice).post(address("comparison-baseline", finished), {"approach": str(foreign.pk)}).status_code == 404
 
 
 def test_comparison_that_could_not_be_computed_is_tried_again(client_for, alice, finished):

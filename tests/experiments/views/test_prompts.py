@@ -193,6 +193,7 @@ def test_examples_are_found_added_drawn_and_removed_without_saving(dora_client, 
     assert chosen(secret) not in press(add=secret.pk)
     assert chosen(train[0]) not in press(demonstration=train[0].pk, remove=train[0].pk)
     assert press(draw=1).count('name="demonstration"') == 2
+    assert "Train rows found" not in press(draw=1), "nobody asked for rows"
     assert not PromptTemplate.objects.exists()
 
 

@@ -164,10 +164,10 @@ def test_token_reaches_no_log(shared, caplog):
     assert token[::-1] not in records
 
 
-def test_audit_names_the_link_by_six_characters(shared):
-    share, _ = shared
+def test_audit_names_the_link_by_its_last_characters(shared):
+    _, token = shared
 
-    assert AuditEntry.objects.get(verb="shared").target_name == f"link {share.token_sha256[:6]}"
+    assert AuditEntry.objects.get(target_kind="share").target_name == f"…{token[-6:]}"
 
 
 def test_people_are_counted_and_link_previews_are_not(shared):
@@ -217,12 +217,14 @@ def test_operator_can_switch_links_off(shared, settings):
 def test_member_makes_a_link_that_is_shown_once(client_for, alice, report):
     client = client_for(alice)
 
-    made = client.post(reverse("share-create", args=["acme", report.pk]), {"days": "30"}).content.decode()
+    made = client.post(reverse("share-create", args=["acme", report.pk]), {"days": "30", "name": "Board"}).content.decode()
     later = client.get(reverse("report-detail", args=["acme", report.pk])).content.decode()
 
     address = made.split("data-share-address>")[1].split("<")[0]
     assert opened(address.rstrip("/").split("/")[-1]).status_code == 200
     assert "data-share-address" not in later
+    assert f"…{address.rstrip('/')[-6:]}" in later, "the list shows the end of the link that was handed out"
+    assert "Board" in later
     assert Share.objects.get().expires_at > timezone.now() + timedelta(days=29)
 
 

@@ -83,6 +83,17 @@ def test_last_owner_is_told_why_they_stay(owner, alice):
     assert Membership.objects.filter(pk=member.pk).exists()
 
 
+def test_sole_owner_is_offered_no_way_out_and_a_second_owner_is(owner, alice, bob):
+    member = Membership.objects.get(user=alice)
+    theirs = f"/w/acme/settings/members/{member.pk}/remove/"
+
+    alone = owner.get("/w/acme/settings/").content.decode()
+    Membership.objects.filter(user=bob).update(role=Role.OWNER)
+    together = owner.get("/w/acme/settings/").content.decode()
+
+    assert (theirs in alone, theirs in together) == (False, True)
+
+
 def test_membership_of_another_workspace_is_out_of_reach(owner, charlie):
     theirs = Membership.objects.get(user=charlie)
 
@@ -102,6 +113,16 @@ def test_changes_ask_for_post(owner, bob):
 
     for path in ("members/invite/", f"members/{member.pk}/role/", f"members/{member.pk}/remove/", "keys/new/"):
         assert owner.get(f"/w/acme/settings/{path}").status_code == 405
+
+
+def test_audit_trail_reads_in_the_words_of_the_pages(owner, workspace):
+    for verb, kind, name in (("made", "share", "Board …abc123"), ("launched", "experiment", "Which way?"), ("made", "invitation", "x@y")):
+        AuditEntry.objects.create(workspace=workspace, actor_label="a", verb=verb, target_kind=kind, target_id="1", target_name=name)
+
+    page = owner.get("/w/acme/settings/audit/").content.decode()
+
+    for sentence in ("made the link <strong>Board …abc123", "launched the comparison <strong>Which way?", "invited <strong>x@y"):
+        assert sentence in page
 
 
 def test_audit_trail_is_shown_newest_first_in_pages(owner, alice, workspace):

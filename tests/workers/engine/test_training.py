@@ -120,6 +120,17 @@ def test_training_lowers_the_loss_and_keeps_its_best_step():
     assert [point.step for point in record.curve] == [0, 3, 6]
 
 
+def test_progress_carries_the_training_so_far():
+    heard = []
+    trainer = make_trainer(make_backbone(), "lora", hooks=Hooks(lambda: Quality(0.5, 1.0), heard.append, lambda: None))
+
+    record = trainer.train()
+
+    assert list(heard[-1].curve) == record.curve
+    assert [point.step for point in heard[-1].losses] == list(range(1, record.steps + 1))
+    assert [len(each.losses) for each in heard if each.step] == sorted(len(each.losses) for each in heard if each.step)
+
+
 def test_a_training_that_never_helps_keeps_step_zero():
     looks = iter([Quality(0.9, 1.0), Quality(0.1, 2.0), Quality(0.1, 2.0)])
     trainer = make_trainer(make_backbone(), "prompt_tuning", hooks=Hooks(lambda: next(looks), lambda progress: None, lambda: None))

@@ -1,0 +1,91 @@
+"""What deleting data, a prompt or a comparison would take along, and what stands in its way. Reads only."""
+
+from dataclasses import dataclass
+
+from django.db.models import Q, QuerySet
+
+from experiments.models import (
+    Artifact,
+    Dataset,
+    Evaluation,
+    Experiment,
+    Job,
+    JobState,
+    PromptTemplate,
+    Report,
+    Run,
+    Share,
+    TestOpening,
+)
+from experiments.wording import counted
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What a person must know before deleting.
+
+    Args:
+        blockers: comparisons that rest on it and must go first.
+        obstacle: another reason why it cannot go now, in a sentence; empty when there is none.
+        takes: what goes with it, a sentence each.
+        stays: what is remembered all the same.
+    """
+
+    blockers: tuple[Experiment, ...]
+    obstacle: str
+    takes: tuple[str, ...]
+    stays: str = "The audit trail keeps its name, who deleted it and when."
+
+    @property
+    def is_possible(self) -> bool:
+        return not self.blockers and not self.obstacle
+
+
+def dataset_removal(dataset: Dataset) -> Removal:
+    """Data goes with all of its versions, rows and files; comparisons on any version stand in the way."""
+    versions = list(dataset.versions.select_related("job").only("split_counts", "job__state", "completed_at"))
+    reading = any(version.job and not version.job.has_ended for version in versions)
+    rows = sum(version.num_rows for version in versions)
+    openings = TestOpening.objects.filter(version__dataset=dataset).count()
+    prompts = dataset.prompt_templates.count()
+    takes = [f"{counted(len(versions), 'version')} with {counted(rows, 'row')}, and the uploaded files."]
+    if prompts:
+        takes.append(f"{counted(prompts, 'prompt is', 'prompts are')} written for it: the words stay, without data to try them on.")
+    if openings:
+        takes.append(f"The count of {counted(openings, 'opening')} of its test rows.")
+    blockers = Experiment.objects.filter(dataset_version__dataset=dataset).select_related("workspace")
+    return Removal(
+        tuple(blockers), "A file of it is being read. Wait until that has ended, or discard the upload." if reading else "", tuple(takes)
+    )
+
+
+def prompt_removal(template: PromptTemplate) -> Removal:
+    """A prompt goes with all of its versions; comparisons that use any of them stand in the way."""
+    takes = [f"{counted(template.versions.count(), 'version')}, with the name “production” where one has it."]
+    if previews := template.previews.count():
+        takes.append(f"{counted(previews, 'try', 'tries')} of it on rows.")
+    blockers = Experiment.objects.filter(approaches__template_version__template=template).select_related("workspace").distinct()
+    return Removal(tuple(blockers), "", tuple(takes))
+
+
+def experiment_removal(experiment: Experiment) -> Removal:
+    """A comparison goes with its runs, answers, tuned prompts, reports and links. That its test rows were opened stays counted."""
+    going_on = experiment_jobs(experiment).exclude(state__in=JobState.terminal()).exists()
+    artifacts = Artifact.objects.filter(run__approach__experiment=experiment).count()
+    reports, links = Report.objects.filter(experiment=experiment).count(), Share.objects.filter(report__experiment=experiment).count()
+    takes = [f"{counted(Run.objects.filter(approach__experiment=experiment).count(), 'run')} with every answer and figure."]
+    if artifacts:
+        takes.append(f"{counted(artifacts, 'tuned prompt')} in the library.")
+    if reports:
+        takes.append(f"{counted(reports, 'report')} and {counted(links, 'link')}; links that were handed out open nothing from then on.")
+    stays = Removal.stays
+    if TestOpening.objects.filter(experiment=experiment).exists():
+        stays += " That its test rows were opened stays counted on later reports of the data: what was seen is seen."
+    return Removal((), "It is still running. Stop it first." if going_on else "", tuple(takes), stays)
+
+
+def experiment_jobs(experiment: Experiment) -> QuerySet[Job]:
+    """The jobs of its runs, evaluations and comparisons."""
+    runs, evaluations = Run.objects.filter(approach__experiment=experiment), Evaluation.objects.filter(run__approach__experiment=experiment)
+    compares = Q(workspace=experiment.workspace_id, idempotency_key__startswith=f"compare:{experiment.pk}")
+    return Job.objects.filter(Q(pk__in=runs.values("job")) | Q(pk__in=evaluations.values("job")) | compares)
