@@ -44,7 +44,7 @@ class BackboneIn(Schema):
     folder: ShortText = ""
     hub_id: ShortText = ""
     revision: ShortText = ""
-    dtype: Literal["auto", "fp32", "bf16"] = "auto"
+    dtype: Literal["auto", "fp32", "bf16", "8bit", "4bit"] = "auto"
 
 
 @router.get("/backbones", response=list[BackboneOut], summary="List models")

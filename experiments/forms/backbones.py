@@ -8,7 +8,13 @@ from django.conf import settings
 from experiments.models import Backbone, User, Workspace
 from experiments.services.backbones import backbone_register_hub, backbone_register_local
 
-DTYPES = [("auto", "Automatic: bf16 where the machine is fast at it"), ("fp32", "fp32"), ("bf16", "bf16")]
+DTYPES = [
+    ("auto", "Automatic: bf16 where the machine is fast at it"),
+    ("fp32", "fp32"),
+    ("bf16", "bf16"),
+    ("8bit", "8 bits (needs an NVIDIA GPU)"),
+    ("4bit", "4 bits (needs an NVIDIA GPU)"),
+]
 
 
 class BackboneForm(forms.Form):

@@ -6,6 +6,8 @@ from experiments.models.accounts import Workspace
 from experiments.models.base import Noun, author
 from experiments.models.jobs import Job
 
+DTYPES = [("auto", "Automatic"), ("fp32", "fp32"), ("bf16", "bf16"), ("8bit", "8 bits"), ("4bit", "4 bits")]
+
 
 class BackboneKind(models.TextChoices):
     BUNDLED = "bundled", "Bundled starter"
@@ -23,7 +25,7 @@ class Backbone(Noun):
     kind = models.CharField(max_length=20, choices=BackboneKind)
     source = models.CharField(max_length=400, help_text="Folder or Hub id; empty for the bundled starter.", blank=True)
     revision = models.CharField(max_length=40, blank=True, help_text="Full 40-character commit of a Hub model.")
-    dtype = models.CharField(max_length=8, choices=[("auto", "Automatic"), ("fp32", "fp32"), ("bf16", "bf16")], default="auto")
+    dtype = models.CharField(max_length=8, choices=DTYPES, default="auto")
     facts = models.JSONField(default=dict, blank=True)
     job = models.ForeignKey(Job, null=True, blank=True, on_delete=models.SET_NULL, related_name="backbones")
     verified_at = models.DateTimeField(null=True, blank=True)

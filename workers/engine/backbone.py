@@ -17,6 +17,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from workers.engine.errors import BadSpec, MissingModel, Unsupported
 from workers.engine.families import refuse_unrunnable, sliding_of, window_of
+from workers.engine.placement import loading_arguments
 from workers.engine.runtime import choose_device, choose_dtype
 from workers.engine.spec import BackboneRef
 
@@ -67,6 +68,8 @@ class Backbone:
             digest.update(f"{name}:{type(module).__qualname__}:{module.training}:{len(module._forward_hooks)}".encode())
         for name, parameter in self.model.named_parameters():
             digest.update(f"{name}:{parameter.dtype}:{tuple(parameter.shape)}:{parameter.requires_grad}".encode())
+            if parameter.is_meta:  # lies in the machine's memory and comes to its GPU when its layer runs
+                continue
             flat = parameter.detach().reshape(-1)
             sample = flat[:: max(1, flat.numel() // 1024)].float()
             digest.update(torch.stack([sample.sum(), sample.abs().sum(), (sample * sample).sum()]).cpu().numpy().tobytes())
@@ -101,7 +104,8 @@ def load_backbone(ref: BackboneRef) -> Backbone:
 
     Raises:
         MissingModel: nothing usable lies there.
-        BadSpec: a Hub id without a full commit.
+        BadSpec: a Hub id without a full commit, or a format that this machine cannot hold.
+        OutOfMemory: no place holds the weights.
         Unsupported: the model is of a family that this engine cannot run.
     """
     where = _where(ref)
@@ -109,8 +113,9 @@ def load_backbone(ref: BackboneRef) -> Backbone:
     dtype = choose_dtype(ref.dtype, device)
     config = _load_config(ref, where)
     refuse_unrunnable(ref.source, config)
-    model = _load_model(ref, where, config, dtype).to(device).eval()
-    model.requires_grad_(False)
+    placed = loading_arguments(ref.dtype, config, dtype, device)
+    model = _load_model(ref, {**where, **placed}, config, dtype)
+    model = model if placed else model.to(device)
     tokenizer = _load_tokenizer(ref, where)
     return assemble_backbone(ref, model, tokenizer)
 

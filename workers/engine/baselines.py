@@ -110,7 +110,7 @@ def mean_states(backbone: Backbone, texts: Sequence[str]) -> NDArray[np.float32]
     """[N, H] mean over tokens of the last hidden states: what a frozen model knows of a text without any prompt."""
     encoded = backbone.tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=backbone.window - 2)["input_ids"]
     rows = [[*backbone.start_ids, *ids] or [backbone.terminator_id] for ids in encoded]
-    found = np.zeros((len(rows), backbone.model.config.hidden_size), dtype=np.float32)
+    found: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(rows)
     with torch.inference_mode():
         for group in buckets([len(row) for row in rows], 0, _MAX_TOKENS, 64):
             width = max(len(rows[index]) for index in group)
@@ -123,5 +123,6 @@ def mean_states(backbone: Backbone, texts: Sequence[str]) -> NDArray[np.float32]
             reader = backbone.model.get_encoder() if backbone.is_encoder_decoder else backbone.model.base_model
             states = reader(input_ids=ids, attention_mask=own, use_cache=False).last_hidden_state.float()
             means = (states * own[:, :, None]).sum(1) / own.sum(1, keepdim=True)
-            found[group] = means.cpu().numpy()
-    return found
+            for index, mean in zip(group, means.cpu().numpy(), strict=True):
+                found[index] = mean
+    return np.stack(found)

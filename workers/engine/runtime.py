@@ -51,10 +51,13 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """The number format of the frozen weights; `auto` takes bf16 where the machine multiplies it fast."""
+    """The number format that the frozen model computes in; `auto` takes bf16 where the machine multiplies it fast.
+
+    Weights held in 8 or 4 bits are computed with in bf16.
+    """
     if wanted == "auto":
         wanted = "bf16" if _is_bf16_fast(device) else "fp32"
-    return {"fp32": torch.float32, "bf16": torch.bfloat16}[wanted]
+    return torch.float32 if wanted == "fp32" else torch.bfloat16
 
 
 def _is_bf16_fast(device: torch.device) -> bool:

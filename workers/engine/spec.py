@@ -15,6 +15,8 @@ from workers.engine.errors import BadSpec
 from workers.engine.recipes import METHODS, OptionValue, resolve_options
 
 TASKS = ("classification", "extraction")
+FEW_BITS = {"8bit": 8, "4bit": 4}
+DTYPES = ("auto", "fp32", "bf16", *FEW_BITS)
 TOO_LONG = ("refuse", "truncate", "skip")
 # A name has a longest length and no line break, so that matching takes time linear in the text.
 _SLOT = re.compile(r"\{\{([^{}\r\n]{1,200})\}\}")
@@ -62,7 +64,7 @@ class BackboneRef:
     attention: str = "sdpa"
 
     def __post_init__(self) -> None:
-        _one_of(self.dtype, ("auto", "fp32", "bf16"), "backbone.dtype")
+        _one_of(self.dtype, DTYPES, "backbone.dtype")
         _one_of(self.device, ("auto", "cpu", "cuda"), "backbone.device")
         _one_of(self.attention, ("sdpa", "eager"), "backbone.attention")
         if self.revision is not None and not _REVISION.fullmatch(self.revision):

@@ -200,7 +200,7 @@ def _prefix_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: l
             "Choose a soft prompt or LoRA."
         )
     if backbone.is_encoder_decoder:
-        return _decoder_prefix(backbone, recipe, seed)
+        return _decoder_prefix(backbone, recipe, warnings, seed)
     vectors = _start_vectors(backbone, frame, recipe, warnings, seed)
     with torch.no_grad():
         states = run_prefix(backbone.model, vectors.to(backbone.dtype))
@@ -217,10 +217,12 @@ def _prefix_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: l
     return config, torch.cat(layers, dim=1).float()
 
 
-def _decoder_prefix(backbone: Backbone, recipe: Recipe, seed: int) -> _Built:
+def _decoder_prefix(backbone: Backbone, recipe: Recipe, warnings: list[str], seed: int) -> _Built:
     """Keys and values in front of the decoder's answer. No text of the prompt stands there, so they start from small random numbers."""
-    if recipe.options["init"] != "random":
-        raise BadSpec("On an encoder-decoder model a prefix stands in front of the answer, where no text is. Choose init 'random'.")
+    warnings.append(
+        "The prefix is for the decoder only: its learned keys and values stand in front of the answer, not of the row, "
+        "and start from small random numbers."
+    )
     model = backbone.model.config
     heads, width = int(model.num_heads), int(model.d_kv)
     shape = (_count(recipe), 2 * int(model.num_decoder_layers) * heads * width)

@@ -10,7 +10,7 @@ _GEMMA = {**_HEADED, "query_pre_attn_scalar": 8, "sliding_window": 256}
 _EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32}
 _LINEAR = {"linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8}
 _T5 = {
-    "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 2, "n_positions": 256,
+    "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 2, "n_positions": 512,
     "initializer_factor": 3.0,
 }  # fmt: skip
 _BART = {
