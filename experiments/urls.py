@@ -69,6 +69,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("w/<slug:slug>/comparisons/<uuid:experiment_id>/cancel/", comparisons.comparison_cancel, name="comparison-cancel"),
     path("w/<slug:slug>/comparisons/<uuid:experiment_id>/baseline/", comparisons.comparison_baseline, name="comparison-baseline"),
     path("w/<slug:slug>/comparisons/<uuid:experiment_id>/compute/", comparisons.comparison_compute, name="comparison-compute"),
+    path("w/<slug:slug>/comparisons/<uuid:experiment_id>/latency/", comparisons.comparison_latency, name="comparison-latency"),
     path("w/<slug:slug>/comparisons/<uuid:experiment_id>/report/", reports.report_create, name="report-create"),
     path("w/<slug:slug>/reports/<uuid:report_id>/", reports.report_detail, name="report-detail"),
     path("w/<slug:slug>/reports/<uuid:report_id>/table.csv", reports.report_csv_file, name="report-csv"),

@@ -233,6 +233,8 @@ JOB_CANCEL_GRACE_SECONDS = 20.0
 JOB_HANG_SECONDS = env.float("JOB_HANG_SECONDS", default=600.0)
 JOB_MEMORY_LIMIT_BYTES = env.int("JOB_MEMORY_LIMIT_BYTES", default=0)  # 0: the machine's own limit
 HOST_IDLE_SECONDS = 900.0
+# How long a latency pass waits for a machine that other programs keep busy, before it says so and gives up.
+LATENCY_PATIENCE_SECONDS = 15.0
 ENGINE_HOST_COMMAND = [sys.executable, "-m", "workers.engine", "host"]
 ATTEMPTS_DIR = HOME / "attempts"  # scratch space of running jobs; a sweep clears what no row refers to
 SHARE_LINKS = env.bool("SHARE_LINKS", default=True)  # may reports be opened by link, without an account?

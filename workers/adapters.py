@@ -8,15 +8,29 @@ from typing import Any
 from django.conf import settings
 
 from experiments.errors import UserError
-from experiments.models import Artifact, Backbone, DatasetVersion, Evaluation, Example, Job, JobKind, Preview, Run, Split, TemplateVersion
+from experiments.models import (
+    Artifact,
+    Backbone,
+    DatasetVersion,
+    Evaluation,
+    Example,
+    Job,
+    JobKind,
+    JobState,
+    Preview,
+    Run,
+    Split,
+    TemplateVersion,
+)
 from experiments.models.backbones import BackboneKind
+from workers.engine.latency_spec import LatencySpec
 from workers.engine.outcome import write_json
 from workers.engine.recipes import METHODS
 from workers.engine.spec import BackboneRef, Demonstration, EvaluateOn, Recipe, RunSpec, TemplateSpec
 from workers.inputs import artifact_folder, rows_file, split_file
 
 STARTER = Path(__file__).parent / "starter" / "model"
-LATENCY_ROWS = {Split.TEST: 200}
+LATENCY_REQUESTS = 200
 PREVIEW = "preview"
 WORDING = ("system", "user", "answer_cue", "answer_words", "demonstrations")
 
@@ -42,6 +56,9 @@ def order_of(job: Job, *, fence: int) -> Order:
     if job.kind == JobKind.INSPECT:
         backbone = Backbone.objects.get(pk=job.payload["backbone"])
         return Order({"op": "inspect", "id": identity, "backbone": plain(backbone_ref(backbone))}, folder)
+    if job.kind == JobKind.LATENCY:
+        write_json(folder / "spec.json", _latency_spec(job))
+        return Order({"op": "latency", "id": identity, "spec": str(folder / "spec.json"), "out": str(folder / "out")}, folder)
     spec = SPECS[JobKind(job.kind)](job, folder)
     write_json(folder / "spec.json", spec.to_json())
     request = {"op": "run", "id": identity, "spec": str(folder / "spec.json"), "out": str(folder / "out")}
@@ -92,34 +109,72 @@ def _allowed_folder(backbone: Backbone) -> Path:
 def _run_spec(job: Job, folder: Path) -> RunSpec:
     """Make an approach with one seed, and score it on the evaluations that belong to the job."""
     run = Run.objects.select_related("approach__backbone", "approach__template_version").get(pk=job.payload["run"])
-    is_tuned = METHODS[run.approach.method].family == "tuned"
-    return _approach_spec(job, run, checkpoints=folder / "checkpoint" if is_tuned else None)
+    spec = _approach_spec(run, _targets(job))
+    if METHODS[run.approach.method].family == "tuned":
+        checkpoints = folder / "checkpoint"
+        _bring_checkpoint(checkpoints)
+        spec = replace(spec, checkpoint_dir=str(checkpoints), resume=True)
+    return replace(spec, time_limit_seconds=job.payload.get("time_limit_seconds"))
 
 
 def _evaluate_spec(job: Job, folder: Path) -> RunSpec:
     """Score an approach that exists on one more evaluation."""
     runs = Run.objects.select_related("approach__backbone", "approach__template_version", "artifact")
     run = runs.get(evaluations=job.payload["evaluation"])
+    return replace(_made_spec(run, _targets(job)), time_limit_seconds=job.payload.get("time_limit_seconds"))
+
+
+def _made_spec(run: Run, evaluate: tuple[EvaluateOn, ...]) -> RunSpec:
+    """An approach that exists, with what its run has learned."""
     if fitted := (run.result.get("written") or {}).get("label_bias"):
-        return replace(_approach_spec(job, run), label_bias=fitted, train=None, validation=None)
+        return replace(_approach_spec(run, evaluate), label_bias=fitted, train=None, validation=None)
+    return _approach_spec(run, evaluate, artifact=_artifact_of(run))
+
+
+def _latency_spec(job: Job) -> dict[str, Any]:
+    """Every approach of a comparison once, by its first seed that succeeded, on validation rows: nothing is chosen or learned by them."""
+    runs = Run.objects.filter(approach__experiment=job.payload["experiment"], job__state=JobState.SUCCEEDED)
+    first: dict[Any, Run] = {}
+    for run in runs.select_related("approach__backbone", "approach__template_version").order_by("approach__position", "seed"):
+        first.setdefault(run.approach_id, run)
+    if not first:
+        raise UserError("No run of this comparison has succeeded, so there is nothing to time.")
+    specs = tuple(_timed_spec(run) for run in first.values())
+    return LatencySpec(specs, LATENCY_REQUESTS, settings.LATENCY_PATIENCE_SECONDS).to_json()
+
+
+def _timed_spec(run: Run) -> RunSpec:
+    rows = split_file(run.approach.experiment.dataset_version, Split.VALIDATION)
+    spec = replace(_made_spec(run, (EvaluateOn(Split.VALIDATION, rows),)), id=str(run.approach_id))
+    if METHODS[run.approach.method].family != "baseline":
+        return spec
+    # How fast a plain baseline answers does not hang on what it has learned, so it learns from the few rows that are read anyway.
+    return replace(spec, train=rows if spec.train else None, validation=None)
+
+
+def _artifact_of(run: Run) -> Artifact | None:
+    """The tuned part of a run; None for approaches that have none."""
     if METHODS[run.approach.method].family != "tuned":
-        return _approach_spec(job, run)
+        return None
     artifact = Artifact.objects.filter(run=run).first()
     if artifact is None:
         raise UserError(f"{run} has no tuned prompt to score: it did not end well. Start it again first.")
-    return _approach_spec(job, run, artifact=artifact)
+    return artifact
 
 
-def _approach_spec(job: Job, run: Run, *, artifact: Artifact | None = None, checkpoints: Path | None = None) -> RunSpec:
+def _targets(job: Job) -> tuple[EvaluateOn, ...]:
+    evaluations = job.evaluations.select_related("dataset_version")
+    return tuple(EvaluateOn(evaluation_name(each), split_file(each.dataset_version, each.split)) for each in evaluations)
+
+
+def _approach_spec(run: Run, evaluate: tuple[EvaluateOn, ...], *, artifact: Artifact | None = None) -> RunSpec:
     approach, experiment, version = run.approach, run.approach.experiment, run.approach.experiment.dataset_version
     needs_rows = METHODS[approach.method].needs_train and artifact is None
-    if checkpoints is not None:
-        _bring_checkpoint(checkpoints)
     return RunSpec(
         id=f"{run.pk}",
         backbone=backbone_ref(_backbone_of(run)),
         template=_template(_wording(approach.template_version), version),
-        evaluate=tuple(_target(evaluation) for evaluation in job.evaluations.select_related("dataset_version")),
+        evaluate=evaluate,
         task=version.task,
         labels=tuple(version.labels),
         answer_words=_answer_words(_wording(approach.template_version), version),
@@ -130,9 +185,6 @@ def _approach_spec(job: Job, run: Run, *, artifact: Artifact | None = None, chec
         artifact=str(artifact_folder(artifact)) if artifact else None,
         too_long=experiment.too_long,
         truncate_column=experiment.truncate_column,
-        checkpoint_dir=str(checkpoints) if checkpoints else None,
-        resume=checkpoints is not None,
-        time_limit_seconds=job.payload.get("time_limit_seconds"),
     )
 
 
@@ -157,11 +209,6 @@ def _backbone_of(run: Run) -> Backbone:
     if run.approach.backbone is None:
         raise UserError(f"The approach “{run.approach.name}” names no model. Choose one and launch the comparison again.")
     return run.approach.backbone
-
-
-def _target(evaluation: Evaluation) -> EvaluateOn:
-    rows = LATENCY_ROWS.get(Split(evaluation.split), 0)
-    return EvaluateOn(evaluation_name(evaluation), split_file(evaluation.dataset_version, evaluation.split), latency_rows=rows)
 
 
 def _wording(written: TemplateVersion | None) -> dict[str, Any]:

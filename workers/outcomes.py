@@ -7,6 +7,7 @@ from typing import Any
 
 from experiments.models import Example, Job, JobKind, Prediction
 from experiments.models.datasets import Task
+from experiments.services.latency import latency_commit
 from experiments.services.leases import Lease
 from experiments.services.results import (
     ArtifactFiles,
@@ -34,6 +35,8 @@ def outcome_save(lease: Lease, order: Order, message: dict[str, Any]) -> None:
     """
     if lease.kind == JobKind.INSPECT:
         inspection_commit(lease=lease, facts=message["facts"])
+    elif lease.kind == JobKind.LATENCY:
+        latency_commit(lease=lease, report=_read(order.folder / "out" / "latency.json"))
     elif lease.kind == JobKind.PREVIEW:
         preview_commit(lease=lease, result=_preview_result(order.folder / "out"))
     else:
@@ -75,7 +78,7 @@ def _predictions(rows: Iterator[dict[str, Any]], *, is_extraction: bool) -> Iter
 def _summary(result: dict[str, Any], name: str) -> dict[str, Any]:
     """The engine's record of one evaluation: its metrics at the top, the circumstances beside them."""
     circumstances = {key: result[key] for key in CIRCUMSTANCES if key in result}
-    return {**result["metrics"][name], "latency": result.get("latency", {}).get(name), **circumstances}
+    return {**result["metrics"][name], **circumstances}
 
 
 def _artifact(out: Path, result: dict[str, Any]) -> ArtifactFiles | None:

@@ -17,6 +17,7 @@ from experiments.api.fields import IdempotencyKey, Page
 from experiments.api.plans import plan_of
 from experiments.api.waiting import SECONDS, wait_for
 from experiments.models import ComparisonTable, Experiment, Run, Split
+from experiments.reads.live import compare_problem
 from experiments.services import experiments as services
 
 router = Router(tags=["Comparisons"])
@@ -66,6 +67,8 @@ def experiment_wait(request: KeyRequest, experiment_id: UUID, timeout: int = SEC
 def experiment_results(request: KeyRequest, experiment_id: UUID, split: Split = Split.VALIDATION) -> ComparisonTable:
     experiment = get_for(request.auth, Experiment, experiment_id)
     table = ComparisonTable.objects.filter(experiment=experiment, split=split).first()
+    if table is None and (problem := compare_problem(experiment)):
+        raise Http404(f"There are no results on the {split} rows. {problem}")
     if table is None:
         raise Http404(f"There are no results on the {split} rows yet. They are computed when the runs have ended{_opening(split)}.")
     return table
@@ -96,6 +99,23 @@ def experiment_baseline(request: KeyRequest, experiment_id: UUID, payload: Basel
 def experiment_cancel(request: KeyRequest, experiment_id: UUID) -> Experiment:
     experiment = get_for(request.auth, Experiment, experiment_id, write=True)
     services.experiment_cancel(experiment=experiment, by=request.auth.created_by)
+    return get_for(request.auth, Experiment, experiment_id)
+
+
+@router.post("/experiments/{uuid:experiment_id}/latency", response={202: ExperimentDetail}, summary="Measure latency anew")
+def experiment_latency(request: KeyRequest, experiment_id: UUID) -> Experiment:
+    """Times single requests of every approach in turn, when nothing else of the comparison goes on. Results show it once it has ended."""
+    experiment = get_for(request.auth, Experiment, experiment_id, write=True)
+    services.experiment_measure_latency(experiment=experiment, by=request.auth.created_by)
+    return get_for(request.auth, Experiment, experiment_id)
+
+
+@router.post(
+    "/experiments/{uuid:experiment_id}/compute", response={202: ExperimentDetail}, summary="Compare again what could not be compared"
+)
+def experiment_compute(request: KeyRequest, experiment_id: UUID) -> Experiment:
+    experiment = get_for(request.auth, Experiment, experiment_id, write=True)
+    services.comparison_retry(experiment=experiment, by=request.auth.created_by)
     return get_for(request.auth, Experiment, experiment_id)
 
 

@@ -3,6 +3,7 @@
 from django.urls import reverse
 
 from experiments.models import Experiment, Job, JobState, User
+from experiments.reads.live import compare_problem
 from experiments.services.reports import report_create, share_create
 
 RUNNING = [JobState.QUEUED, JobState.RUNNING]
@@ -19,6 +20,8 @@ def demonstration_outcome(experiment: Experiment, by: User, base_url: str) -> st
     failed = Job.objects.filter(run__approach__experiment=experiment, state__in=[JobState.FAILED, JobState.QUARANTINED]).first()
     if failed and not _goes_on(experiment):
         return f"Demonstration failed: {failed.error or failed.get_state_display()}"
+    if experiment.finished_at and (problem := compare_problem(experiment)):
+        return f"Demonstration failed: {problem}"
     if not experiment.finished_at or not experiment.launched_at or not experiment.tables.filter(split="test").exists():
         return None
     seconds = (experiment.finished_at - experiment.launched_at).total_seconds()

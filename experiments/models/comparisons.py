@@ -43,6 +43,7 @@ class Experiment(Noun):
     baseline = models.ForeignKey("experiments.Approach", null=True, on_delete=models.SET_NULL, related_name="+")
     launched_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True, help_text="When the last comparison was committed.")
+    latency = models.JSONField(default=dict, blank=True, help_text="The last latency pass: figures by approach, machine and load.")
     launch_key = models.CharField(max_length=120, null=True, blank=True, help_text="Idempotency key of the launch.")
     created_by = author()
 

@@ -12,6 +12,7 @@ class JobKind(models.TextChoices):
     RUN = "run", "Train and validate an approach"
     EVALUATE = "evaluate", "Score an approach on a split"
     COMPARE = "compare", "Compute the comparison"
+    LATENCY = "latency", "Measure latency"
     PREVIEW = "preview", "Try a prompt on a few rows"
     INSPECT = "inspect", "Verify a model"
 

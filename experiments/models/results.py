@@ -18,7 +18,7 @@ class Evaluation(Noun):
     repetition = models.PositiveIntegerField(default=0)
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="evaluations")
     attempt = models.ForeignKey(Attempt, null=True, on_delete=models.PROTECT, related_name="won_evaluations")
-    summary = models.JSONField(default=dict, blank=True, help_text="The engine's counts, token means, timings and latency.")
+    summary = models.JSONField(default=dict, blank=True, help_text="The engine's counts, token means and timings.")
     completed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

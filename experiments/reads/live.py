@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.models import ComparisonTable, Evaluation, Experiment, Job, JobState, Queue, Run, Split, TestOpening
+from django.db.models import Q
+
+from experiments.models import ComparisonTable, Evaluation, Experiment, Job, JobKind, JobState, Queue, Run, Split, TestOpening
 from experiments.reads.charts import Curve
 from experiments.services.experiments import compare_key
 from experiments.services.jobs import queue_health
+from experiments.services.latency import latency_key
 
 CURVE_FIELDS = (
     *("approach__position", "seed", "approach__recipe__max_steps", "result__training__curve", "result__training__losses"),
@@ -62,6 +65,8 @@ def progress_sentence(job: Job) -> str:
         return f"training, step {progress.get('step') or 0:,} of {progress['steps']:,}{_measured(progress.get('metrics') or {})}"
     if phase == "scoring" and progress.get("rows_total"):
         return f"scoring, row {progress.get('rows') or 0:,} of {progress['rows_total']:,}"
+    if phase == "timing" and progress.get("rows_total"):
+        return f"timing, request {progress.get('rows') or 0:,} of {progress['rows_total']:,}"
     return str(phase)
 
 
@@ -79,7 +84,8 @@ class LiveState:
     Args:
         stamp: changes when a table was stored or the comparison ended; the page loads itself anew then.
         health: a sentence for each kind of worker that is needed and absent.
-        compare_problem: why the comparison could not be computed.
+        compare_problem: which results could not be computed, and why.
+        latency_job: the latest latency pass.
     """
 
     lines: tuple[RunLine, ...]
@@ -90,6 +96,7 @@ class LiveState:
     going_on: bool
     comparing: bool
     num_tables: int
+    latency_job: Job | None
 
     @property
     def num_ended(self) -> int:
@@ -105,15 +112,29 @@ class LiveState:
         return self.num_tables == 0 and not self.all_runs_ended
 
     @property
+    def measuring(self) -> str:
+        """What a latency pass that has not ended is doing; empty when there is none."""
+        job = self.latency_job
+        return "" if job is None or job.has_ended else progress_sentence(job) or "waiting for its turn"
+
+    @property
+    def latency_problem(self) -> str:
+        """Why the latest latency pass gave nothing."""
+        job = self.latency_job
+        return (job.error or "It ended without saying why.") if job and job.state in UNHAPPY else ""
+
+    @property
     def all_runs_ended(self) -> bool:
         return bool(self.lines) and all(line.job.has_ended for line in self.lines)
 
 
 def live_state(experiment: Experiment) -> LiveState:
     """The state of a comparison; the number of queries does not grow with it."""
-    compares = _compare_jobs(experiment)
+    compares, latencies = _keyed_jobs(experiment)
+    latency_job = latencies[0] if latencies else None
     lines = _lines(experiment)
     open_jobs = [line.current for line in lines if not line.current.has_ended]
+    open_jobs += [latency_job] if latency_job and not latency_job.has_ended else []
     comparing = any(not job.has_ended for job in compares)
     queues = {job.queue for job in open_jobs if job.state == JobState.QUEUED} | ({Queue.IO.value} if comparing else set())
     stored = list(ComparisonTable.objects.filter(experiment=experiment).order_by("split").values_list("split", "computed_at"))
@@ -122,10 +143,11 @@ def live_state(experiment: Experiment) -> LiveState:
         opening=TestOpening.objects.filter(experiment=experiment).select_related("opened_by").first(),
         stamp="-".join(f"{split[0]}{at.timestamp():.6f}" for split, at in stored) + ("-end" if experiment.finished_at else ""),
         health=tuple(sentence for queue in sorted(queues) if (sentence := queue_health(queue))),
-        compare_problem=next((job.error for job in compares[:1] if job.state in UNHAPPY), ""),
+        compare_problem=_compare_problem(compares),
         going_on=bool(open_jobs) or comparing,
         comparing=comparing,
         num_tables=len(stored),
+        latency_job=latency_job,
     )
 
 
@@ -136,9 +158,25 @@ def _lines(experiment: Experiment) -> tuple[RunLine, ...]:
     return tuple(RunLine(run, run.job, test_jobs.get(run.pk)) for run in runs)
 
 
-def _compare_jobs(experiment: Experiment) -> list[Job]:
-    jobs = Job.objects.filter(workspace=experiment.workspace_id, idempotency_key__startswith=compare_key(experiment))
-    return list(jobs.order_by("-created_at"))
+def compare_problem(experiment: Experiment) -> str:
+    """Which results of a comparison could not be computed, and why; empty when none failed."""
+    return _compare_problem(_keyed_jobs(experiment)[0])
+
+
+def _keyed_jobs(experiment: Experiment) -> tuple[list[Job], list[Job]]:
+    """Comparisons and latency passes, newest first."""
+    keyed = Q(idempotency_key__startswith=compare_key(experiment)) | Q(idempotency_key__startswith=latency_key(experiment))
+    jobs = list(Job.objects.filter(keyed, workspace=experiment.workspace_id).order_by("-created_at"))
+    return [job for job in jobs if job.kind == JobKind.COMPARE], [job for job in jobs if job.kind == JobKind.LATENCY]
+
+
+def _compare_problem(compares: list[Job]) -> str:
+    """A sentence for each split whose latest comparison failed: a later one of the other split says nothing about it."""
+    latest: dict[str, Job] = {}
+    for job in compares:
+        latest.setdefault(job.payload.get("split", Split.VALIDATION), job)
+    failed = [(split, job) for split, job in latest.items() if job.state in UNHAPPY]
+    return " ".join(f"The results on the {split} rows could not be computed. {job.error}".strip() for split, job in sorted(failed))
 
 
 def curves_of(experiment: Experiment, *, run: Run | None = None) -> list[Curve]:

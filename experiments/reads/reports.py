@@ -208,7 +208,6 @@ def _effort(each: Answered) -> dict[str, Any]:
     return {
         "tokens": _tokens(summary.get("mean_tokens") or {}),
         "rows_per_second": summary.get("rows_per_second"),
-        "latency": summary.get("latency"),
         "train_seconds": training.get("train_seconds"),
         "evaluation_seconds": training.get("evaluation_seconds"),
         "train_steps": training.get("steps"),

@@ -5,6 +5,7 @@ from uuid import UUID
 from experiments.models import Backbone, DatasetVersion, Experiment, Job, JobKind, JobState
 
 UNHAPPY = [JobState.FAILED, JobState.QUARANTINED]
+OF_EXPERIMENTS = [JobKind.RUN, JobKind.EVALUATE, JobKind.COMPARE, JobKind.LATENCY]
 
 
 def experiment_lock(*, job_id: UUID, kind: str) -> None:
@@ -20,7 +21,7 @@ def experiment_lock(*, job_id: UUID, kind: str) -> None:
 
 def job_ended(*, job: Job) -> None:
     """Tell the noun that the job served: its experiment may move on, or its problem is written where pages look for it."""
-    if job.kind in (JobKind.RUN, JobKind.EVALUATE):
+    if job.kind in OF_EXPERIMENTS:
         _experiment_move_on(job)
     elif job.state in UNHAPPY and job.kind in (JobKind.PARSE, JobKind.IMPORT):
         DatasetVersion.objects.filter(job=job).update(problem=job.error)
@@ -42,4 +43,7 @@ def _experiment_id(job_id: UUID, kind: str) -> UUID | None:
         return Experiment.objects.filter(approaches__runs__job=job_id).values_list("pk", flat=True).first()
     if kind == JobKind.EVALUATE:
         return Experiment.objects.filter(approaches__runs__evaluations__job=job_id).values_list("pk", flat=True).first()
+    if kind in (JobKind.COMPARE, JobKind.LATENCY):
+        payload: dict[str, str] = Job.objects.values_list("payload", flat=True).get(pk=job_id)
+        return UUID(payload["experiment"])
     return None

@@ -4,6 +4,7 @@ Each function that moves a state is one transaction. Knows no request and comput
 """
 
 from typing import Any
+from uuid import uuid4
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet, Sum
@@ -29,9 +30,11 @@ from experiments.plans import ApproachPlan, ExperimentPlan, plan_problems
 from experiments.recipes import recipe_options
 from experiments.services.audit import audit_record
 from experiments.services.jobs import job_cancel, job_create, job_retry
+from experiments.services.latency import latency_applied, latency_key, latency_queue
 
 RUN_JOBS = Q(kind=JobKind.RUN)
 EVALUATE_JOBS = Q(kind=JobKind.EVALUATE)
+LATENCY_JOBS = Q(kind=JobKind.LATENCY)
 
 
 class CannotLaunch(UserError):
@@ -166,9 +169,9 @@ def _test_evaluations_create(experiment: Experiment, by: User | None) -> int:
 
 
 def experiment_advance(*, experiment: Experiment) -> None:
-    """Do what is next once jobs have ended: open the test set if asked to, queue the comparisons, or mark the end.
+    """Do what is next once jobs have ended: open the test set if asked to, compare, time single requests, mark the end.
 
-    Called in the transaction that ends a RUN or EVALUATE job, whatever its end. Calling it again changes nothing.
+    Called in the transaction that ends a job of the comparison, whatever its end. Calling it again changes nothing.
     """
     with transaction.atomic():
         # The lock makes the last two jobs, ending at once on PostgreSQL, see each other's end.
@@ -186,6 +189,17 @@ def experiment_advance(*, experiment: Experiment) -> None:
             experiment_open_test(experiment=experiment, by=None)
         if (opened or experiment.open_test_when_finished) and not _open_jobs(experiment, EVALUATE_JOBS).exists():
             _compare_queue(experiment, Split.TEST)
+        _conclude(experiment)
+
+
+def _conclude(experiment: Experiment) -> None:
+    """Mark the end when nothing goes on. Single requests are timed last: work of the comparison's own would disturb them."""
+    stopped = _jobs(experiment).filter(RUN_JOBS | EVALUATE_JOBS, state=JobState.CANCELLED)
+    if not _open_jobs(experiment).exists() and not stopped.exists():
+        runs = _jobs(experiment).filter(RUN_JOBS)
+        latency_queue(experiment=experiment, by=None, occasion=f"{runs.count()}:{runs.aggregate(sum=Sum('fence'))['sum']}")
+    if not _open_jobs(experiment).exists():
+        _finish(experiment)
 
 
 def experiment_baseline_choose(*, experiment: Experiment, by: User | None, approach: Approach | None) -> None:
@@ -222,18 +236,34 @@ def compare_key(experiment: Experiment) -> str:
 
 
 def comparison_store(*, experiment: Experiment, split: str, payload: dict[str, Any], job: Job | None) -> ComparisonTable:
-    """Keep the comparison of a split, replacing an older one, and mark the end when nothing is left to come."""
+    """Keep the comparison of a split, replacing an older one."""
     with transaction.atomic():
         experiment = _locked(experiment)
-        table, _ = ComparisonTable.objects.update_or_create(experiment=experiment, split=split, defaults={"payload": payload, "job": job})
-        still_open = set(_open_jobs(experiment).values_list("pk", flat=True))
-        if still_open <= {job.pk if job else None}:
-            _finish(experiment)
+        kept = {"payload": latency_applied(payload, experiment.latency), "job": job}
+        table, _ = ComparisonTable.objects.update_or_create(experiment=experiment, split=split, defaults=kept)
     return table
 
 
+def experiment_measure_latency(*, experiment: Experiment, by: User | None) -> Job:
+    """Time single requests of every approach anew. A pass that is under way already is the answer.
+
+    Raises:
+        UserError: other work of the comparison goes on, or no run has succeeded.
+    """
+    with transaction.atomic():
+        experiment = _locked(experiment)
+        under_way = _open_jobs(experiment, LATENCY_JOBS).first()
+        if under_way:
+            return under_way
+        if not experiment.launched_at or _open_jobs(experiment).exists():
+            raise UserError("Work of this comparison goes on, and it would disturb the timing. Measure when everything has ended.")
+        if not _runs(experiment).filter(job__state=JobState.SUCCEEDED).exists():
+            raise UserError("No run has succeeded, so there is nothing to time. Retry the failed runs first.")
+        return latency_queue(experiment=experiment, by=by, occasion=uuid4().hex)
+
+
 def experiment_cancel(*, experiment: Experiment, by: User | None) -> int:
-    """Stop everything of a comparison that has not ended; what has succeeded is kept and compared. Returns how many jobs.
+    """Stop everything of a comparison that has not ended; what has succeeded is kept and compared, not timed. Returns how many jobs.
 
     The test set stays closed: a person who stops the work has not asked for it.
     """
@@ -241,7 +271,7 @@ def experiment_cancel(*, experiment: Experiment, by: User | None) -> int:
         experiment = _locked(experiment)
         if not TestOpening.objects.filter(experiment=experiment).exists():
             Experiment.objects.filter(pk=experiment.pk).update(open_test_when_finished=False)
-        jobs = list(_open_jobs(experiment, RUN_JOBS | EVALUATE_JOBS))
+        jobs = list(_open_jobs(experiment, RUN_JOBS | EVALUATE_JOBS | LATENCY_JOBS))
         for job in jobs:
             job_cancel(job=job, by=by)
         experiment_advance(experiment=experiment)
@@ -288,13 +318,16 @@ def comparison_retry(*, experiment: Experiment, by: User | None) -> None:
             raise UserError("No comparison has failed, so there is nothing to try again.")
         for job in jobs:
             job_retry(job=job, by=by)
+        Experiment.objects.filter(pk=experiment.pk).update(finished_at=None)
 
 
 def _jobs(experiment: Experiment) -> "QuerySet[Job]":
-    """Every job of a comparison: runs, evaluations and comparisons."""
+    """Every job of a comparison: runs, evaluations, comparisons and latency passes."""
     runs, evaluations = _runs(experiment), Evaluation.objects.filter(run__approach__experiment=experiment)
-    compares = Q(workspace=experiment.workspace_id, kind=JobKind.COMPARE, idempotency_key__startswith=compare_key(experiment))
-    return Job.objects.filter(Q(pk__in=runs.values("job")) | Q(pk__in=evaluations.values("job")) | compares)
+    keyed = Q(idempotency_key__startswith=compare_key(experiment)) | Q(idempotency_key__startswith=latency_key(experiment))
+    return Job.objects.filter(
+        Q(pk__in=runs.values("job")) | Q(pk__in=evaluations.values("job")) | keyed & Q(workspace=experiment.workspace_id)
+    )
 
 
 def _open_jobs(experiment: Experiment, kinds: Q | None = None) -> "QuerySet[Job]":

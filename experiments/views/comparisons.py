@@ -164,6 +164,17 @@ def comparison_compute(request: HttpRequest, slug: str, experiment_id: UUID) -> 
     return redirect("comparison-detail", slug, experiment.pk)
 
 
+@require_POST
+def comparison_latency(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
+    """Time single requests once more, at a moment that a person chose."""
+    experiment = experiment_at(request, slug, experiment_id, write=True)
+    try:
+        services.experiment_measure_latency(experiment=experiment, by=viewer(request))
+    except UserError as error:
+        messages.error(request, str(error))
+    return redirect("comparison-detail", slug, experiment.pk)
+
+
 def results_of(request: HttpRequest, experiment: Experiment) -> dict[str, Any]:
     """What the page shows of the asked split: the test rows' table when nothing was asked and there is one."""
     splits = list(experiment.tables.order_by("-split").values_list("split", flat=True))  # validation, then test

@@ -89,6 +89,7 @@ def audit(num_rows: int) -> dict[str, Any]:
         "open_attempts": Attempt.objects.filter(ended_at=None).count(),
         "runs_without_evaluation": Run.objects.annotate(n=Count("evaluations")).exclude(n=2).count(),
         "unfinished_experiments": Experiment.objects.filter(finished_at=None).count(),
+        "experiments_without_latency": Experiment.objects.filter(latency={}).count(),
         "missing_tables": 2 * Experiment.objects.count() - sum(experiment.tables.count() for experiment in Experiment.objects.all()),
         "missing_artifacts": Run.objects.filter(approach__method="prompt_tuning", artifact=None).count(),
     }

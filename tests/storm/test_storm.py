@@ -24,6 +24,7 @@ HARM = [
     "runs_without_evaluation",
     "unfinished_experiments",
     "missing_tables",
+    "experiments_without_latency",
     "missing_artifacts",
     "orphans",
     "left_running",

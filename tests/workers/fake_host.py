@@ -82,6 +82,16 @@ def run(request: dict[str, Any], seconds: float) -> bool:
     return True
 
 
+def time_requests(request: dict[str, Any]) -> None:
+    """A latency pass in which everything takes a millisecond."""
+    spec, out = json.loads(Path(request["spec"]).read_text()), Path(request["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    figures = {
+        run["id"]: {"rows": spec["requests"], "p50_ms": 1.0, "p95_ms": 1.0, "cpu_p50_ms": 1.0, "withheld": None} for run in spec["runs"]
+    }
+    (out / "latency.json").write_text(json.dumps({"approaches": figures, "requests": spec["requests"], "withheld": None}))
+
+
 def prediction(row: dict[str, Any], label: str, attempt: str) -> dict[str, Any]:
     return {
         "id": row["id"],
@@ -120,7 +130,7 @@ def main() -> None:
         if request["op"] == "inspect":
             say(event="inspected", id=request["id"], facts={"layers": 2})
         elif how in ("work", "changed"):
-            is_done = run(request, seconds)
+            is_done = run(request, seconds) if request["op"] == "run" else time_requests(request) is None
             say(event="done" if is_done else "cancelled", id=request["id"], result=str(Path(request["out"]) / "result.json"))
         say(event="idle", id=request["id"], unchanged=how != "changed")
 

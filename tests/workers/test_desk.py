@@ -37,8 +37,9 @@ def map_rows(version: DatasetVersion) -> DatasetVersion:
 
 
 def overtake(monkeypatch, step: str, job: Job) -> list[int]:
-    """When the first worker reaches `step`, its lease has run out and a second worker has done the whole job. Returns the rows it stored."""
-    original, stored = getattr(datasets, step), []
+    """When the first worker reaches `step`, its lease has run out and a second worker has done the whole job: returns what it stored."""
+    original = getattr(datasets, step)
+    stored: list[int] = []
 
     def late(*args, **kwargs):
         monkeypatch.setattr(datasets, step, original)

@@ -19,7 +19,7 @@ Reading order:
     forward     the two passes over a batch: with a shared prefix, and plain
     tuning      the tuned methods: one table, their options, their start values
     training    the one training loop; checkpoints keeps its state on disk
-    scoring     the one scoring path; generation writes free text; latency times single requests
+    scoring     the one scoring path; generation writes free text; latency times single requests (asked by latency_spec)
     metrics     figures from predictions; pure
     baselines   majority, label overlap, TF-IDF, linear probe
     artifacts   folders of tuned prompts and adapters: PEFT's own files plus a manifest

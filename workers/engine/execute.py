@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from workers.engine.approach import Approach, build_approach
 from workers.engine.errors import OutOfMemory
 from workers.engine.formats import FormatChecker
-from workers.engine.latency import time_requests
 from workers.engine.metrics import classification_metrics, extraction_metrics
 from workers.engine.outcome import Metrics, Prediction, Progress, RunResult, write_json, write_predictions
 from workers.engine.rows import read_rows
@@ -59,9 +58,6 @@ def _evaluate(run: Run, approach: Approach, target: EvaluateOn, items: Sequence[
     name = f"predictions-{target.name}.jsonl"
     write_predictions(run.out / name, predictions)
     result.predictions[target.name] = name
-    usable = [item for item, p in zip(items, predictions, strict=True) if p.error is None]
-    if target.latency_rows and usable:
-        result.latency[target.name] = time_requests(approach.warm(), usable[: target.latency_rows], run.check_stop)
 
 
 def _measure(run: Run, predictions: Sequence[Prediction], checker: FormatChecker, seconds: float) -> Metrics:

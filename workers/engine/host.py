@@ -18,6 +18,8 @@ from typing import Any, TextIO
 from workers.engine.backbone import Backbone, load_backbone, source_key
 from workers.engine.errors import EngineError, RunStopped
 from workers.engine.execute import execute
+from workers.engine.latency import time_approaches
+from workers.engine.latency_spec import LatencySpec
 from workers.engine.outcome import Progress
 from workers.engine.run import Run
 from workers.engine.runtime import quiet_libraries, versions
@@ -95,6 +97,10 @@ class Host:
             run = Run(spec, Path(job["out"]), self._provide, self._progress_of(job_id), self._stop_of(job_id))
             execute(run)
             self._say("done", id=job_id, result=str(run.out / "result.json"))
+        elif operation == "latency":
+            asked = LatencySpec.from_json(json.loads(Path(job["spec"]).read_text(encoding="utf-8")))
+            time_approaches(asked, Path(job["out"]), self._provide, self._progress_of(job_id), self._stop_of(job_id))
+            self._say("done", id=job_id, result=str(Path(job["out"]) / "latency.json"))
         elif operation == "inspect":
             backbone = self._provide(BackboneRef.from_json(job["backbone"]))
             self._say("inspected", id=job_id, facts={**backbone.facts, **backbone.public_facts()})

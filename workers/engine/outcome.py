@@ -160,17 +160,6 @@ class ArtifactRecord:
 
 
 @dataclass
-class Latency:
-    """Single requests on a warm model: batch of one, wall and CPU time of this process (milliseconds)."""
-
-    rows: int
-    p50_ms: float | None = None
-    p95_ms: float | None = None
-    cpu_p50_ms: float | None = None
-    withheld: str | None = None
-
-
-@dataclass
 class RunResult:
     """Everything a run has to say; predictions lie beside it, one file an evaluation."""
 
@@ -183,7 +172,6 @@ class RunResult:
     training: TrainingRecord | None = None
     parameters: dict[str, int] = field(default_factory=dict)
     artifact: ArtifactRecord | None = None
-    latency: dict[str, Latency] = field(default_factory=dict)
     peak_memory_bytes: int = 0
     timings: dict[str, float] = field(default_factory=dict)
     device: str = ""

@@ -1,7 +1,6 @@
 """The machine under a run: seed, device, number format, threads, clocks, memory. Knows no model."""
 
 import ctypes
-import os
 import platform
 import random
 import resource
@@ -154,18 +153,6 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def machine_is_busy() -> str | None:
-    """A reason not to trust a timing taken now, or None.
-
-    One runnable process per core beside this one is enough to double a latency.
-    """
-    cores = os.cpu_count() or 1
-    load = os.getloadavg()[0]
-    if load > cores + 0.5:
-        return f"the machine is busy (load {load:.1f} on {cores} cores)"
-    return None
 
 
 @dataclass

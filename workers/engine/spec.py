@@ -151,7 +151,6 @@ class EvaluateOn:
 
     name: str
     file: FileRef
-    latency_rows: int = 0
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

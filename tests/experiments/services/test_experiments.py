@@ -1,5 +1,6 @@
 """A comparison is launched once, advances when its jobs end, opens its test set once, and keeps what succeeded."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from experiments.models import AuditEntry, Evaluation, Experiment, Job, JobKind,
 from experiments.plans import Choice, ExperimentPlan, approaches_expand
 from experiments.recipes import PACK
 from experiments.services import experiments as services
+from experiments.services.latency import latency_commit
+from experiments.services.leases import job_claim, lease_finish
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -39,6 +42,10 @@ def end_all(experiment, kind, state=JobState.SUCCEEDED):
 def compare_jobs(split=None):
     jobs = Job.objects.filter(kind=JobKind.COMPARE)
     return jobs.filter(payload__split=split) if split else jobs
+
+
+def latency_jobs():
+    return Job.objects.filter(kind=JobKind.LATENCY)
 
 
 def test_launch_writes_runs_validation_evaluations_and_jobs(workspace, alice, make_plan):
@@ -102,15 +109,102 @@ def test_comparison_is_queued_once_when_all_runs_have_ended(workspace, alice, ma
     assert not TestOpening.objects.exists()
 
 
-def test_storing_the_last_comparison_marks_the_end(workspace, alice, make_plan):
-    experiment = launch(workspace, alice, make_plan())
-    end_all(experiment, JobKind.RUN)
-    job = compare_jobs().get()
+def test_single_requests_are_timed_when_all_else_has_ended_and_then_comes_the_end(workspace, alice, make_plan):
+    experiment = launch(workspace, alice, make_plan(open_test_when_finished=True))
 
-    services.comparison_store(experiment=experiment, split="validation", payload={"rows": []}, job=job)
+    end_all(experiment, JobKind.RUN)
+    end_all(experiment, JobKind.EVALUATE)
+    assert not latency_jobs().exists()
+    end_all(experiment, JobKind.COMPARE)
+    assert latency_jobs().count() == 1
+    experiment.refresh_from_db()
+    assert experiment.finished_at is None
+    end_all(experiment, JobKind.LATENCY)
 
     experiment.refresh_from_db()
     assert experiment.finished_at is not None
+    assert latency_jobs().count() == 1
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.QUARANTINED])
+def test_a_comparison_that_cannot_be_computed_ends_the_experiment_and_can_be_tried_again(workspace, alice, make_plan, state):
+    experiment = launch(workspace, alice, make_plan())
+    end_all(experiment, JobKind.RUN)
+    lease = job_claim(job_id=compare_jobs().get().pk, worker="w")
+    assert lease is not None
+
+    lease_finish(lease=lease, state=state, error="The disk is full.")
+    end_all(experiment, JobKind.LATENCY)
+
+    experiment.refresh_from_db()
+    assert experiment.finished_at is not None
+    services.comparison_retry(experiment=experiment, by=alice)
+    experiment.refresh_from_db()
+    assert experiment.finished_at is None
+    assert compare_jobs().get().state == JobState.QUEUED
+
+
+def test_a_latency_pass_that_fails_ends_the_experiment_all_the_same(workspace, alice, make_plan):
+    experiment = launch(workspace, alice, make_plan())
+    end_all(experiment, JobKind.RUN)
+    end_all(experiment, JobKind.COMPARE)
+    lease = job_claim(job_id=latency_jobs().get().pk, worker="w")
+    assert lease is not None
+
+    lease_finish(lease=lease, state=JobState.FAILED, error="The model is gone.")
+
+    experiment.refresh_from_db()
+    assert experiment.finished_at is not None
+
+
+def test_latency_is_measured_again_on_request_and_once_at_a_time(workspace, alice, make_plan):
+    experiment = launch(workspace, alice, make_plan())
+    with pytest.raises(UserError, match="goes on"):
+        services.experiment_measure_latency(experiment=experiment, by=alice)
+    for kind in (JobKind.RUN, JobKind.COMPARE, JobKind.LATENCY):
+        end_all(experiment, kind)
+    ended = Experiment.objects.get(pk=experiment.pk).finished_at
+
+    first = services.experiment_measure_latency(experiment=experiment, by=alice)
+    second = services.experiment_measure_latency(experiment=experiment, by=alice)
+    end_all(experiment, JobKind.LATENCY)
+
+    assert first == second
+    assert latency_jobs().count() == 2
+    assert Experiment.objects.get(pk=experiment.pk).finished_at == ended
+
+
+def test_figures_of_a_pass_stand_in_the_tables_and_in_later_ones(workspace, alice, make_plan):
+    experiment = launch(workspace, alice, make_plan())
+    end_all(experiment, JobKind.RUN)
+    approach = str(experiment.approaches.first().pk)
+    store = partial(services.comparison_store, experiment=experiment, payload={"rows": [{"approach": approach}]}, job=None)
+    store(split="validation")
+    end_all(experiment, JobKind.COMPARE)
+    lease = job_claim(job_id=latency_jobs().get().pk, worker="w")
+    assert lease is not None
+
+    latency_commit(lease=lease, report={"approaches": {approach: {"p50_ms": 7.0}}, "requests": 200})
+    store(split="test")
+
+    assert Job.objects.get(pk=lease.job_id).state == JobState.SUCCEEDED
+    for table in experiment.tables.all():
+        assert table.payload["rows"] == [{"approach": approach, "latency": {"p50_ms": 7.0}}]
+        assert table.payload["latency"]["requests"] == 200
+
+
+def test_stopping_the_work_takes_no_time_of_single_requests(workspace, alice, make_plan):
+    experiment = launch(workspace, alice, make_plan())
+    done = Job.objects.filter(kind=JobKind.RUN).first()
+    assert done is not None
+    Job.objects.filter(pk=done.pk).update(state=JobState.SUCCEEDED)
+    services.experiment_cancel(experiment=experiment, by=alice)
+
+    end_all(experiment, JobKind.COMPARE)
+
+    experiment.refresh_from_db()
+    assert experiment.finished_at is not None
+    assert not latency_jobs().exists()
 
 
 def test_test_set_opens_by_itself_when_asked_to(workspace, alice, make_plan):

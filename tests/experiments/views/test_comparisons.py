@@ -119,7 +119,9 @@ def test_stranger_gets_404(client_for, charlie, finished, name):
     assert client_for(charlie).get(address(name, finished)).status_code == 404
 
 
-@pytest.mark.parametrize("name", ["comparison-open-test", "comparison-cancel", "comparison-compute", "comparison-baseline"])
+@pytest.mark.parametrize(
+    "name", ["comparison-open-test", "comparison-cancel", "comparison-compute", "comparison-latency", "comparison-baseline"]
+)
 def test_change_refuses_get_and_strangers(client_for, alice, charlie, finished, name):
     assert client_for(alice).get(address(name, finished)).status_code == 405
     assert client_for(charlie).post(address(name, finished)).status_code == 404
@@ -293,6 +295,59 @@ def test_comparison_that_could_not_be_computed_is_tried_again(client_for, alice,
 
     assert "The disk is full." in page
     assert Job.objects.get(pk=job.pk).state == JobState.QUEUED
+
+
+def test_missing_results_of_one_split_are_told_though_the_other_came_later(client_for, alice, finished):
+    finished.tables.filter(split="validation").delete()
+    for split, state in (("validation", "failed"), ("test", "succeeded")):
+        key = f"compare:{finished.pk}:{split}:1"
+        payload = {"experiment": str(finished.pk), "split": split}
+        error = "The disk is full." if state == "failed" else ""
+        factories.make_job(finished.workspace, kind="compare", queue="io", state=state, error=error, idempotency_key=key, payload=payload)
+
+    page = client_for(alice).get(address("comparison-detail", finished)).content.decode()
+
+    assert "The results on the validation rows could not be computed. The disk is full." in page
+    assert "Compare again" in page
+
+
+def test_failed_first_comparison_is_never_called_nothing_to_compare(client_for, alice, workspace):
+    experiment = make_finished_experiment(workspace)
+    experiment.tables.all().delete()
+    key, payload = f"compare:{experiment.pk}:validation:1", {"experiment": str(experiment.pk), "split": "validation"}
+    job = factories.make_job(workspace, kind="compare", queue="io", state="failed", idempotency_key=key, payload=payload)
+    Job.objects.filter(pk=job.pk).update(error="The disk is full.")
+
+    page = client_for(alice).get(address("comparison-detail", experiment)).content.decode()
+
+    assert "No run has succeeded" not in page
+    assert "The disk is full." in page
+
+
+def test_latency_is_measured_again_by_one_click_and_the_page_follows(client_for, alice, finished):
+    client = client_for(alice)
+
+    before = client.get(address("comparison-detail", finished)).content.decode()
+    answer = client.post(address("comparison-latency", finished))
+    during = client.get(address("comparison-detail", finished)).content.decode()
+
+    job = Job.objects.get(kind=JobKind.LATENCY)
+    assert answer.url == address("comparison-detail", finished)
+    assert "Measure latency" in before
+    assert "Measuring latency: waiting for its turn" in during
+    assert "every 2s" in during
+    assert "Measure latency</button>" not in during
+    assert (job.queue, job.payload) == ("gpu", {"experiment": str(finished.pk)})
+
+
+def test_failed_latency_pass_says_why_and_can_be_repeated(client_for, alice, finished):
+    key = f"latency:{finished.pk}:1"
+    factories.make_job(finished.workspace, kind="latency", state="failed", error="The model is gone.", idempotency_key=key)
+
+    page = client_for(alice).get(address("comparison-detail", finished)).content.decode()
+
+    assert "Latency could not be measured. The model is gone." in page
+    assert "Measure latency</button>" in page
 
 
 def test_run_page_works_and_refuses_strangers(client_for, alice, charlie, finished):

@@ -59,16 +59,6 @@ def test_a_skipped_row_counts_as_wrong_and_is_named(tmp_path):
     assert predictions(tmp_path)[3]["predicted"] is None
 
 
-def test_latency_is_left_out_when_every_row_is_skipped(tmp_path):
-    rows = write_rows(tmp_path / "long.jsonl", [_long("big"), _long("bigger")])
-    run = make_run(tmp_path, make_backbone(), too_long="skip", evaluate=(EvaluateOn("test", rows, latency_rows=2),))
-
-    result = execute(run)
-
-    assert result.metrics["test"].skipped == 2
-    assert result.latency == {}
-
-
 def _long(name):
     from workers.engine.spec import Item
 
@@ -198,15 +188,6 @@ def test_extraction_trains_writes_and_measures_free_text(tmp_path):
     assert all((line["quality"]["format"] == 1.0) == (len(line["text"]) <= 8) for line in lines)
     assert all(line["completion_tokens"] <= 5 for line in lines)
     assert [point.validation_accuracy for point in result.training.curve] == [None] * 3
-
-
-def test_the_latency_pass_measures_or_says_why_not(tmp_path):
-    data = write_rows(tmp_path / "data.jsonl", make_items(6))
-    run = make_run(tmp_path, make_backbone(), evaluate=(EvaluateOn("test", data, latency_rows=4),))
-
-    latency = execute(run).latency["test"]
-
-    assert (latency.withheld is not None) or (latency.rows == 4 and 0 < (latency.p50_ms or 0) <= (latency.p95_ms or 0))
 
 
 def test_a_model_folder_runs_from_disk(tmp_path):

@@ -1,0 +1,58 @@
+"""A latency pass: single requests of every approach of a comparison, timed in turn by one job when all its other work has ended.
+
+The last pass stands on the experiment and, copied, in the rows of its tables, which pages and reports read.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from experiments.models import ComparisonTable, Experiment, Job, JobKind, JobState, Queue, User
+from experiments.services.endings import experiment_lock
+from experiments.services.jobs import job_create
+from experiments.services.leases import Lease, lease_finish, lease_renew
+
+
+def latency_key(experiment: Experiment) -> str:
+    """What the idempotency keys of all latency passes of an experiment begin with."""
+    return f"latency:{experiment.pk}"
+
+
+def latency_queue(*, experiment: Experiment, by: User | None, occasion: str) -> Job:
+    """Queue a pass, once for each occasion."""
+    return job_create(
+        workspace=experiment.workspace,
+        kind=JobKind.LATENCY,
+        queue=Queue.GPU,
+        payload={"experiment": str(experiment.pk)},
+        by=by,
+        idempotency_key=f"{latency_key(experiment)}:{occasion}",
+    )
+
+
+def latency_commit(*, lease: Lease, report: dict[str, Any]) -> None:
+    """Keep a pass and bring its figures into the tables.
+
+    Args:
+        report: the engine's record: figures by approach id, the machine and what else it had to do.
+    Raises:
+        LeaseLost: the fence has moved on; nothing is written.
+    """
+    with transaction.atomic():
+        experiment_lock(job_id=lease.job_id, kind=lease.kind)
+        lease_renew(lease=lease)
+        latency = {**report, "measured_at": timezone.now().isoformat(timespec="seconds")}
+        Experiment.objects.filter(pk=lease.payload["experiment"]).update(latency=latency)
+        for table in ComparisonTable.objects.filter(experiment=lease.payload["experiment"]):
+            table.payload = latency_applied(table.payload, latency)
+            table.save(update_fields=["payload", "computed_at"])
+        lease_finish(lease=lease, state=JobState.SUCCEEDED)
+
+
+def latency_applied(payload: Mapping[str, Any], latency: Mapping[str, Any]) -> dict[str, Any]:
+    """A table with the figures of a pass in its rows, and the circumstances of the pass beside them."""
+    figures = latency.get("approaches", {})
+    rows = [{**row, "latency": figures.get(row["approach"])} for row in payload.get("rows", [])]
+    return {**payload, "rows": rows, "latency": {key: value for key, value in latency.items() if key != "approaches"} or None}
