@@ -56,7 +56,12 @@ def test_approaches_take_turns_and_leave_the_model_as_it_was(tmp_path, make_pass
     spec = make_pass(backbone)
     turns: list[str] = []
     timed = latency._time_block
-    monkeypatch.setattr(latency, "_time_block", lambda contender, *rest: (turns.append(contender.run.spec.id), timed(contender, *rest)))
+
+    def noted(contender, *rest):
+        turns.append(contender.run.spec.id)
+        timed(contender, *rest)
+
+    monkeypatch.setattr(latency, "_time_block", noted)
     before = backbone.fingerprint()
 
     time_approaches(spec, tmp_path, lambda ref: backbone)
