@@ -45,8 +45,9 @@ WRITE = names("""
     dataset-create dataset-edit dataset-version-create dataset-version-map dataset-version-divide dataset-version-retry
     dataset-version-discard prompt-create prompt-preview prompt-try prompt-promote prompt-edit prompt-rename comparison-create
     comparison-estimate comparison-open-test comparison-cancel comparison-compute comparison-latency comparison-baseline share-create
-    report-create share-revoke dataset-delete prompt-delete comparison-delete run-cancel run-retry backbone-create backbone-verify member-invite
-    member-role member-remove invitation-withdraw api-key-list api-key-create api-key-revoke price-create price-delete audit-list
+    report-create share-revoke dataset-delete prompt-delete comparison-delete run-cancel run-retry backbone-create backbone-verify
+    member-invite member-role member-remove invitation-withdraw api-key-list api-key-create api-key-revoke price-create price-delete
+    audit-list
 """)
 # Workspace keys only.
 KEY = names("""
