@@ -18,7 +18,7 @@ run: $(VENV)/.worker ## Start PromptLab with the demonstration on this machine
 	@$(BIN)/python manage.py start --port $(PORT)
 
 test: $(VENV)/.dev ## The fast suite: no server, no browser, no network
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 $(PYTEST_FLAGS)
 
 test-all: $(VENV)/.dev ## Every suite; needs PostgreSQL, Redis and Chromium (see .ci/run)
 	$(BIN)/python -m pytest -n 2 -m "not gpu"

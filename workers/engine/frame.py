@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from workers.engine.answers import Answer, AnswerTrie, build_trie
 from workers.engine.backbone import Backbone
+from workers.engine.control_tokens import ControlTokens
 from workers.engine.errors import BadData, BadSpec
 from workers.engine.spec import Demonstration, Item, RunSpec, TemplateSpec, fill
 
@@ -64,11 +65,13 @@ class Frame:
         self.reserved = reserved
         self.longest = 0
         self.is_chat = _wants_chat(spec.template, backbone)
+        self._control = ControlTokens(self.tokenizer, active=self.is_chat)
         self.examples_of = examples_of
         self.warnings: list[str] = []
         self._demonstrations = self._render_demonstrations(spec.template.demonstrations)
-        self.opening_text = self.render(dict.fromkeys(self.template.slots(), _MARK)).split(_MARK)[0].rstrip()
-        self.opening_ids = self._opening_ids()
+        opening = self._written(dict.fromkeys(self.template.slots(), _MARK)).split(_MARK)[0].rstrip()
+        self.opening_text = self._control.show(opening)
+        self.opening_ids = self._opening_ids(opening)
         self.replaced = replaced
         self._fixed_tokens = self._count_fixed(())
         self.trie = self._build_trie() if spec.labels and spec.task == "classification" else None
@@ -91,6 +94,10 @@ class Frame:
         Args:
             own: examples that belong to this row alone; they stand behind the template's.
         """
+        return self._control.show(self._written(fields, own))
+
+    def _written(self, fields: Mapping[str, str], own: Shown = ()) -> str:
+        """The prompt with marks where people or data spell control tokens, to be encoded."""
         shown = (*self._demonstrations, *own)
         user = fill(self.template.user, fields)
         cue = fill(self.template.answer_cue, fields)
@@ -110,7 +117,7 @@ class Frame:
         self.check_columns(items)
         examples = self.examples_of(items) if self.examples_of else [()] * len(items)
         owned = [self._render_demonstrations(each) for each in examples]
-        texts = [self.render(item.fields, own) for item, own in zip(items, owned, strict=True)]
+        texts = [self._written(item.fields, own) for item, own in zip(items, owned, strict=True)]
         encoded = self._encode_all([self._body(text) for text in texts])
         rows: list[EncodedRow] = []
         cut = 0
@@ -150,9 +157,9 @@ class Frame:
         """
         if self.backbone.is_encoder_decoder:  # the decoder's text begins with the answer
             return (*self._encode(word.strip()), self.backbone.terminator_id)
-        context = self.render(dict.fromkeys(self.template.slots(), "x"))
+        context = self._written(dict.fromkeys(self.template.slots(), "x"))
         body, tail = self._body(context), context[len(self._body(context)) :]
-        continuation = self.continuation(tail, word)
+        continuation = self._control.hide(self.continuation(tail, word))
         whole = self._encode(body + continuation)
         return (*whole[len(self._encode(body)) :], self.backbone.terminator_id)
 
@@ -183,26 +190,28 @@ class Frame:
 
     def _encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         # A row that spells a control token must not steer the model. A chat template's own control tokens have to be read.
-        encoded = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=not self.is_chat)
-        return [list(ids) for ids in encoded["input_ids"]]
+        shown = [self._control.show(text) for text in texts]
+        encoded = self.tokenizer(shown, add_special_tokens=False, split_special_tokens=not self.is_chat)["input_ids"]
+        pairs = zip(texts, encoded, strict=True)
+        return [self._control.encode(text) if self._control.is_hidden_in(text) else list(ids) for text, ids in pairs]
 
     def start_ids(self) -> tuple[int, ...]:
         """Special ids before the text. BOS is never left to a tokenizer's default."""
         # A chat template writes its own start token.
         return () if self.is_chat else self.backbone.start_ids
 
-    def _opening_ids(self) -> tuple[int, ...]:
+    def _opening_ids(self, opening: str) -> tuple[int, ...]:
         """Ids that rows begin with whatever their text: start ids and the template's text before the row.
 
         A space before the row is left out, because tokenizers merge it into the row's first word.
         """
         slots = self.template.slots()
-        shown = [self._body(self.render(dict.fromkeys(slots, probe))) for probe in _PROBES]
-        return (*self.start_ids(), *common_prefix([self._encode(text) for text in (self.opening_text, *shown)]))
+        shown = [self._body(self._written(dict.fromkeys(slots, probe))) for probe in _PROBES]
+        return (*self.start_ids(), *common_prefix([self._encode(text) for text in (opening, *shown)]))
 
     def _count_fixed(self, own: Shown) -> int:
         """Tokens of the prompt around an empty row, start ids left out."""
-        return len(self._encode(self._body(self.render(dict.fromkeys(self.template.slots(), ""), own))))
+        return len(self._encode(self._body(self._written(dict.fromkeys(self.template.slots(), ""), own))))
 
     def _row(self, item: Item, text: str, ids: Sequence[int], fixed: int) -> EncodedRow:
         fixed = min(fixed + len(self.start_ids()), len(ids))
@@ -213,7 +222,7 @@ class Frame:
             opening = min(opening, len(ids) - 1)
             ids, fixed = ids[opening:], max(0, fixed - opening)
         error = None if ids else f"Row {item.id} is empty and the prompt adds no text, so there is nothing to answer."
-        return EncodedRow(item, tuple(ids), fixed, row_tokens, text, error)
+        return EncodedRow(item, tuple(ids), fixed, row_tokens, self._control.show(text), error)
 
     def _too_long(self, row: EncodedRow, own: Shown, fixed: int) -> EncodedRow:
         sentence = (
@@ -234,7 +243,7 @@ class Frame:
         best: EncodedRow | None = None
         while high - low > 1:
             middle = (low + high) // 2
-            text = self.render({**row.item.fields, column: value[:middle]}, own)
+            text = self._written({**row.item.fields, column: value[:middle]}, own)
             shorter = self._row(row.item, text, [*self.start_ids(), *self._encode(self._body(text))], fixed)
             if len(shorter.ids) <= self.room():
                 low, best = middle, shorter
@@ -265,12 +274,13 @@ class Frame:
         return "" if not text or text[-1].isspace() else " "
 
     def _render_chat(self, system: str, user: str, cue: str, shown: Shown) -> str:
-        messages = [{"role": "system", "content": system}] if system else []
+        hide = self._control.hide
+        messages = [{"role": "system", "content": hide(system)}] if system else []
         for question, answer in shown:
-            messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-        messages.append({"role": "user", "content": user})
+            messages += [{"role": "user", "content": hide(question)}, {"role": "assistant", "content": hide(answer)}]
+        messages.append({"role": "user", "content": hide(user)})
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return str(text) + cue
+        return str(text) + hide(cue)
 
 
 def _sha256(text: str) -> str:
