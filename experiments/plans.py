@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.errors import UserError
+from experiments.generation import GenerationPlan
 from experiments.models import Backbone, DatasetVersion, Example, PriceBook, Split, TemplateVersion
 from experiments.models.backbones import BackboneKind
 from experiments.models.comparisons import TooLong
@@ -56,6 +57,7 @@ class ExperimentPlan:
         seeds: seeds of the tuned approaches; the others run once.
         margin: non-inferiority margin, a share of rows (0.01 = one point).
         monthly_requests: the volume that the money columns assume.
+        generation: how free answers are written; a classification has none.
     """
 
     name: str
@@ -69,6 +71,7 @@ class ExperimentPlan:
     monthly_requests: int = 100_000
     margin: float = 0.01
     open_test_when_finished: bool = False
+    generation: GenerationPlan = field(default_factory=GenerationPlan)
 
     def seeds_of(self, approach: ApproachPlan) -> tuple[int, ...]:
         return self.seeds if approach.kind.is_tuned else (0,)
@@ -152,6 +155,8 @@ def _data_problems(plan: ExperimentPlan) -> Iterator[str]:
         yield from _label_problems(version, trains=bool(learners))
     elif any(approach.kind.method == "label_bias" for approach in plan.approaches):
         yield "Label bias adds a number to each label, but these answers are free text. Leave it out."
+    if version.task == Task.EXTRACTION:
+        yield from _generation_problems(plan)
     most = max((_num_examples(approach) for approach in plan.approaches), default=0)
     if most > version.split_counts.get(Split.TRAIN, 0) > 0:
         yield f"{counted(most, 'example')} are to be shown, but {version} has {counted(version.split_counts[Split.TRAIN], 'train row')}."
@@ -163,6 +168,20 @@ def _num_examples(approach: ApproachPlan) -> int:
         return int(asked)
     except (TypeError, ValueError):
         return 0  # the catalogue refuses it with its own sentence
+
+
+def _generation_problems(plan: ExperimentPlan) -> Iterator[str]:
+    baselines = sorted({approach.kind.name for approach in plan.approaches if approach.kind.family == "baseline"})
+    if baselines:
+        yield f"{listed(baselines)} answer with labels, and {plan.dataset_version} has free answers. Leave them out."
+    yield from plan.generation.problems()
+    for stop in plan.generation.stop:
+        # SQLite's "contains" takes small letters for capitals, the engine does not.
+        found = Example.objects.filter(version=plan.dataset_version, label__contains=stop).only("position", "label").order_by("position")
+        cut = next((row for row in found.iterator() if stop in row.label), None)
+        if cut:
+            name = "a line break" if stop == "\n" else quoted(stop)
+            yield f"Row {cut.position:,} has {name} in its reference, but answers end there, so none could be right. Remove that stop text."
 
 
 def _label_problems(version: DatasetVersion, *, trains: bool) -> Iterator[str]:

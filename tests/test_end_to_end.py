@@ -11,6 +11,7 @@ from experiments.intake.mapping import ColumnMapping
 from experiments.intake.splits import Shares
 from experiments.models import Evaluation, Experiment, Job, JobState, Prediction, Score
 from experiments.plans import ApproachPlan, ExperimentPlan
+from experiments.reads.explanations import explanation_of
 from experiments.services.datasets import dataset_create, dataset_upload, dataset_version_map
 from experiments.services.experiments import experiment_start
 from experiments.services.reports import report_create, share_create
@@ -53,12 +54,31 @@ def work_off_all_jobs() -> None:
         assert job.state == JobState.SUCCEEDED, f"{job.kind}: {job.error} {job.error_detail}"
 
 
-def make_data(workspace, by):
+def check_explanation(experiment, client) -> None:
+    """A person asks what a soft prompt has learned; a worker measures it, and the page shows each token."""
+    run = experiment.approaches.get(method="prompt_tuning").runs.first()
+    assert run.result["forgetting"]["before"] != run.result["forgetting"]["after"]
+
+    for _ in range(2):  # asked twice, done once
+        client.post(reverse("run-explain", args=[experiment.workspace.slug, run.pk]))
+    assert Job.objects.filter(kind="explain").count() == 1
+    work_off_all_jobs()
+
+    found = explanation_of(run)
+    assert found.rows == experiment.dataset_version.split_counts["validation"]
+    assert [token.place for token in found.tokens] == [1, 2, 3, 4]
+    assert all(token.change.value == pytest.approx((token.won - token.lost) / found.rows) for token in found.tokens)
+    page = client.get(reverse("run-detail", args=[experiment.workspace.slug, run.pk])).content.decode()
+    assert page.count('class="near-word"') == 4 * 5
+    assert "Without it" in page
+
+
+def make_data(workspace, by, file=None, mapping=None):
     dataset = dataset_create(workspace=workspace, by=by, name="Mail")
-    version = dataset_upload(dataset=dataset, by=by, file=csv_file(), name="mail.csv")
+    version = dataset_upload(dataset=dataset, by=by, file=file or csv_file(), name="mail.csv")
     work_off_all_jobs()
     version.refresh_from_db()
-    dataset_version_map(version=version, by=by, mapping=ColumnMapping(("message",), "queue", shares=Shares(0.5, 0.2, 0.3)))
+    dataset_version_map(version=version, by=by, mapping=mapping or ColumnMapping(("message",), "queue", shares=Shares(0.5, 0.2, 0.3)))
     work_off_all_jobs()
     version.refresh_from_db()
     return version
@@ -97,6 +117,9 @@ def test_from_a_file_to_a_shared_report(workspace, alice, tiny_backbone, client_
 
     page = client_for(alice).get(reverse("comparison-detail", args=[workspace.slug, experiment.pk]))
     assert page.status_code == 200
+    assert "Forgetting" in page.content.decode()
+
+    check_explanation(experiment, client_for(alice))
 
     report = report_create(experiment=experiment, by=alice)
     _, token = share_create(report=report, by=alice)

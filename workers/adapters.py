@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from experiments.errors import UserError
+from experiments.generation import GenerationPlan
 from experiments.models import (
     Artifact,
     Backbone,
@@ -23,6 +24,7 @@ from experiments.models import (
     TemplateVersion,
 )
 from experiments.models.backbones import BackboneKind
+from workers.engine.answer_rules import AnswerFormat, Generation
 from workers.engine.latency_spec import LatencySpec
 from workers.engine.outcome import write_json
 from workers.engine.recipes import METHODS
@@ -167,6 +169,17 @@ def _targets(job: Job) -> tuple[EvaluateOn, ...]:
     return tuple(EvaluateOn(evaluation_name(each), split_file(each.dataset_version, each.split)) for each in evaluations)
 
 
+def _explain_spec(job: Job, folder: Path) -> RunSpec:
+    """Take the learned tokens of a run's artifact out one by one, on its validation rows."""
+    runs = Run.objects.select_related("approach__backbone", "approach__template_version", "artifact")
+    run = runs.filter(pk=job.payload["explain"]).first()
+    artifact = Artifact.objects.filter(run=run).first() if run else None
+    if run is None or artifact is None:
+        raise UserError("The tuned prompt to explain is gone: its run was deleted or started again. Wait for it to end, then ask again.")
+    version = run.approach.experiment.dataset_version
+    return replace(_approach_spec(run, (), artifact=artifact), ablate=True, validation=split_file(version, Split.VALIDATION))
+
+
 def _approach_spec(run: Run, evaluate: tuple[EvaluateOn, ...], *, artifact: Artifact | None = None) -> RunSpec:
     approach, experiment, version = run.approach, run.approach.experiment, run.approach.experiment.dataset_version
     needs_rows = METHODS[approach.method].needs_train and artifact is None
@@ -185,7 +198,17 @@ def _approach_spec(run: Run, evaluate: tuple[EvaluateOn, ...], *, artifact: Arti
         artifact=str(artifact_folder(artifact)) if artifact else None,
         too_long=experiment.too_long,
         truncate_column=experiment.truncate_column,
+        **_answer_rules(experiment.generation),
     )
+
+
+def _answer_rules(stored: dict[str, Any]) -> dict[str, Any]:
+    """How free answers are written and which form they keep, as the comparison says; the engine's defaults where it says nothing."""
+    rules = GenerationPlan.from_json(stored)
+    return {
+        "generation": Generation(rules.max_new_tokens, rules.temperature, rules.top_p, rules.seed, rules.stop),
+        "answer_format": AnswerFormat(rules.json_schema, rules.pattern, rules.min_characters, rules.max_characters),
+    }
 
 
 def _preview_spec(job: Job, folder: Path) -> RunSpec:
@@ -245,4 +268,9 @@ def _bring_checkpoint(folder: Path) -> None:
         shutil.copytree(newest, folder, dirs_exist_ok=True)
 
 
-SPECS = {JobKind.RUN: _run_spec, JobKind.EVALUATE: _evaluate_spec, JobKind.PREVIEW: _preview_spec}
+SPECS = {
+    JobKind.RUN: _run_spec,
+    JobKind.EVALUATE: _evaluate_spec,
+    JobKind.PREVIEW: _preview_spec,
+    JobKind.EXPLAIN: _explain_spec,
+}

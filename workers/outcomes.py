@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from experiments.models import Example, Job, JobKind, Prediction
-from experiments.models.datasets import Task
 from experiments.services.latency import latency_commit
 from experiments.services.leases import Lease
 from experiments.services.results import (
     ArtifactFiles,
     EvaluationSummary,
+    explanation_commit,
     inspection_commit,
     predictions_store,
     preview_commit,
@@ -39,6 +39,8 @@ def outcome_save(lease: Lease, order: Order, message: dict[str, Any]) -> None:
         latency_commit(lease=lease, report=_read(order.folder / "out" / "latency.json"))
     elif lease.kind == JobKind.PREVIEW:
         preview_commit(lease=lease, result=_preview_result(order.folder / "out"))
+    elif lease.kind == JobKind.EXPLAIN:
+        explanation_commit(lease=lease, ablation=_read(order.folder / "out" / "result.json")["ablation"])
     else:
         _save_run(lease, order.folder / "out")
 
@@ -48,8 +50,7 @@ def _save_run(lease: Lease, out: Path) -> None:
     evaluations = list(Job.objects.get(pk=lease.job_id).evaluations.select_related("dataset_version"))
     for evaluation in evaluations:
         rows = _rows(out / f"predictions-{evaluation_name(evaluation)}.jsonl")
-        predictions = _predictions(rows, is_extraction=evaluation.dataset_version.task == Task.EXTRACTION)
-        predictions_store(lease=lease, evaluation=evaluation, predictions=predictions)
+        predictions_store(lease=lease, evaluation=evaluation, predictions=_predictions(rows))
     run_commit(
         lease=lease,
         evaluations=[EvaluationSummary(evaluation, _summary(result, evaluation_name(evaluation))) for evaluation in evaluations],
@@ -59,7 +60,7 @@ def _save_run(lease: Lease, out: Path) -> None:
     )
 
 
-def _predictions(rows: Iterator[dict[str, Any]], *, is_extraction: bool) -> Iterator[Prediction]:
+def _predictions(rows: Iterator[dict[str, Any]]) -> Iterator[Prediction]:
     for row in rows:
         quality = row.get("quality")
         is_right = bool(quality["exact_match"]) if quality else row["predicted"] == row["expected"]
@@ -71,6 +72,8 @@ def _predictions(rows: Iterator[dict[str, Any]], *, is_extraction: bool) -> Iter
             loglikelihoods=row["loglikelihoods"],
             seconds=row["seconds"] or 0.0,
             error=row["error"] or "",
+            quality=quality,
+            format_problem=(row.get("format_problem") or "")[:200],
             **{count: row.get(count) or 0 for count in TOKEN_COUNTS},
         )
 

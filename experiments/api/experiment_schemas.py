@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from ninja import Field, Schema
+from pydantic import StringConstraints
 
 from experiments.api.fields import LongText, Name, Seed, ShortText
+from experiments.generation import HELP
 from experiments.models import Approach, Experiment, Run, TestOpening
 from experiments.recipes import PACK
 
@@ -23,6 +25,20 @@ class ApproachIn(Schema):
     backbone: UUID | None = Field(None, description="The bundled starter unless told.")
     options: dict[str, OptionValue] = {}
     name: ShortText = ""
+
+
+class GenerationIn(Schema):
+    """How every approach writes free answers, and the form that answers must keep. Only for data whose task is extraction."""
+
+    max_new_tokens: int = Field(32, ge=1, le=4096, description=HELP["max_new_tokens"])
+    temperature: float = Field(0.0, ge=0.0, le=5.0, allow_inf_nan=False, description=HELP["temperature"])
+    top_p: float = Field(1.0, gt=0.0, le=1.0, description=HELP["top_p"])
+    seed: Seed = Field(0, description=HELP["seed"])
+    stop: list[ShortText] = Field(["\n"], max_length=16, description="Texts at which an answer ends; they are not part of it.")
+    json_rules: dict[str, Any] | None = Field(None, alias="json_schema", description=HELP["json_schema"])
+    pattern: Annotated[str, StringConstraints(max_length=1_000)] = Field("", description=HELP["pattern"])
+    min_characters: int = Field(0, ge=0, le=100_000, description=HELP["min_characters"])
+    max_characters: int = Field(0, ge=0, le=100_000, description=HELP["max_characters"])
 
 
 class ExperimentIn(Schema):
@@ -44,6 +60,7 @@ class ExperimentIn(Schema):
     monthly_requests: int = Field(100_000, ge=1, le=10**12)
     margin: float = Field(0.01, ge=0.0, le=1.0, allow_inf_nan=False)
     open_test_when_finished: bool = False
+    generation: GenerationIn = Field(default_factory=GenerationIn)
     launch: bool = False
 
 
@@ -89,6 +106,7 @@ class ExperimentOut(Schema):
 class ExperimentDetail(ExperimentOut):
     description: str
     seeds: list[int]
+    generation: dict[str, Any] = Field(description="How free answers are written; empty for a classification.")
     test_opened: bool
     approaches: list[ApproachOut]
     runs: list[RunOut]

@@ -5,6 +5,7 @@ from uuid import UUID
 from experiments.api.access import get_for, rows_for
 from experiments.api.experiment_schemas import ApproachIn, ExperimentIn
 from experiments.errors import UserError
+from experiments.generation import GenerationPlan
 from experiments.models import ApiKey, Backbone, DatasetVersion, PriceBook, TemplateVersion
 from experiments.models.backbones import BackboneKind
 from experiments.plans import ApproachPlan, Choice, ExperimentPlan, approaches_expand
@@ -30,6 +31,7 @@ def plan_of(key: ApiKey, payload: ExperimentIn) -> ExperimentPlan:
         monthly_requests=payload.monthly_requests,
         margin=payload.margin,
         open_test_when_finished=payload.open_test_when_finished,
+        generation=GenerationPlan.from_json(payload.generation.dict(by_alias=True)),
     )
 
 

@@ -8,8 +8,11 @@ from django import forms
 from django.db.models import OuterRef, Q, Subquery
 
 from experiments.errors import UserError
+from experiments.forms.generation import GenerationForm
+from experiments.generation import GenerationPlan
 from experiments.models import Backbone, DatasetVersion, PriceBook, TemplateVersion, Workspace
 from experiments.models.comparisons import TooLong
+from experiments.models.datasets import Task
 from experiments.plans import Choice, ExperimentPlan, approaches_expand
 from experiments.recipes import BASELINE, CATALOGUE, PACK, RecipeKind, RecipeOption
 from experiments.slots import slot_names
@@ -113,6 +116,7 @@ class ComparisonForm(forms.Form):
     def __init__(self, *args: Any, workspace: Workspace, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.notes: list[str] = []
+        self.answers = GenerationForm(self.data if self.is_bound else None, prefix="answers")
         self.fields["key"].initial = str(uuid.uuid4())
         versions = DatasetVersion.objects.complete().filter(dataset__workspace=workspace).select_related("dataset").order_by("-created_at")
         prompts = prompt_versions(workspace)
@@ -128,6 +132,13 @@ class ComparisonForm(forms.Form):
             required=False, label="Column to cut", choices=[("", "–"), *((column, column) for column in columns)]
         )
         self._add_option_fields()
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        version = values.get("dataset_version")
+        if version and version.task == Task.EXTRACTION and not self.answers.is_valid():
+            self.add_error(None, self.answers.sentences())
+        return values
 
     def _offer(self, name: str, rows: Any) -> None:
         """Let a field choose among rows, the first one chosen where a choice is needed."""
@@ -203,6 +214,7 @@ class ComparisonForm(forms.Form):
             monthly_requests=chosen["monthly_requests"],
             margin=chosen["margin"] / 100,
             open_test_when_finished=chosen["open_test_when_finished"],
+            generation=self.answers.plan() if chosen["dataset_version"].task == Task.EXTRACTION else GenerationPlan(),
         )
 
     def refuse(self, error: UserError) -> None:

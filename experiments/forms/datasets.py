@@ -13,7 +13,7 @@ from experiments.intake.splits import SPLITS, BadSplits, Shares, split_suggest
 from experiments.wording import counted
 
 TEXT, LABEL, SPLIT, IGNORE = "text", "label", "split", "ignore"
-ROLES = [(TEXT, "Text"), (LABEL, "Label"), (SPLIT, "Split"), (IGNORE, "Not used")]
+ROLES = [(TEXT, "Text"), (LABEL, "Label or reference"), (SPLIT, "Split"), (IGNORE, "Not used")]
 SPLIT_CHOICES = [("", "Choose…"), *[(split, split.capitalize()) for split in SPLITS]]
 FILE_TYPES = ".csv,.tsv,.txt,.jsonl,.ndjson,.json,.xlsx,.parquet"
 SAMPLES = 3

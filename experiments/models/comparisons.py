@@ -40,6 +40,7 @@ class Experiment(Noun):
     margin = models.FloatField(default=0.01, help_text="Non-inferiority margin, a share of rows (0.01 = one point).")
     monthly_requests = models.PositiveBigIntegerField(default=100_000, help_text="The volume that the money columns assume.")
     open_test_when_finished = models.BooleanField(default=False)
+    generation = models.JSONField(default=dict, blank=True, help_text="How free answers are written; empty for a classification.")
     baseline = models.ForeignKey("experiments.Approach", null=True, on_delete=models.SET_NULL, related_name="+")
     launched_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True, help_text="When the last comparison was committed.")

@@ -15,6 +15,7 @@ class JobKind(models.TextChoices):
     LATENCY = "latency", "Measure latency"
     PREVIEW = "preview", "Try a prompt on a few rows"
     INSPECT = "inspect", "Verify a model"
+    EXPLAIN = "explain", "Explain a soft prompt"
 
 
 class Queue(models.TextChoices):

@@ -7,6 +7,15 @@ from experiments.models.comparisons import Run
 from experiments.models.datasets import DatasetVersion, Example, Split
 from experiments.models.jobs import Attempt, Job
 
+SCORE_NAMES = {
+    "accuracy": "Right",
+    "macro_f1": "Macro-F1",
+    "token_f1": "Token F1",
+    "rouge_l": "ROUGE-L",
+    "chrf": "chrF",
+    "format": "Form kept",
+}
+
 
 class Evaluation(Noun):
     """A run on one dataset version, split, suite and repetition. Complete once `attempt` names the winner."""
@@ -47,6 +56,8 @@ class Prediction(models.Model):
     computed_tokens = models.PositiveIntegerField(default=0)
     seconds = models.FloatField(default=0.0)
     error = models.TextField(blank=True)
+    quality = models.JSONField(null=True, help_text="Of a free answer: {token_f1, rouge_l, chrf, exact_match, format}, 0 to 1.")
+    format_problem = models.CharField(max_length=200, blank=True, help_text="What is wrong with the form of a free answer.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["evaluation", "attempt", "example"], name="prediction_once")]
@@ -75,6 +86,11 @@ class Score(models.Model):
     def __str__(self) -> str:
         return f"{self.metric} = {self.value}"
 
+    @property
+    def label(self) -> str:
+        """The metric's name on the pages."""
+        return SCORE_NAMES.get(self.metric, self.metric)
+
 
 class Artifact(Noun):
     """A tuned prompt or adapter: files by hash, a manifest, and the run it comes from."""
@@ -84,6 +100,8 @@ class Artifact(Noun):
     files = models.JSONField(help_text="{name: {sha256, bytes}}, in file storage.")
     manifest = models.JSONField()
     num_bytes = models.PositiveBigIntegerField()
+    explanation = models.JSONField(default=dict, blank=True, help_text="What each learned token is close to and worth; empty until asked.")
+    explain_job = models.OneToOneField(Job, null=True, on_delete=models.SET_NULL, related_name="explained")
 
     def __str__(self) -> str:
         return f"artifact of {self.run}"

@@ -247,6 +247,13 @@ CURVE_KINDS = (
         is_share=True,
     ),
     CurveKind(
+        "chart-validation-loss",
+        "validation_loss",
+        "Loss on validation rows",
+        "Lower is better: how unlikely the references are to the model. Where the curve rises again, it learns by heart.",
+        is_share=False,
+    ),
+    CurveKind(
         "chart-loss",
         "train_loss",
         "Loss on train rows",
@@ -266,7 +273,14 @@ def curve_charts(curves: Sequence[Curve], *, against: str = "step") -> list[Char
     if not drawn:
         return []
     unit = "Seconds of training" if against == "seconds" else "Step"
-    return [_curve_chart(drawn, against, unit, kind) for kind in CURVE_KINDS]
+    # Free answers are written only once, at the end: during training their loss stands in for their accuracy.
+    spare = "chart-validation-loss" if _has(drawn, "validation_accuracy") else "chart-accuracy"
+    kinds = [kind for kind in CURVE_KINDS if kind.id != spare and _has(drawn, kind.field)]
+    return [_curve_chart(drawn, against, unit, kind) for kind in kinds]
+
+
+def _has(curves: Sequence[Curve], field: str) -> bool:
+    return any(point.get(field) is not None for curve in curves for point in curve.points)
 
 
 def _curve_chart(curves: Sequence[Curve], against: str, unit: str, kind: CurveKind) -> Chart:

@@ -31,12 +31,14 @@ class GridQuery:
 
 @dataclass(frozen=True)
 class Cell:
-    """One approach's answer to one row."""
+    """One approach's answer to one row; free answers carry how close they come and what is wrong with their form."""
 
     answer: str
     correct: bool
     error: str
     differs: bool
+    token_f1: float | None = None
+    format_problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,16 +108,24 @@ def _searched(rows: "QuerySet[Example]", columns: list[str], search: str) -> "Qu
     return rows.filter(found)
 
 
-Answer = tuple[str, bool, str]  # what was answered, whether it is right, why there is no answer
+@dataclass(frozen=True)
+class Answer:
+    """What was answered, whether it is right, why there is no answer; of a free answer its figures and the form it breaks."""
+
+    text: str
+    right: bool
+    error: str
+    quality: Mapping[str, float] | None
+    format_problem: str
 
 
 def _answers(page: list[Example], columns: tuple[Mapping[str, Any], ...]) -> dict[tuple[str, int], Answer]:
-    """{(evaluation, row): answer} of the winning attempts; plain tuples, for a page has thousands of them."""
+    """{(evaluation, row): answer} of the winning attempts."""
     wanted = [column["evaluation"] for column in columns]
     winners = list(Evaluation.objects.filter(pk__in=wanted).values_list("attempt", flat=True))
     found = Prediction.objects.filter(evaluation__in=wanted, attempt__in=winners, example__in=page)
-    fields = found.values_list("evaluation", "example", "predicted", "text", "correct", "error")
-    return {(str(evaluation), example): (predicted or text, right, error) for evaluation, example, predicted, text, right, error in fields}
+    fields = found.values_list("evaluation", "example", "predicted", "text", "correct", "error", "quality", "format_problem")
+    return {(str(evaluation), example): Answer(predicted or text, *rest) for evaluation, example, predicted, text, *rest in fields}
 
 
 def _cells(
@@ -129,8 +139,14 @@ def _cells(
 def _cell(given: Answer | None, base: Answer | None) -> Cell | None:
     if given is None:
         return None
-    answer, right, error = given
-    return Cell(_cut(answer), right, _cut(error), differs=base is not None and answer != base[0])
+    return Cell(
+        _cut(given.text),
+        given.right,
+        _cut(given.error),
+        differs=base is not None and given.text != base.text,
+        token_f1=(given.quality or {}).get("token_f1"),
+        format_problem=given.format_problem,
+    )
 
 
 def _cut(text: str) -> str:

@@ -28,8 +28,10 @@ def headline(payload: Mapping[str, Any]) -> str:
 
 def _rate(best: Row, payload: Mapping[str, Any]) -> str:
     split = SPLIT_NAMES.get(payload["split"], payload["split"])
-    rate = f"{best['accuracy']:.1%} right ({best['low']:.1%} to {best['high']:.1%})"
-    return f"On {counted(payload['n'], f'{split} row')}, {best['name']} answered {rate}."
+    interval = f"({best['low']:.1%} to {best['high']:.1%})"
+    rate = f"{best['accuracy']:.1%} {interval}" if payload.get("task") == "extraction" else f"{best['accuracy']:.1%} right {interval}"
+    answered = "matched the reference exactly in" if payload.get("task") == "extraction" else "answered"
+    return f"On {counted(payload['n'], f'{split} row')}, {best['name']} {answered} {rate}."
 
 
 def _against(best: Row, baseline: Row | None, *, chosen: bool) -> str:

@@ -61,10 +61,12 @@ class TriedRow:
     prompt: str
     prompt_tokens: int
     answers: tuple[AnswerShare, ...]
+    matches: bool | None = None
 
     @property
     def is_correct(self) -> bool:
-        return not self.error and self.predicted == self.expected
+        """Right by the engine's own rule where answers are free, else the very label."""
+        return not self.error and (self.predicted == self.expected if self.matches is None else self.matches)
 
 
 def prompts_of(workspace: Workspace) -> "QuerySet[PromptTemplate]":
@@ -171,6 +173,7 @@ def _tried(row: dict[str, Any], example: Example | None) -> TriedRow:
         prompt=row.get("prompt") or "",
         prompt_tokens=row.get("prompt_tokens", 0),
         answers=_shares(row.get("loglikelihoods") or {}, row.get("expected", "")),
+        matches=bool(row["quality"]["exact_match"]) if row.get("quality") else None,
     )
 
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from experiments.exports import Cell, csv_lines
 
+# Of free answers only; a classification's file has no such columns.
+TEXT_METRICS = ("token_f1", "rouge_l", "chrf", "format")
+TEXT_PARTS = (("", "value"), ("_low", "low"), ("_high", "high"))
 COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("approach", ("name",)),
     ("family", ("family",)),
@@ -16,6 +19,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("accuracy_low", ("low",)),
     ("accuracy_high", ("high",)),
     ("macro_f1", ("macro_f1",)),
+    *((f"{metric}{end}", ("closeness", metric, part)) for metric in TEXT_METRICS for end, part in TEXT_PARTS),
     ("difference_to_baseline", ("delta", "value")),
     ("difference_low", ("delta", "low")),
     ("difference_high", ("delta", "high")),
@@ -38,6 +42,8 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("currency", ("cost", "currency")),
     ("training_seconds", ("train_seconds",)),
     ("trained_parameters", ("trainable",)),
+    ("unrelated_loss_before", ("forgetting", "before")),
+    ("unrelated_loss_after", ("forgetting", "after")),
     ("artifact_bytes", ("artifact_bytes",)),
     ("seed", ("seed",)),
     ("num_seeds", ("spread", "num_seeds")),
@@ -50,7 +56,9 @@ MONEY = {"cost_per_thousand"}
 
 def report_csv(payload: Mapping[str, Any]) -> Iterator[str]:
     """The table, a line an approach. Unknown costs are the word "unknown", never 0."""
-    return csv_lines([name for name, _ in COLUMNS], ([_cell(name, path, row) for name, path in COLUMNS] for row in payload["rows"]))
+    is_text = payload["task"] == "extraction"
+    columns = [(name, path) for name, path in COLUMNS if (name != "macro_f1" if is_text else path[0] != "closeness")]
+    return csv_lines([name for name, _ in columns], ([_cell(name, path, row) for name, path in columns] for row in payload["rows"]))
 
 
 def report_json(payload: Mapping[str, Any]) -> str:

@@ -10,12 +10,15 @@ from uuid import UUID
 
 from experiments.comparison import ApproachResult, Comparison, Contender, Difference, Settings, comparison_build
 from experiments.errors import UserError
+from experiments.generation import GenerationPlan
 from experiments.models import Approach, Evaluation, Example, Experiment, Prediction, Run, Split, TestOpening
 from experiments.models.comparisons import Family
 from experiments.models.datasets import Task
 from experiments.reads.costs import costs_table
+from experiments.services.scores import CLOSENESS
 
 SCHEMA = 1
+TEXT_SIGNATURE = "exact match / all rows, Wilson; pairs: McNemar mid-p, Holm, Bonett-Price; means over all rows: bootstrap"
 TOKENS = {"fixed": "fixed_tokens", "row": "row_tokens", "virtual": "virtual_tokens", "completion": "completion_tokens"}
 
 
@@ -67,7 +70,8 @@ def build_table(experiment: Experiment, split: str) -> dict[str, Any]:
         "baseline_chosen": chosen,
         "best": comparison.best,
         "headline": comparison.headline,
-        "signature": comparison.signature,
+        "signature": comparison.signature if version.task == Task.CLASSIFICATION else TEXT_SIGNATURE,
+        "generation": _generation(experiment) if version.task == Task.EXTRACTION else None,
         "level": comparison.settings.level,
         "margin": comparison.settings.margin,
         "rows": [{**row, "cost": costs[row["approach"]]} for row in rows],
@@ -83,6 +87,7 @@ def _answered(experiment: Experiment, split: str, example_ids: Sequence[int]) ->
     evaluations = Evaluation.objects.filter(
         run__approach__experiment=experiment, dataset_version=experiment.dataset_version_id, split=split, attempt__isnull=False
     ).select_related("run__approach__template_version__template", "run__artifact")
+    evaluations = evaluations.prefetch_related("scores")
     chosen_by = _validation_accuracies(experiment)
     ordered = sorted(evaluations, key=lambda each: (each.run.approach.position, each.run.seed))
     return [Answered(each, _contender(each, example_ids, chosen_by.get(each.run_id))) for each in ordered]
@@ -136,6 +141,7 @@ def _rows(experiment: Experiment, comparison: Comparison, answered: Sequence[Ans
             {
                 **_identity(each, member, opened),
                 **_quality(result, against.get(result.approach)),
+                "closeness": _closeness(each.evaluation),
                 **_effort(each),
             }
         )
@@ -184,6 +190,12 @@ def _quality(result: ApproachResult, against: Difference | None) -> dict[str, An
     }
 
 
+def _closeness(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+    """Of free answers, each mean over rows with its interval, as scored when the run ended; empty for a classification."""
+    found = [score for score in evaluation.scores.all() if score.metric in CLOSENESS]
+    return {score.metric: {"value": score.value, "low": score.low, "high": score.high} for score in found}
+
+
 def _delta(pair: Difference) -> dict[str, Any]:
     return {
         "value": pair.difference.value,
@@ -215,8 +227,14 @@ def _effort(each: Answered) -> dict[str, Any]:
         "trainable": parameters.get("trainable"),
         "total_parameters": parameters.get("total"),
         "artifact_bytes": artifact.num_bytes if artifact else None,
+        "forgetting": _forgetting(result.get("forgetting")),
         "warnings": list(result.get("warnings") or summary.get("warnings") or []),
     }
+
+
+def _forgetting(found: Mapping[str, Any] | None) -> dict[str, float] | None:
+    """Mean loss a token on the engine's unrelated text before and after tuning; None where nothing was tuned."""
+    return {"before": found["before"], "after": found["after"]} if found and None not in (found["before"], found["after"]) else None
 
 
 def _effort_seconds(answered: Sequence[Answered]) -> dict[str, float]:
@@ -235,6 +253,12 @@ def _tokens(means: Mapping[str, float]) -> dict[str, float | None]:
     known = [value for value in parts.values() if value is not None]
     context = sum(known) if any(known) else None
     return {**parts, "context": context, "computed": means.get("computed_tokens") if context else None, "billed": None}
+
+
+def _generation(experiment: Experiment) -> dict[str, str]:
+    """How the answers were written and which form was asked of them, in words."""
+    rules = GenerationPlan.from_json(experiment.generation)
+    return {"written": rules.described(), "form": rules.asked_form()}
 
 
 def _missing(experiment: Experiment, present: set[UUID]) -> list[dict[str, str]]:

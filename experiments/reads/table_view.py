@@ -1,7 +1,7 @@
 """The stored comparison as a page shows it: columns by a fixed map, rows in the asked order. Knows no query and no request."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.evidence.verdicts import only_by_correction, points
@@ -34,11 +34,35 @@ def _at(*path: str) -> Callable[[Row], Any]:
     return value
 
 
+def forgotten(row: Row) -> float | None:
+    """Nats a token that the tuned model predicts unrelated text worse than before."""
+    found = row.get("forgetting")
+    return found["after"] - found["before"] if found else None
+
+
 def _cost(row: Row) -> float | None:
     amount = _at("cost", "per_thousand")(row)
     return float(amount) if amount is not None else None
 
 
+MACRO_F1 = Column("macro_f1", "Macro-F1", "Mean F1 over the labels: small labels count as much as large ones.", _at("macro_f1"))
+# Of free answers, in place of macro-F1: each mean over all rows with its bootstrap interval.
+CLOSENESS = (
+    Column("token_f1", "Token F1", "Words shared with the reference, mean over all rows (SQuAD).", _at("closeness", "token_f1", "value")),
+    Column(
+        "rouge_l",
+        "ROUGE-L",
+        "Longest run of words in the order of the reference, mean F1 over all rows.",
+        _at("closeness", "rouge_l", "value"),
+    ),
+    Column("chrf", "chrF", "Runs of up to six letters shared with the reference, mean over all rows.", _at("closeness", "chrf", "value")),
+    Column(
+        "format",
+        "Form kept",
+        "Share of all rows whose answer has the form that was asked for.",
+        _at("closeness", "format", "value"),
+    ),
+)
 COLUMNS = (
     Column("name", "Approach", "Sorted by name.", _at("name"), "lower"),
     Column(
@@ -53,7 +77,7 @@ COLUMNS = (
         "Difference on the same rows, with interval; the verdict is Holm-corrected.",
         _at("delta", "value"),
     ),
-    Column("macro_f1", "Macro-F1", "Mean F1 over the labels: small labels count as much as large ones.", _at("macro_f1")),
+    MACRO_F1,
     Column("coverage", "Answered", "Rows that got an answer; errors and skipped rows beside it.", _at("coverage")),
     Column(
         "context",
@@ -75,9 +99,16 @@ COLUMNS = (
     Column("cost", "Per 1,000", "What 1,000 requests cost at the price book's prices.", _cost, "lower"),
     Column("training", "Training", "Seconds of training, without the looks at validation rows.", _at("train_seconds"), "lower"),
     Column("trainable", "Trained", "Trained parameters and their share of the model.", _at("trainable"), "lower"),
+    Column(
+        "forgetting",
+        "Forgetting",
+        "Change of the mean loss a token on a fixed text that has nothing to do with the task; above 0 the model has forgotten something.",
+        forgotten,
+        "lower",
+    ),
     Column("artifact", "Size", "Bytes of the tuned prompt or adapter.", _at("artifact_bytes"), "lower"),
 )
-BY_KEY = {column.key: column for column in COLUMNS}
+BY_KEY = {column.key: column for column in (*COLUMNS, *CLOSENESS)}
 
 
 @dataclass(frozen=True)
@@ -132,6 +163,16 @@ class TableView:
         return set(BY_KEY) - empty
 
     @property
+    def is_text(self) -> bool:
+        """Whether answers are free text."""
+        return self.payload.get("task") == "extraction"
+
+    @property
+    def closeness(self) -> list[Column]:
+        """The columns of free answers that this table has; none for a classification."""
+        return closeness_of(self.payload)
+
+    @property
     def any_billed(self) -> bool:
         """Whether any approach has billed tokens; else the column says nothing."""
         return any(_at("tokens", "billed")(row) is not None for row in self.rows)
@@ -143,20 +184,43 @@ def table_view(payload: Mapping[str, Any], *, sort: str = "", reverse: bool = Fa
     Args:
         sort: a column's key; anything else means the plan's order.
     """
-    rows = [shown(row) for row in payload.get("rows", [])]
+    rows = [shown(row, closeness_of(payload)) for row in payload.get("rows", [])]
     column = BY_KEY.get(sort)
     if column:
         rows = _sorted(rows, column, reverse=reverse)
     split = str(payload.get("split", "validation"))
-    return TableView(payload, rows, [_heading(each, split, column, reverse) for each in COLUMNS], split, sort if column else "")
+    headings = [_heading(each, split, column, reverse) for each in columns_of(payload)]
+    return TableView(payload, rows, headings, split, sort if column else "")
 
 
-def shown(row: Row) -> Row:
-    """A row with the few values that a template cannot derive."""
+def columns_of(payload: Mapping[str, Any]) -> list[Column]:
+    """The columns of a table: of a classification macro-F1, of free answers how close they come and whether they keep their form."""
+    if payload.get("task") != "extraction":
+        return list(COLUMNS)
+    at = COLUMNS.index(MACRO_F1)
+    exact = replace(BY_KEY["accuracy"], label="Exact match", help="Answers equal to the reference, of all rows; 95 % Wilson interval.")
+    columns = [*COLUMNS[:at], *closeness_of(payload), *COLUMNS[at + 1 :]]
+    return [exact if column.key == "accuracy" else column for column in columns]
+
+
+def closeness_of(payload: Mapping[str, Any]) -> list[Column]:
+    """The columns of free answers that any row has a value for."""
+    rows = payload.get("rows", [])
+    return [column for column in CLOSENESS if any(column.value(row) is not None for row in rows)]
+
+
+def shown(row: Row, columns: Sequence[Column] = ()) -> Row:
+    """A row with the few values that a template cannot derive.
+
+    Args:
+        columns: those of free answers.
+    """
     trained, total, delta = row.get("trainable"), row.get("total_parameters"), row.get("delta")
     return {
         **row,
         "interval": (row["low"], row["high"]),
+        "forgotten": forgotten(row),
+        "closeness_cells": [_closeness_cell(row, column.key) for column in columns],
         "trained_share": trained / total if trained and total else None,
         "delta": {**delta, "range": _range(delta), "tone": TONES[delta["verdict"]], "corrected": _corrected(delta)} if delta else None,
     }
@@ -164,6 +228,12 @@ def shown(row: Row) -> Row:
 
 def _corrected(delta: Mapping[str, Any]) -> bool:
     return only_by_correction(delta["verdict"], delta["low"], delta["high"])
+
+
+def _closeness_cell(row: Row, key: str) -> dict[str, Any]:
+    found = (row.get("closeness") or {}).get(key) or {}
+    known = found.get("value") is not None
+    return {"value": found.get("value"), "interval": (found["low"], found["high"]) if known else None, "is_share": key == "format"}
 
 
 def _range(delta: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from experiments.models import (
     User,
     Workspace,
 )
+from experiments.models.datasets import Task
 from experiments.plans import ApproachPlan, ExperimentPlan, plan_problems
 from experiments.recipes import recipe_options
 from experiments.services.audit import audit_record
@@ -84,6 +85,7 @@ def experiment_create(*, workspace: Workspace, by: User | None, plan: Experiment
             margin=plan.margin,
             monthly_requests=plan.monthly_requests,
             open_test_when_finished=plan.open_test_when_finished,
+            generation=plan.generation.to_json() if plan.dataset_version.task == Task.EXTRACTION else {},
             created_by=by,
         )
         Approach.objects.bulk_create(_approach(experiment, position, planned) for position, planned in enumerate(plan.approaches))

@@ -102,6 +102,14 @@ def preview_commit(*, lease: Lease, result: dict[str, Any]) -> None:
         lease_finish(lease=lease, state=JobState.SUCCEEDED)
 
 
+def explanation_commit(*, lease: Lease, ablation: dict[str, Any]) -> None:
+    """Keep what each learned token of a run is worth. Raises LeaseLost when the fence has moved on."""
+    with transaction.atomic():
+        lease_renew(lease=lease)
+        Artifact.objects.filter(run=lease.payload["explain"], explain_job=lease.job_id).update(explanation=ablation)
+        lease_finish(lease=lease, state=JobState.SUCCEEDED)
+
+
 def inspection_commit(*, lease: Lease, facts: dict[str, Any]) -> None:
     """Keep what a worker found in a model. Raises LeaseLost when the fence has moved on."""
     with transaction.atomic():

@@ -57,6 +57,17 @@ def signed_points(value: Any, digits: int = 1) -> str:
 
 
 @register.filter
+def signed_decimals(value: Any, digits: int = 2) -> str:
+    """A difference with its sign: -0.0213 with 3 digits is "−0.021"."""
+    number = _number(value)
+    if number is None:
+        return MISSING
+    rounded = round(number, digits)
+    sign = "±" if rounded == 0 else "+" if rounded > 0 else MINUS
+    return f"{sign}{abs(rounded):.{digits}f}"
+
+
+@register.filter
 def delta_class(value: Any, better: str = "higher") -> str:
     """The CSS class of a difference: delta-better, delta-worse or delta-same; `better` is "higher" or "lower"."""
     number = _number(value)

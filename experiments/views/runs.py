@@ -4,16 +4,19 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from experiments.access import get_run_for
 from experiments.errors import UserError
 from experiments.models import Run
 from experiments.reads.charts import Chart, curve_charts
+from experiments.reads.explanations import explanation_of
 from experiments.reads.live import curves_of, progress_sentence
 from experiments.services import experiments as services
+from experiments.services.explanations import explanation_start
 from experiments.views.viewer import require_here, viewer
 
 
@@ -33,6 +36,7 @@ def run_detail(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
         "evaluations": run.evaluations.select_related("job").prefetch_related("scores"),
         "curve_charts": _curves(run, against) if run.job.has_ended else [],
         "against": against,
+        "explanation": explanation_of(run),
         **state_of(run),
     }
     return render(request, "run_detail.html", context)
@@ -67,6 +71,26 @@ def run_cancel(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
 def run_retry(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
     run = run_at(request, slug, run_id, write=True)
     return _done(request, slug, run, services.run_retry)
+
+
+@require_safe
+def run_explanation(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
+    """The part about learned tokens, which is asked for again until their worth is measured."""
+    run = run_at(request, slug, run_id)
+    explanation = explanation_of(run)
+    if explanation is None:
+        raise Http404("This run has left no learned tokens.")
+    return render(request, "_run_explanation.html", {"run": run, "explanation": explanation})
+
+
+@require_POST
+def run_explain(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
+    run = run_at(request, slug, run_id, write=True)
+    try:
+        explanation_start(run=run, by=viewer(request))
+    except UserError as error:
+        messages.error(request, str(error))
+    return redirect(f"{reverse('run-detail', args=[slug, run.pk])}#explanation")
 
 
 def _done(request: HttpRequest, slug: str, run: Run, change: Any) -> HttpResponse:

@@ -37,7 +37,7 @@ def names(text: str) -> list[str]:
 READ = names("""
     workspace-overview workspace-activity dataset-list dataset-detail dataset-version-detail dataset-version-progress
     dataset-version-download prompt-list prompt-detail preview-detail preview-state comparison-list comparison-detail
-    comparison-state comparison-table comparison-examples report-detail report-csv report-json run-detail run-state library
+    comparison-state comparison-table comparison-examples report-detail report-csv report-json run-detail run-state run-explanation library
     backbone-detail backbone-state artifact-download workspace-settings price-list share-list
 """)
 # A viewer is refused whatever the verb.
@@ -47,7 +47,7 @@ WRITE = names("""
     comparison-estimate comparison-open-test comparison-cancel comparison-compute comparison-latency comparison-baseline share-create
     report-create share-revoke dataset-delete prompt-delete comparison-delete run-cancel run-retry backbone-create backbone-verify
     member-invite member-role member-remove invitation-withdraw api-key-list api-key-create api-key-revoke price-create price-delete
-    audit-list
+    audit-list run-explain
 """)
 # Workspace keys only.
 KEY = names("""
@@ -56,7 +56,7 @@ KEY = names("""
     backbone_list backbone_create backbone_detail backbone_verify price_book_list price_book_create experiment_list
     experiment_create experiment_detail experiment_launch experiment_wait experiment_results experiment_open_test
     experiment_baseline experiment_cancel run_retry report_list report_create report_detail report_json_file report_csv_file
-    share_list share_create share_revoke
+    share_list share_create share_revoke run_explanation run_explain
 """)
 # Anybody signed in, about themselves.
 OWN = ["home"]
@@ -124,6 +124,8 @@ def victim(alice, bob, workspace) -> Victim:
     DatasetVersion.objects.filter(pk=experiment.dataset_version_id).update(source_sha256=store_bytes(b"CANARY")[0])
     template_version = factories.make_template_version(workspace, name="CANARY prompt", user="CANARY {{text}}")
     run = experiment.approaches.earliest("position").runs.get()
+    run.result = {"learned_tokens": {"mean_word_norm": 1.0, "tokens": []}}
+    run.save(update_fields=["result"])
     artifact = Artifact.objects.filter(run__approach__experiment=experiment).first() or Artifact.objects.create(
         run=run, attempt=run.job.attempts.get(), files={}, manifest={}, num_bytes=1
     )

@@ -11,12 +11,14 @@ from workers.engine.artifacts import load_tuning, save_artifact
 from workers.engine.backbone import Backbone
 from workers.engine.baselines import Predict, fit_baseline
 from workers.engine.context import with_examples
-from workers.engine.errors import BadSpec
+from workers.engine.errors import BadSpec, Unsupported
+from workers.engine.explaining import ablate, describe_vectors, num_rows_for
 from workers.engine.families import sliding_reason
-from workers.engine.frame import Frame
+from workers.engine.forgetting import forgetting, unrelated_loss
+from workers.engine.frame import EncodedRow, Frame
 from workers.engine.full import refuse_without_room
 from workers.engine.generation import Generator, predict_texts
-from workers.engine.learning import learn
+from workers.engine.learning import learn, sample_rows
 from workers.engine.outcome import ArtifactRecord, Prediction, TrainingRecord
 from workers.engine.predicting import predict_labels
 from workers.engine.prefix import PrefixStates, Virtual, prefix_of
@@ -61,6 +63,7 @@ class Prompted:
     tuning: Tuning | None = None
     training: TrainingRecord | None = None
     written: Written | None = None
+    learned: dict[str, Any] = field(default_factory=dict)
     plain_reason: str | None = field(init=False)
     probed: bool = field(init=False)
 
@@ -121,10 +124,31 @@ class Prompted:
             "parameters": {"trainable": trained, "total": self.backbone.parameter_count() + added},
             "backbone": {**self.backbone.facts, "fingerprint": self.backbone.weights_hash},
             "frame": self.frame.facts(),
+            **self.learned,
             "shared_prefix": f"plain: {reason}" if (reason := self.whole_reason()) else "shared",
             "dtype": str(self.backbone.dtype).removeprefix("torch."),
             "written": self.written.facts if self.written else {},
         }
+
+    def ablate(self) -> dict[str, Any]:
+        """What each learned token is worth on a sample of the validation rows.
+
+        Raises:
+            Unsupported: the method has no learned tokens of its own.
+        """
+        spec, virtual = self.run.spec, self.virtual()
+        if virtual.vectors is None or spec.validation is None:
+            raise Unsupported("Only learned tokens can be taken out one by one; this approach has none. Explain a soft prompt or a hybrid.")
+        rows = [row for row in self.frame.encode(read_rows(spec.validation, spec.labels, spec.max_rows)) if row.error is None]
+        rows = sample_rows(rows, num_rows_for(len(virtual.vectors)), spec.seed)
+        with torch.inference_mode():
+            return ablate(self.frame, virtual, rows, self._is_plain(rows), self.run.report)
+
+    def _is_plain(self, rows: Sequence[EncodedRow]) -> bool:
+        ids = [row.ids for row in rows[:2]]
+        if self.frame.trie is None:
+            return writing_reason(self.backbone, self.virtual(), ids) is not None
+        return scoring_reason(Scorer(self.backbone, self.frame.trie, self.virtual()), ids) is not None
 
     def release(self) -> None:
         """Take the tuned part off the backbone."""
@@ -234,12 +258,17 @@ def _prompted(run: Run) -> Prompted:
         return _written(run, backbone)
     frame = _frame(run, backbone)
     if spec.artifact is not None:
-        return _reserved(Prompted(run, frame, load_tuning(Path(spec.artifact), backbone)))
+        approach = _reserved(Prompted(run, frame, load_tuning(Path(spec.artifact), backbone)))
+        if spec.ablate:
+            approach.learned["ablation"] = approach.ablate()
+        return approach
     if METHODS[spec.recipe.method].replaces_weights:
         refuse_without_room(backbone, run.out, spec.memory_limit_bytes)
+    loss_before, _ = unrelated_loss(backbone)
     tuning = create_tuning(backbone, frame, spec.recipe, spec.seed)
     run.warnings += tuning.warnings
     approach = _reserved(Prompted(run, frame, tuning))
+    start = approach.virtual().vectors
     run.watch.start("train")
     try:
         approach.training = learn(run, frame, tuning)
@@ -248,6 +277,10 @@ def _prompted(run: Run) -> Prompted:
         raise
     finally:
         run.watch.stop("train")
+    virtual = approach.virtual()
+    approach.learned["forgetting"] = forgetting(backbone, loss_before, virtual)
+    if start is not None and virtual.vectors is not None:
+        approach.learned["learned_tokens"] = describe_vectors(backbone, start, virtual.vectors)
     return approach
 
 

@@ -35,7 +35,7 @@ def learn(run: Run, frame: Frame, tuning: Tuning) -> TrainingRecord:
         rows, inner = _split(rows, float(tuning.recipe.options["inner_share"]), spec.seed)  # type: ignore[arg-type]
         source = "inner split of train"
     limit = int(tuning.recipe.options["validation_rows"])  # type: ignore[arg-type]
-    chosen = _sample(inner, limit, spec.seed)
+    chosen = sample_rows(inner, limit, spec.seed)
     lines = Lines(tuple(row.ids for row in rows), tuple(_answer(frame, row.item) for row in rows))
     hooks = Hooks(
         evaluate=judge(frame.backbone, frame, tuning, chosen),
@@ -89,7 +89,10 @@ def _usable(run: Run, frame: Frame, items: Sequence[Item]) -> list[EncodedRow]:
         run.warnings.append(f"{len(encoded) - len(usable):,} rows were left out of training, because they are too long or empty.")
     usable = _answerable(run, frame, usable)
     if not usable:
-        raise BadData("No row is left to learn from. Shorten the rows or the prompt.")
+        raise BadData(
+            "No row is left to learn from: each is too long, empty, or has a reference longer than an answer may be. "
+            "Shorten the rows or the prompt."
+        )
     return usable
 
 
@@ -116,7 +119,8 @@ def _split(rows: list[EncodedRow], share: float, seed: int) -> tuple[list[Encode
     return [rows[index] for index in sorted(order[aside:])], [rows[index] for index in sorted(order[:aside])]
 
 
-def _sample(rows: list[EncodedRow], limit: int, seed: int) -> list[EncodedRow]:
+def sample_rows(rows: list[EncodedRow], limit: int, seed: int) -> list[EncodedRow]:
+    """At most `limit` of the rows, drawn by the seed, in their own order."""
     if len(rows) <= limit:
         return rows
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()[:limit]

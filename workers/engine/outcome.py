@@ -160,6 +160,15 @@ class ArtifactRecord:
 
 
 @dataclass
+class Forgetting:
+    """Mean loss a token (nats) on a fixed text that has nothing to do with the task, before and after tuning."""
+
+    before: float
+    after: float
+    tokens: int
+
+
+@dataclass
 class RunResult:
     """Everything a run has to say; predictions lie beside it, one file an evaluation."""
 
@@ -172,6 +181,9 @@ class RunResult:
     training: TrainingRecord | None = None
     parameters: dict[str, int] = field(default_factory=dict)
     artifact: ArtifactRecord | None = None
+    forgetting: Forgetting | None = None
+    learned_tokens: dict[str, Any] | None = None
+    ablation: dict[str, Any] | None = None
     peak_memory_bytes: int = 0
     timings: dict[str, float] = field(default_factory=dict)
     device: str = ""

@@ -166,7 +166,8 @@ class RunSpec:
     """One run: make one approach with one seed, then predict every row of the given files.
 
     `artifact` names the folder of an earlier run whose tuned part is loaded instead of being trained; `label_bias` holds the
-    numbers that an earlier run of the same approach fitted, which are then used as they are.
+    numbers that an earlier run of the same approach fitted, which are then used as they are. `ablate`
+    asks what each learned token of the artifact is worth on the validation rows.
     """
 
     id: str
@@ -182,6 +183,7 @@ class RunSpec:
     validation: FileRef | None = None
     artifact: str | None = None
     label_bias: Mapping[str, float] = field(default_factory=dict)
+    ablate: bool = False
     too_long: str = "refuse"
     truncate_column: str = ""
     generation: Generation = field(default_factory=Generation)
@@ -226,6 +228,8 @@ class RunSpec:
     def _check_files(self) -> None:
         if not self.evaluate and not self.recipe.is_tuned:
             raise BadSpec("The run has nothing to do: name at least one file to evaluate.")
+        if self.ablate and (self.artifact is None or self.validation is None):
+            raise BadSpec("Learned tokens are taken out one by one of an artifact that exists, on validation rows. Give the run both.")
         names = [target.name for target in self.evaluate]
         if len(set(names)) != len(names):
             raise BadSpec("Two evaluations have the same name. Name each of them once.")

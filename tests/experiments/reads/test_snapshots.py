@@ -23,6 +23,7 @@ ALLOWED_VALUES = {
     "data.counts": "test train validation",
     "examples.answers": "answer approach correct",
     "examples": "right text",
+    "generation": "form written",
     "methods": "approach num_seeds sentence",
     "missing": "family name reason state",
     "mix_ups": "answer right rows",
@@ -46,6 +47,8 @@ ALLOWED_VALUES = {
     "prompts": "answer_cue approach num_examples system user",
     "rows": "accuracy approach artifact_bytes chosen_because correct coverage errors family high low macro_f1 macro_f1_high macro_f1_low "
     "member method n name rows_per_second seed skipped total_parameters train_seconds trainable written_after_test",
+    **{f"rows.closeness.{metric}": "high low value" for metric in ("chrf", "format", "rouge_l", "token_f1")},
+    "rows.forgetting": "after before",
     "rows.cost": "currency per_thousand reason",
     "rows.delta": "high low not_worse num_compared p_adjusted sentence value verdict",
     "rows.latency": "cpu_p50_ms p50_ms p95_ms rows withheld",

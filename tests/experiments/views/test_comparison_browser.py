@@ -7,6 +7,7 @@ import pytest
 from experiments.services.reports import report_create, share_create
 from tests import factories
 from tests.comparison_data import make_finished_experiment, make_price_book
+from tests.extraction_data import make_finished_extraction
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -36,6 +37,8 @@ def stage(live_server, client_for):
     _, token = share_create(report=report, by=owner)
     run = experiment.approaches.get(method="lora").runs.first()
     assert run is not None
+    cities = make_finished_extraction(workspace)
+    explained = cities.approaches.get(method="prompt_tuning").runs.get()
     below = f"{live_server.url}/w/acme"
     pages = {
         "list": f"{below}/comparisons/",
@@ -43,6 +46,9 @@ def stage(live_server, client_for):
         "comparison": f"{below}/comparisons/{experiment.pk}/",
         "rows": f"{below}/comparisons/{experiment.pk}/examples/",
         "run": f"{below}/runs/{run.pk}/",
+        "free-answers": f"{below}/comparisons/{cities.pk}/",
+        "free-answer-rows": f"{below}/comparisons/{cities.pk}/examples/",
+        "explained": f"{below}/runs/{explained.pk}/",
         "report": f"{below}/reports/{report.pk}/",
         "share": f"{live_server.url}/s/{token}/",
     }
