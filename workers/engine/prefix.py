@@ -114,7 +114,7 @@ def run_prefix(model: PreTrainedModel, vectors: Tensor, before: PrefixStates | N
         attention_mask=torch.ones(1, start + length, dtype=torch.long, device=vectors.device),
         past_key_values=cache,
         use_cache=True,
-        logits_to_keep=1,
+        logits_to_keep=torch.empty(0, dtype=torch.long, device=vectors.device),  # states are wanted, no predictions
     )
     return PrefixStates(tuple(layer.keys for layer in cache.layers), tuple(layer.values for layer in cache.layers))
 

@@ -62,7 +62,9 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
 def _is_bf16_fast(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return "amx_bf16" in cpu_flags()
+    # Without either instruction every product is converted to fp32 and back, which is slower than fp32 itself.
+    has_library = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    return has_library and bool({"amx_bf16", "avx512_bf16"} & cpu_flags())
 
 
 def cpu_flags() -> frozenset[str]:

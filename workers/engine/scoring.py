@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from workers.engine.abreast import run_abreast
 from workers.engine.answers import AnswerTrie
 from workers.engine.backbone import Backbone
 from workers.engine.batching import buckets, line_batch, tree_batch
@@ -16,10 +18,12 @@ from workers.engine.frame import common_prefix
 from workers.engine.prefix import NO_VIRTUAL, PrefixStates, Virtual, prefix_of
 from workers.engine.seq2seq import answer_logits, read_rows
 
-# Sized for a processor's caches: larger batches of a small model are slower, not faster.
-MAX_TOKENS = 2048
-MAX_ROWS = 64
-MAX_LOGITS = 1 << 25
+# Sized for a processor's caches: larger batches of a small model are slower, not faster. Logits count per batch that runs abreast.
+MAX_TOKENS = 512
+MAX_TOKENS_ON_GPU = 16384
+MAX_ROWS = 512
+MAX_LOGITS = 1 << 23
+MAX_LOGITS_ON_GPU = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -101,20 +105,25 @@ class Scorer:
     ) -> RowScores:
         lengths = [len(row) for row in rows]
         answers = torch.empty(len(rows), len(self.trie.answers))
-        seconds = [0.0] * len(rows)
-        max_rows = max(1, min(MAX_ROWS, MAX_LOGITS // (self.trie.num_positions * self.backbone.model.config.vocab_size)))
-        done = 0
-        for group in buckets(lengths, extra, MAX_TOKENS, max_rows):
+        seconds = torch.empty(len(rows), dtype=torch.float64)
+        num_done = 0
+
+        def timed(group: Sequence[int]) -> tuple[Tensor, float]:
             started = time.perf_counter()
-            answers[group] = score([rows[index] for index in group]).float().cpu()
-            share = (time.perf_counter() - started) / len(group)
-            for index in group:
-                seconds[index] = share
-            done += len(group)
+            return score([rows[index] for index in group]).float().cpu(), time.perf_counter() - started
+
+        def note(group: Sequence[int], found: tuple[Tensor, float]) -> None:
+            nonlocal num_done
+            answers[group], seconds[group] = found[0], found[1] / len(group)
+            num_done += len(group)
             if self.on_rows:
-                self.on_rows(done)
+                self.on_rows(num_done)
+
+        groups = _groups(self.backbone, lengths, extra, self.trie.num_positions)
+        # A batch that runs beside others has only its share of the machine.
+        seconds /= run_abreast(timed, groups, self.backbone.device, note)
         computed = tuple(length + extra for length in lengths)
-        return RowScores(answers, label_scores(answers, self.trie), tuple(seconds), computed, prefix_tokens)
+        return RowScores(answers, label_scores(answers, self.trie), tuple(seconds.tolist()), computed, prefix_tokens)
 
     def _tree_scores(self, rows: Sequence[Sequence[int]], prefix: PrefixStates | None) -> Tensor:
         batch = tree_batch(rows, self.trie).to(self.backbone.device)
@@ -163,15 +172,27 @@ def line_scores(
     with torch.inference_mode():
         shared = () if plain else shared_ids(contexts)
         prefix = None if plain else prefix_of(backbone.model, virtual, shared)
-        for group in buckets(lengths, 0, MAX_TOKENS, MAX_ROWS):
-            rows = [contexts[index][len(shared) :] for index in group]
-            batch = line_batch(rows, [answers[index] for index in group]).to(backbone.device)
-            model = backbone.model
-            logits = plain_pass(model, virtual, batch) if plain else shared_pass(model, prefix, batch)
-            each = logits.gather(1, batch.targets[:, None])[:, 0].float() - log_normaliser(logits)
-            sizes = [len(answers[index]) for index in group]
-            found[group] = torch.stack([part.sum() for part in torch.split(each, sizes)]).cpu()
+
+    def score(group: Sequence[int]) -> Tensor:
+        rows = [contexts[index][len(shared) :] for index in group]
+        batch = line_batch(rows, [answers[index] for index in group]).to(backbone.device)
+        model = backbone.model
+        logits = plain_pass(model, virtual, batch) if plain else shared_pass(model, prefix, batch)
+        each = logits.gather(1, batch.targets[:, None])[:, 0].float() - log_normaliser(logits)
+        sizes = [len(answers[index]) for index in group]
+        return torch.stack([part.sum() for part in torch.split(each, sizes)]).cpu()
+
+    groups = _groups(backbone, lengths, 0, max(map(len, answers)))
+    run_abreast(score, groups, backbone.device, found.__setitem__)
     return found
+
+
+def _groups(backbone: Backbone, lengths: Sequence[int], extra: int, positions: int) -> list[list[int]]:
+    """Batches of rows that fit the device, `positions` of each row being projected onto the vocabulary."""
+    on_gpu = backbone.device.type == "cuda"
+    most_logits = MAX_LOGITS_ON_GPU if on_gpu else MAX_LOGITS
+    rows = max(1, min(MAX_ROWS, most_logits // (positions * backbone.model.config.vocab_size)))
+    return list(buckets(lengths, extra, MAX_TOKENS_ON_GPU if on_gpu else MAX_TOKENS, rows))
 
 
 def label_scores(answers: Tensor, trie: AnswerTrie) -> Tensor:
@@ -200,7 +221,13 @@ def _sum_steps(logits: Tensor, trie: AnswerTrie) -> Tensor:
 def log_normaliser(logits: Tensor) -> Tensor:
     """[...] logarithm of the sum of exponentials over the last axis of [..., V], in fp32.
 
-    A few positions at a time, so that the fp32 copy stays in the processor's cache.
+    On a processor a few positions at a time, so that the fp32 copy stays in its cache, and through log_softmax, whose one pass over
+    them is faster than the steps of logsumexp.
     """
     flat = logits.reshape(-1, logits.shape[-1])
-    return torch.cat([part.float().logsumexp(-1) for part in torch.split(flat, 8)]).view(logits.shape[:-1])
+    if flat.device.type != "cpu":
+        return flat.float().logsumexp(-1).view(logits.shape[:-1])
+    found = torch.cat([part[:, 0].float() - functional.log_softmax(part, -1, dtype=torch.float32)[:, 0] for part in torch.split(flat, 8)])
+    if not bool(found.isfinite().all()):  # the first token may be barred, so that its probability says nothing
+        found = flat.float().logsumexp(-1)
+    return found.view(logits.shape[:-1])

@@ -29,8 +29,8 @@ from workers.engine.scoring import shared_ids
 from workers.engine.trail import loss_added, thinned
 from workers.engine.tuned import Tuning
 
-# Few distinct lengths mean few distinct shapes, so that memory once touched is used again.
-_LENGTH_STEP = 8
+# Few distinct lengths mean few distinct shapes, so that memory once touched is used again; coarser steps cost more in pads.
+_LENGTH_STEP = 2
 _WINDOW_BATCHES = 8
 _MAX_SKIPPED_IN_A_ROW = 3
 

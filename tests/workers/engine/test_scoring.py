@@ -5,7 +5,7 @@ from tests.workers.engine.fakes import FAMILIES, LABELS, make_backbone, make_fra
 from workers.engine.batching import line_batch
 from workers.engine.forward import plain_pass
 from workers.engine.prefix import Virtual
-from workers.engine.scoring import Scorer
+from workers.engine.scoring import Scorer, log_normaliser
 
 
 def plain_reference(backbone, context, answer):
@@ -95,3 +95,10 @@ def test_several_words_of_a_label_add_up_as_probabilities():
     assert len(words) == 2
     expected = scores.answers[:, words].exp().sum(1).log()
     torch.testing.assert_close(scores.labels[:, LABELS.index("cash")], expected, atol=1e-4, rtol=0)
+
+
+def test_a_barred_first_token_leaves_the_normaliser_right():
+    logits = torch.randn(20, 50)
+    logits[:, 0] = -torch.inf
+
+    torch.testing.assert_close(log_normaliser(logits), logits.double().logsumexp(-1).float(), atol=1e-5, rtol=0)
