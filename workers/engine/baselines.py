@@ -3,15 +3,17 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from workers.engine.abreast import run_abreast
 from workers.engine.backbone import Backbone
 from workers.engine.batching import buckets
 from workers.engine.spec import Item, RunSpec
@@ -21,6 +23,9 @@ Beliefs = NDArray[np.float64]
 Predict = Callable[[Sequence[Item]], Beliefs]
 _SMOOTHING = 1e-9
 _MAX_TOKENS = 4096
+# A baseline is asked once on validation and once on test rows; fitting it takes longer than either.
+_kept: dict[tuple[object, ...], Pipeline] = {}
+_MOST_KEPT = 4
 
 
 def fit_baseline(spec: RunSpec, train: Sequence[Item], backbone: Backbone | None) -> Predict:
@@ -76,8 +81,7 @@ def _words(text: str) -> set[str]:
 def _tfidf(spec: RunSpec, train: Sequence[Item]) -> Predict:
     classifier = LogisticRegression(C=10.0, max_iter=1000, random_state=spec.seed)
     pipeline = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), classifier)
-    texts = [row_text(spec, item) for item in train]
-    return _fitted(spec, pipeline, texts, [item.label for item in train], lambda items: [row_text(spec, item) for item in items])
+    return _fitted(spec, pipeline, train, lambda items: [row_text(spec, item) for item in items])
 
 
 def _linear_probe(spec: RunSpec, train: Sequence[Item], backbone: Backbone) -> Predict:
@@ -86,21 +90,29 @@ def _linear_probe(spec: RunSpec, train: Sequence[Item], backbone: Backbone) -> P
     def states(items: Sequence[Item]) -> NDArray[np.float32]:
         return mean_states(backbone, [row_text(spec, item) for item in items])
 
-    return _fitted(spec, pipeline, states(train), [item.label for item in train], states)
+    return _fitted(spec, pipeline, train, states, backbone.weights_hash)
 
 
-def _fitted(spec: RunSpec, pipeline, inputs, labels: list[str], read) -> Predict:  # type: ignore[no-untyped-def]
-    """scikit-learn refuses to learn a single class; then that class is all there is to say."""
-    seen = sorted(set(labels))
-    if len(seen) == 1:
+def _fitted(spec: RunSpec, pipeline: Pipeline, train: Sequence[Item], read: Callable[[Sequence[Item]], Any], weights: str = "") -> Predict:
+    """A predictor from a pipeline fitted on the train rows, or from the one that was fitted on the same rows before."""
+    seen = sorted({item.label for item in train})
+    if len(seen) == 1:  # scikit-learn refuses to learn a single class; then that class is all there is to say
         only = np.where(np.array(spec.labels) == seen[0], 1.0, _SMOOTHING)
         return lambda items: np.tile(np.log(only), (len(items), 1))
-    pipeline.fit(inputs, labels)
-    columns = [spec.labels.index(label) for label in pipeline.classes_]
+    assert spec.train is not None, "a baseline that learns has train rows"
+    key = (spec.recipe.method, spec.seed, spec.train.sha256, spec.max_rows, tuple(sorted(spec.template.slots())), weights)
+    known = _kept.get(key) if spec.train.sha256 else None
+    if known is None:
+        known = pipeline.fit(read(train), [item.label for item in train])
+        if spec.train.sha256:
+            _kept[key] = known
+            if len(_kept) > _MOST_KEPT:
+                del _kept[next(iter(_kept))]
+    columns = [spec.labels.index(label) for label in known.classes_]
 
     def predict(items: Sequence[Item]) -> Beliefs:
         beliefs = np.full((len(items), len(spec.labels)), np.log(_SMOOTHING))
-        beliefs[:, columns] = np.log(pipeline.predict_proba(read(items)) + _SMOOTHING)
+        beliefs[:, columns] = np.log(known.predict_proba(read(items)) + _SMOOTHING)
         return beliefs
 
     return predict
@@ -111,18 +123,23 @@ def mean_states(backbone: Backbone, texts: Sequence[str]) -> NDArray[np.float32]
     encoded = backbone.tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=backbone.window - 2)["input_ids"]
     rows = [[*backbone.start_ids, *ids] or [backbone.terminator_id] for ids in encoded]
     found: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(rows)
-    with torch.inference_mode():
-        for group in buckets([len(row) for row in rows], 0, _MAX_TOKENS, 64):
-            width = max(len(rows[index]) for index in group)
-            ids = torch.zeros(len(group), width, dtype=torch.long)
-            own = torch.zeros(len(group), width, dtype=torch.long)
-            for place, index in enumerate(group):
-                ids[place, : len(rows[index])] = torch.tensor(rows[index])
-                own[place, : len(rows[index])] = 1
-            ids, own = ids.to(backbone.device), own.to(backbone.device)
-            reader = backbone.model.get_encoder() if backbone.is_encoder_decoder else backbone.model.base_model
-            states = reader(input_ids=ids, attention_mask=own, use_cache=False).last_hidden_state.float()
-            means = (states * own[:, :, None]).sum(1) / own.sum(1, keepdim=True)
-            for index, mean in zip(group, means.cpu().numpy(), strict=True):
-                found[index] = mean
+
+    def read(group: Sequence[int]) -> NDArray[np.float32]:
+        width = max(len(rows[index]) for index in group)
+        ids = torch.zeros(len(group), width, dtype=torch.long)
+        own = torch.zeros(len(group), width, dtype=torch.long)
+        for place, index in enumerate(group):
+            ids[place, : len(rows[index])] = torch.tensor(rows[index])
+            own[place, : len(rows[index])] = 1
+        ids, own = ids.to(backbone.device), own.to(backbone.device)
+        reader = backbone.model.get_encoder() if backbone.is_encoder_decoder else backbone.model.base_model
+        states = reader(input_ids=ids, attention_mask=own, use_cache=False).last_hidden_state.float()
+        means: NDArray[np.float32] = ((states * own[:, :, None]).sum(1) / own.sum(1, keepdim=True)).cpu().numpy()
+        return means
+
+    def note(group: Sequence[int], means: NDArray[np.float32]) -> None:
+        for index, mean in zip(group, means, strict=True):
+            found[index] = mean
+
+    run_abreast(read, list(buckets([len(row) for row in rows], 0, _MAX_TOKENS, 64)), backbone.device, note)
     return np.stack(found)
