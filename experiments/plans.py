@@ -5,6 +5,7 @@ Reads the data version, prompts and models that it is given; writes nothing.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from experiments.errors import UserError
@@ -13,10 +14,16 @@ from experiments.models import Backbone, DatasetVersion, Example, PriceBook, Spl
 from experiments.models.backbones import BackboneKind
 from experiments.models.comparisons import TooLong
 from experiments.models.datasets import Task
-from experiments.recipes import BASELINES, CATALOGUE, RecipeKind, recipe_get, recipe_options
+from experiments.recipes import BASELINE, BASELINES, CATALOGUE, ENGINEERED, RecipeKind, recipe_get, recipe_options
 from experiments.slots import slot_names, slot_problems
 from experiments.wording import counted, listed, quoted
 
+HOSTED = "hosted"
+WITHOUT_MODEL = frozenset({"majority", "label_overlap", "tfidf_logreg"})
+BUDGET_NEEDS_PRICES = (
+    "A budget in money needs prices to count by. Choose a price book that says what a million input and a million output tokens cost, "
+    "or limit the number of calls instead."
+)
 MAX_RUNS = 200
 MAX_SEEDS = 20
 MAX_SEED = 2**31 - 1
@@ -40,12 +47,23 @@ class ApproachPlan:
         return recipe_get(self.recipe)
 
     @property
+    def family(self) -> str:
+        """What kind of contender it is; a written prompt on an endpoint is one of its own."""
+        return HOSTED if self.asks_endpoint else self.kind.family
+
+    @property
+    def asks_endpoint(self) -> bool:
+        """Whether its answers come from a hosted model. A plain baseline asks none, whatever model was chosen beside it."""
+        return self.backbone.is_hosted and self.kind.method not in WITHOUT_MODEL
+
+    @property
     def shown_name(self) -> str:
         """The given name, or one made of the approach and, where it tells prompts apart, the prompt."""
         if self.name:
             return self.name[:160]
-        if self.kind.family == "engineered":
-            return f"{self.kind.name}: {self.template_version.template.name} v{self.template_version.number}"[:160]
+        if self.kind.family == ENGINEERED:
+            where = f" on {self.backbone.name}" if self.backbone.is_hosted else ""
+            return f"{self.kind.name}: {self.template_version.template.name} v{self.template_version.number}{where}"[:160]
         return self.kind.name
 
 
@@ -58,6 +76,7 @@ class ExperimentPlan:
         margin: non-inferiority margin, a share of rows (0.01 = one point).
         monthly_requests: the volume that the money columns assume.
         generation: how free answers are written; a classification has none.
+        endpoint_requests, endpoint_money: the most that hosted endpoints may be called, and may bill; None is no limit.
     """
 
     name: str
@@ -70,6 +89,8 @@ class ExperimentPlan:
     truncate_column: str = ""
     monthly_requests: int = 100_000
     margin: float = 0.01
+    endpoint_requests: int | None = None
+    endpoint_money: Decimal | None = None
     open_test_when_finished: bool = False
     generation: GenerationPlan = field(default_factory=GenerationPlan)
 
@@ -83,7 +104,10 @@ class ExperimentPlan:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is ticked on the form: recipes by key, prompts, one model, and the prompt that tuned approaches start from."""
+    """What is ticked on the form: recipes by key, prompts, one model, the prompt that tuned approaches start from, and hosted models.
+
+    Each hosted model in `endpoints` answers the written prompts beside the one model.
+    """
 
     dataset_version: DatasetVersion
     recipes: Sequence[str]
@@ -91,6 +115,7 @@ class Choice:
     backbone: Backbone
     tuned_template: TemplateVersion | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    endpoints: Sequence[Backbone] = ()
 
 
 def approaches_expand(*, choice: Choice) -> tuple[tuple[ApproachPlan, ...], list[str]]:
@@ -109,7 +134,12 @@ def approaches_expand(*, choice: Choice) -> tuple[tuple[ApproachPlan, ...], list
         if not fitting:
             notes.append(_left_out(kind))
         options = choice.options.get(kind.key, {})
+        if choice.backbone.is_hosted and kind.family == BASELINE and kind.method not in WITHOUT_MODEL:
+            notes.append(f"{kind.name} is left out: it reads the model's inner states, which an endpoint does not give.")
+            continue
         approaches += [ApproachPlan(kind.key, choice.backbone, template, options) for template in fitting]
+        beside = [ApproachPlan(kind.key, model, template, options) for model in choice.endpoints for template in fitting]
+        approaches += [plan for plan in beside if plan.backbone != choice.backbone and not _endpoint_problems(plan)]
     return tuple(approaches), notes
 
 
@@ -137,8 +167,9 @@ def plan_problems(plan: ExperimentPlan) -> list[str]:
         problems += _template_problems(template, plan)
     for backbone in dict.fromkeys(approach.backbone for approach in plan.approaches):
         problems += _backbone_problems(backbone)
+    problems += _budget_problems(plan)
     for approach in plan.approaches:
-        problems += _approach_problems(approach)
+        problems += _endpoint_problems(approach) or _approach_problems(approach)
     return list(dict.fromkeys(problems))
 
 
@@ -264,6 +295,30 @@ def _backbone_problems(backbone: Backbone) -> Iterator[str]:
         yield f"The model {quoted(backbone.name)} was refused: {backbone.problem}"
     elif not backbone.verified_at and backbone.kind != BackboneKind.BUNDLED:
         yield f"The model {quoted(backbone.name)} has not been verified by a worker. Verify it in the Library."
+
+
+def _endpoint_problems(approach: ApproachPlan) -> list[str]:
+    """What an endpoint cannot do for an approach, and what to do instead."""
+    kind, model = approach.kind, quoted(approach.backbone.name)
+    if not approach.asks_endpoint:
+        return []
+    if kind.is_tuned:
+        return [f"{kind.name} is trained inside the model, which the endpoint of {model} does not allow. Choose one that runs on workers."]
+    if kind.family == BASELINE:
+        return [f"{kind.name} reads the model's inner states, which the endpoint of {model} does not give. Leave it out."]
+    if kind.method == "drawn_examples":
+        return [f"{kind.name} draws its examples where the model runs. For the endpoint of {model}, show examples in the prompt itself."]
+    if kind.method != "hard_prompt" or (approach.options.get("score") or kind.default_of("score") or "sum") != "sum":
+        return [f"{kind.name} compares the log-likelihood of every label, which the endpoint of {model} does not tell. Leave it out."]
+    return []
+
+
+def _budget_problems(plan: ExperimentPlan) -> Iterator[str]:
+    if not any(approach.asks_endpoint for approach in plan.approaches) or plan.endpoint_money is None:
+        return
+    book = plan.price_book
+    if book is None or book.input_million_tokens is None or book.output_million_tokens is None:
+        yield BUDGET_NEEDS_PRICES
 
 
 def _approach_problems(approach: ApproachPlan) -> Iterator[str]:

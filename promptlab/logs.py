@@ -14,7 +14,9 @@ _SHARED: list[Any] = [
 ]
 
 # What opens something by itself: keys (their prefix stays, people know them by it), sign-in tokens, links and invitations, password resets.
-_SECRETS = re.compile(r"(plk_[\w-]{8})[\w-]+|(?:(?<=token=)|(?<=/s/)|(?<=/invitations/)|(?<=/key/)|(?<=/confirm-email/))[^/&?\s\"']+")
+_SECRETS = re.compile(
+    r"(plk_[\w-]{8})[\w-]+|(?<=Bearer )[\w.~+/=-]+|(?:(?<=token=)|(?<=/s/)|(?<=/invitations/)|(?<=/key/)|(?<=/confirm-email/))[^/&?\s\"']+"
+)
 
 
 def secrets_hide(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -49,5 +51,7 @@ def logging_config(level: str) -> dict[str, Any]:
             }
         },
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
+        # Clients of other hosts: their lines name addresses and would come with every call.
+        "loggers": {name: {"level": "WARNING"} for name in ("httpx2", "httpcore2", "openai")},
         "root": {"handlers": ["console"], "level": level},
     }

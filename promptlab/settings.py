@@ -7,6 +7,7 @@ from typing import Any
 import environ
 from csp.constants import NONCE, NONE, SELF
 
+from experiments.endpoints import networks_of
 from promptlab.hints import SCHEME
 from promptlab.logs import logging_config
 from promptlab.secret import read_secret_key
@@ -239,6 +240,8 @@ ENGINE_HOST_COMMAND = [sys.executable, "-m", "workers.engine", "host"]
 ATTEMPTS_DIR = HOME / "attempts"  # scratch space of running jobs; a sweep clears what no row refers to
 SHARE_LINKS = env.bool("SHARE_LINKS", default=True)  # may reports be opened by link, without an account?
 HF_HUB_ALLOWED = env.bool("HF_HUB_ALLOWED", default=False)  # may workers load models from the Hugging Face Hub?
+ENDPOINT_PRIVATE_NETWORKS = networks_of(env.list("ENDPOINT_PRIVATE_NETWORKS", default=[]))  # not public, yet allowed for hosted models
+ENDPOINT_PATIENCE_SECONDS = env.float("ENDPOINT_PATIENCE_SECONDS", default=300.0)  # without any answer, a run gives up
 MODEL_FOLDERS = env.list("MODEL_FOLDERS", default=[])  # folders below which local models may be registered
 
 # --- Language and time: UTC is stored, the viewer's zone is shown ---------------------------------------------------------

@@ -24,6 +24,7 @@ from experiments.models import (
     TemplateVersion,
 )
 from experiments.models.backbones import BackboneKind
+from experiments.models.comparisons import Family
 from workers.engine.answer_rules import AnswerFormat, Generation
 from workers.engine.latency_spec import LatencySpec
 from workers.engine.outcome import write_json
@@ -67,6 +68,23 @@ def order_of(job: Job, *, fence: int) -> Order:
     return Order(request, folder, spec.time_limit_seconds)
 
 
+def hosted_backbone_of(job: Job) -> Backbone | None:
+    """The endpoint's model that a job asks; None when the job needs an engine host."""
+    if job.kind == JobKind.INSPECT:
+        backbone = Backbone.objects.get(pk=job.payload["backbone"])
+    elif job.kind == JobKind.PREVIEW:
+        backbone = Preview.objects.select_related("backbone").get(pk=job.payload["preview"]).backbone
+    elif job.kind in (JobKind.RUN, JobKind.EVALUATE):
+        runs = Run.objects.select_related("approach__backbone")
+        run = runs.get(pk=job.payload["run"]) if job.kind == JobKind.RUN else runs.get(evaluations=job.payload["evaluation"])
+        if run.approach.family != Family.HOSTED or run.approach.backbone is None:
+            return None
+        backbone = run.approach.backbone
+    else:
+        return None
+    return backbone if backbone.is_hosted else None
+
+
 def evaluation_name(evaluation: Evaluation) -> str:
     """The engine's name for an evaluation: the split, and the suite and repetition where they are not the usual ones."""
     parts = [evaluation.split]
@@ -83,6 +101,8 @@ def backbone_ref(backbone: Backbone) -> BackboneRef:
     """
     if backbone.kind == BackboneKind.BUNDLED:
         return BackboneRef(str(STARTER), dtype=backbone.dtype)
+    if backbone.kind == BackboneKind.HOSTED:
+        return BackboneRef(backbone.source)  # never loaded; the key is not part of it
     if backbone.kind == BackboneKind.LOCAL:
         return BackboneRef(str(_allowed_folder(backbone)), dtype=backbone.dtype)
     if not settings.HF_HUB_ALLOWED:
@@ -136,6 +156,7 @@ def _made_spec(run: Run, evaluate: tuple[EvaluateOn, ...]) -> RunSpec:
 def _latency_spec(job: Job) -> dict[str, Any]:
     """Every approach of a comparison once, by its first seed that succeeded, on validation rows: nothing is chosen or learned by them."""
     runs = Run.objects.filter(approach__experiment=job.payload["experiment"], job__state=JobState.SUCCEEDED)
+    runs = runs.exclude(approach__family=Family.HOSTED)
     first: dict[Any, Run] = {}
     for run in runs.select_related("approach__backbone", "approach__template_version").order_by("approach__position", "seed"):
         first.setdefault(run.approach_id, run)

@@ -22,7 +22,18 @@ from workers.adapters import PREVIEW, Order, evaluation_name
 
 TOKEN_COUNTS = ("prompt_tokens", "virtual_tokens", "completion_tokens", "computed_tokens")
 # What a reader of one evaluation needs to know about the run that gave it.
-CIRCUMSTANCES = ("timings", "device", "device_name", "dtype", "threads", "shared_prefix", "frame", "warnings", "peak_memory_bytes")
+CIRCUMSTANCES = (
+    "timings",
+    "device",
+    "device_name",
+    "dtype",
+    "threads",
+    "shared_prefix",
+    "frame",
+    "warnings",
+    "peak_memory_bytes",
+    "endpoint",
+)
 
 
 def outcome_save(lease: Lease, order: Order, message: dict[str, Any]) -> None:

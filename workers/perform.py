@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection
 from experiments.errors import UserError
 from experiments.models import Job, JobState
 from experiments.services.leases import Lease, LeaseLost, lease_crash, lease_finish, lease_release
-from workers.adapters import Order, order_of
+from workers.adapters import Order, hosted_backbone_of, order_of
 from workers.desk import DESK, desk_perform
 from workers.engine.errors import EngineError
 from workers.environment import host_environment
@@ -34,7 +34,7 @@ def slot() -> Slot:
 def job_perform(lease: Lease) -> None:
     """Do the job and save what comes of it. Returns in any case: whatever went wrong stands in the job's row, or its lease runs out."""
     try:
-        desk_perform(lease) if lease.kind in DESK else _on_host(lease)
+        desk_perform(lease) if lease.kind in DESK else _with_model(lease)
     except LeaseLost:
         log.warning("lease_lost")
     except (UserError, EngineError) as error:
@@ -45,8 +45,19 @@ def job_perform(lease: Lease) -> None:
         _fail_by_our_fault(lease, traceback.format_exc())
 
 
-def _on_host(lease: Lease) -> None:
-    order = order_of(Job.objects.get(pk=lease.job_id), fence=lease.fence)
+def _with_model(lease: Lease) -> None:
+    job = Job.objects.get(pk=lease.job_id)
+    hosted = hosted_backbone_of(job)
+    if hosted is None:
+        _on_host(lease, job)
+        return
+    from workers.hosted import hosted_perform  # brings the endpoint client, which most worker processes never need
+
+    hosted_perform(lease, job, hosted)
+
+
+def _on_host(lease: Lease, job: Job) -> None:
+    order = order_of(job, fence=lease.fence)
     outcome = slot().execute(order.request, watch=LeaseKeeper(lease).watch(), limits=_limits(order))
     WAYS_OUT[outcome.kind](lease, order, outcome)
 

@@ -1,5 +1,7 @@
 """Keeps a claimed job's lease alive on the worker's own clock, and learns what the outside wants of it."""
 
+import ctypes
+import multiprocessing
 import os
 import signal
 import threading
@@ -9,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import structlog
+from celery.signals import worker_shutting_down
 from celery.worker import state as celery_state
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -21,9 +24,18 @@ RECORD_SECONDS = 1.0
 log = structlog.get_logger(__name__)
 
 
+# Seen by the children of a pool too, to which Celery's own state says nothing. Without a lock: a child may die at any moment.
+_pool_is_leaving = multiprocessing.RawValue(ctypes.c_bool, False)
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _tell_pool(**kwargs: Any) -> None:
+    _pool_is_leaving.value = True
+
+
 def worker_is_leaving() -> bool:
     """Whether this Celery worker has been asked to end."""
-    return celery_state.should_stop is not None or celery_state.should_terminate is not None
+    return celery_state.should_stop is not None or celery_state.should_terminate is not None or bool(_pool_is_leaving.value)
 
 
 class LeaseKeeper:

@@ -26,7 +26,7 @@ M = TypeVar("M", bound=Model)
 
 # Where a noun's workspace stands, and what its answers need to have loaded.
 PATHS: dict[type[Model], tuple[str, list[str]]] = {
-    Backbone: ("workspace", ["job"]),
+    Backbone: ("workspace", ["job", "endpoint_key"]),
     Dataset: ("workspace", []),
     DatasetVersion: ("dataset__workspace", ["dataset", "job"]),
     Experiment: ("workspace", ["dataset_version__dataset", "price_book"]),

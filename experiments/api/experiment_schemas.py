@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -41,7 +42,16 @@ class GenerationIn(Schema):
     max_characters: int = Field(0, ge=0, le=100_000, description=HELP["max_characters"])
 
 
-class ExperimentIn(Schema):
+class BudgetIn(Schema):
+    """What hosted models may be asked and may bill."""
+
+    endpoint_requests: int | None = Field(None, ge=0, le=10**9, description="Most calls of hosted models; none sets no limit.")
+    endpoint_money: Decimal | None = Field(
+        None, ge=0, max_digits=14, decimal_places=6, description="Most that hosted models may bill, in the price book's currency."
+    )
+
+
+class ExperimentIn(BudgetIn):
     """Either `prompts` with `recipes`, as on the form, or `approaches` one by one. The plain baselines join `prompts` by themselves."""
 
     name: Name
@@ -57,6 +67,7 @@ class ExperimentIn(Schema):
     price_book: UUID | None = None
     too_long: Literal["refuse", "truncate", "skip"] = "refuse"
     truncate_column: ShortText = ""
+    endpoints: list[UUID] = Field([], max_length=10, description="Hosted models that answer the written prompts beside `backbone`.")
     monthly_requests: int = Field(100_000, ge=1, le=10**12)
     margin: float = Field(0.01, ge=0.0, le=1.0, allow_inf_nan=False)
     open_test_when_finished: bool = False

@@ -12,13 +12,14 @@ from ninja.params import functions
 from experiments.access import WRITE_ROLES
 from experiments.api.access import get_for, need, rows_for
 from experiments.api.auth import KeyRequest
-from experiments.api.experiment_schemas import BaselineIn, ExperimentDetail, ExperimentIn, ExperimentOut, ResultsOut
+from experiments.api.experiment_schemas import BaselineIn, BudgetIn, ExperimentDetail, ExperimentIn, ExperimentOut, ResultsOut
 from experiments.api.fields import IdempotencyKey, Page
 from experiments.api.plans import plan_of
 from experiments.api.waiting import SECONDS, wait_for
 from experiments.models import ComparisonTable, Experiment, Run, Split
 from experiments.reads.live import compare_problem
 from experiments.services import experiments as services
+from experiments.services.endpoint_calls import endpoint_budget_set
 
 router = Router(tags=["Comparisons"])
 KEY_HEADER: Any = functions.Header("", alias="Idempotency-Key", description="Yours to choose; the same key never launches twice.")
@@ -116,6 +117,15 @@ def experiment_latency(request: KeyRequest, experiment_id: UUID) -> Experiment:
 def experiment_compute(request: KeyRequest, experiment_id: UUID) -> Experiment:
     experiment = get_for(request.auth, Experiment, experiment_id, write=True)
     services.comparison_retry(experiment=experiment, by=request.auth.created_by)
+    return get_for(request.auth, Experiment, experiment_id)
+
+
+@router.put("/experiments/{uuid:experiment_id}/budget", response=ExperimentDetail, summary="Change what hosted models may bill")
+def experiment_budget(request: KeyRequest, experiment_id: UUID, payload: BudgetIn) -> Experiment:
+    """Runs that a budget stopped go on when they are tried again; what was answered is not asked again."""
+    experiment = get_for(request.auth, Experiment, experiment_id, write=True)
+    requests, money = payload.endpoint_requests, payload.endpoint_money
+    endpoint_budget_set(experiment=experiment, requests=requests, money=money, by=request.auth.created_by)
     return get_for(request.auth, Experiment, experiment_id)
 
 

@@ -29,6 +29,8 @@ def plan_of(key: ApiKey, payload: ExperimentIn) -> ExperimentPlan:
         too_long=payload.too_long,
         truncate_column=payload.truncate_column,
         monthly_requests=payload.monthly_requests,
+        endpoint_requests=payload.endpoint_requests,
+        endpoint_money=payload.endpoint_money,
         margin=payload.margin,
         open_test_when_finished=payload.open_test_when_finished,
         generation=GenerationPlan.from_json(payload.generation.dict(by_alias=True)),
@@ -47,6 +49,7 @@ def _approaches(key: ApiKey, payload: ExperimentIn, version: DatasetVersion) -> 
         backbone=_backbone(key, payload.backbone),
         tuned_template=get_for(key, TemplateVersion, payload.tuned_prompt) if payload.tuned_prompt else None,
         options=payload.options,
+        endpoints=[_endpoint(key, endpoint) for endpoint in payload.endpoints],
     )
     approaches, notes = approaches_expand(choice=choice)
     if not approaches:
@@ -62,6 +65,13 @@ def _approach(key: ApiKey, wanted: ApproachIn) -> ApproachPlan:
         options=wanted.options,
         name=wanted.name,
     )
+
+
+def _endpoint(key: ApiKey, backbone_id: UUID) -> Backbone:
+    backbone = get_for(key, Backbone, backbone_id)
+    if not backbone.is_hosted:
+        raise UserError(f"The model “{backbone.name}” is not a hosted one. Name it in `backbone` instead of `endpoints`.")
+    return backbone
 
 
 def _backbone(key: ApiKey, backbone_id: UUID | None) -> Backbone:

@@ -5,8 +5,10 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
+from experiments.forms.endpoints import EndpointFields
 from experiments.models import Backbone, User, Workspace
 from experiments.services.backbones import backbone_register_hub, backbone_register_local
+from experiments.services.endpoints import endpoint_register
 
 DTYPES = [
     ("auto", "Automatic: bf16 where the machine is fast at it"),
@@ -17,8 +19,8 @@ DTYPES = [
 ]
 
 
-class BackboneForm(forms.Form):
-    """Only the places that this instance's operator allows are offered."""
+class BackboneForm(EndpointFields):
+    """Only the places that this instance's operator allows are offered, and hosted endpoints."""
 
     name = forms.CharField(max_length=120, help_text="How your team will call it.")
     place = forms.ChoiceField(label="Where it lies", choices=(), widget=forms.RadioSelect)
@@ -31,9 +33,8 @@ class BackboneForm(forms.Form):
         super().__init__(*args, **kwargs)
         places = [("local", "A folder on the workers")] if settings.MODEL_FOLDERS else []
         places += [("hub", "The Hugging Face Hub")] if settings.HF_HUB_ALLOWED else []
-        self.fields["place"] = forms.ChoiceField(
-            label="Where it lies", choices=places, widget=forms.RadioSelect, initial=places[0][0] if places else None
-        )
+        places += [("hosted", "A hosted endpoint")]
+        self.fields["place"] = forms.ChoiceField(label="Where it lies", choices=places, widget=forms.RadioSelect, initial=places[0][0])
         self.fields["folder"].help_text = f"Full path on the workers, below {' or '.join(settings.MODEL_FOLDERS)}."
 
     @property
@@ -44,6 +45,8 @@ class BackboneForm(forms.Form):
     def register(self, workspace: Workspace, by: User) -> Backbone:
         """Hand the cleaned input to the service. Raises UserError with what is wrong."""
         typed = self.cleaned_data
+        if typed["place"] == "hosted":
+            return endpoint_register(workspace=workspace, name=typed["name"], wish=self.wish(typed["key"]), by=by)
         shared = {"workspace": workspace, "name": typed["name"], "dtype": typed["dtype"], "by": by}
         if typed["place"] == "hub":
             return backbone_register_hub(repository=typed["hub_id"].strip(), revision=typed["revision"].strip(), **shared)

@@ -11,6 +11,7 @@ from experiments.errors import UserError
 from experiments.forms.generation import GenerationForm
 from experiments.generation import GenerationPlan
 from experiments.models import Backbone, DatasetVersion, PriceBook, TemplateVersion, Workspace
+from experiments.models.backbones import BackboneKind
 from experiments.models.comparisons import TooLong
 from experiments.models.datasets import Task
 from experiments.plans import Choice, ExperimentPlan, approaches_expand
@@ -61,7 +62,27 @@ class PromptBoxes:
         return any(box.data["selected"] for box in self.older)
 
 
-class ComparisonForm(forms.Form):
+class BudgetForm(forms.Form):
+    """What hosted models may be asked and may bill."""
+
+    endpoint_requests = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=2**31 - 1,
+        label="Most calls of hosted models",
+        help_text="Runs stop there and say so; what was answered is kept. Empty sets no limit.",
+    )
+    endpoint_money = forms.DecimalField(
+        required=False,
+        min_value=0,
+        max_digits=14,
+        decimal_places=6,
+        label="Most money for hosted models",
+        help_text="In the currency of the prices, counted before each call by the most that it can cost.",
+    )
+
+
+class ComparisonForm(BudgetForm):
     """One form for the whole comparison. `plan()` is what it asks for; `notes` says what was left out."""
 
     name = forms.CharField(max_length=120, label="Name", help_text="What the comparison should settle, such as “Which prompt for triage?”")
@@ -74,6 +95,13 @@ class ComparisonForm(forms.Form):
     )
     backbone = forms.ModelChoiceField(
         Backbone.objects.none(), label="Model", help_text="The frozen language model that all approaches use."
+    )
+    endpoints = forms.ModelMultipleChoiceField(
+        Backbone.objects.none(),
+        required=False,
+        label="Hosted models beside it",
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Each one answers the written prompts too, and bills for it.",
     )
     recipes = forms.MultipleChoiceField(choices=CHOICES, initial=PACK, widget=forms.CheckboxSelectMultiple, label="Approaches")
     tuned_template = forms.ModelChoiceField(
@@ -126,6 +154,7 @@ class ComparisonForm(forms.Form):
         self._preselect_prompts(versions, prompts)
         self._offer("tuned_template", prompts)
         self._offer("backbone", models)
+        self._offer("endpoints", models.filter(kind=BackboneKind.HOSTED))
         self._offer("price_book", PriceBook.objects.filter(workspace=workspace))
         columns = sorted({column for version in versions for column in version.columns})
         self.fields["truncate_column"] = forms.ChoiceField(
@@ -201,6 +230,7 @@ class ComparisonForm(forms.Form):
             backbone=chosen["backbone"],
             tuned_template=chosen["tuned_template"],
             options=self.changed_options(),
+            endpoints=list(chosen["endpoints"]),
         )
         approaches, self.notes = approaches_expand(choice=choice)
         return ExperimentPlan(
@@ -212,6 +242,8 @@ class ComparisonForm(forms.Form):
             too_long=chosen["too_long"],
             truncate_column=chosen["truncate_column"],
             monthly_requests=chosen["monthly_requests"],
+            endpoint_requests=chosen["endpoint_requests"],
+            endpoint_money=chosen["endpoint_money"],
             margin=chosen["margin"] / 100,
             open_test_when_finished=chosen["open_test_when_finished"],
             generation=self.answers.plan() if chosen["dataset_version"].task == Task.EXTRACTION else GenerationPlan(),

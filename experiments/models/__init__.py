@@ -4,6 +4,7 @@ from experiments.models.accounts import ApiKey, AuditEntry, Invitation, Membersh
 from experiments.models.backbones import Backbone
 from experiments.models.comparisons import Approach, ComparisonTable, Experiment, Preview, Run
 from experiments.models.datasets import Dataset, DatasetVersion, Example, Split, TestOpening
+from experiments.models.endpoints import CallState, EndpointCall, EndpointKey
 from experiments.models.jobs import Attempt, Job, JobKind, JobState, Queue, Worker
 from experiments.models.pricing import PriceBook
 from experiments.models.prompts import PromptTemplate, TemplateAlias, TemplateVersion
@@ -17,9 +18,12 @@ __all__ = [
     "Attempt",
     "AuditEntry",
     "Backbone",
+    "CallState",
     "ComparisonTable",
     "Dataset",
     "DatasetVersion",
+    "EndpointCall",
+    "EndpointKey",
     "Evaluation",
     "Example",
     "Experiment",

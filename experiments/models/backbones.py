@@ -1,4 +1,4 @@
-"""Frozen language models that a workspace may use. Knows where they lie, never what is inside: a worker looks and reports."""
+"""Language models that a workspace may use. Knows where they lie, never what is inside: a worker looks and reports."""
 
 from django.db import models
 
@@ -13,19 +13,24 @@ class BackboneKind(models.TextChoices):
     BUNDLED = "bundled", "Bundled starter"
     LOCAL = "local", "Folder on the workers"
     HUB = "hub", "Hugging Face Hub"
+    HOSTED = "hosted", "Hosted endpoint"
 
 
 class Backbone(Noun):
-    """A model at a pinned revision. `facts` is what a worker found when it verified the model."""
+    """A model at a pinned revision, or behind an endpoint. `facts` is what a worker found when it verified the model."""
 
     workspace = models.ForeignKey(
         Workspace, null=True, blank=True, on_delete=models.CASCADE, related_name="backbones", help_text="Empty: every workspace sees it."
     )
     name = models.CharField(max_length=120)
     kind = models.CharField(max_length=20, choices=BackboneKind)
-    source = models.CharField(max_length=400, help_text="Folder or Hub id; empty for the bundled starter.", blank=True)
+    source = models.CharField(
+        max_length=400, help_text="Folder, Hub id or address of an endpoint; empty for the bundled starter.", blank=True
+    )
     revision = models.CharField(max_length=40, blank=True, help_text="Full 40-character commit of a Hub model.")
     dtype = models.CharField(max_length=8, choices=DTYPES, default="auto")
+    remote_model = models.CharField(max_length=200, blank=True, help_text="The name of the model at its endpoint.")
+    limits = models.JSONField(default=dict, blank=True, help_text="How an endpoint is asked: calls at once, a minute, seconds, tokens.")
     facts = models.JSONField(default=dict, blank=True)
     job = models.ForeignKey(Job, null=True, blank=True, on_delete=models.SET_NULL, related_name="backbones")
     verified_at = models.DateTimeField(null=True, blank=True)
@@ -41,3 +46,8 @@ class Backbone(Noun):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether the model runs on machines of somebody else and is asked over the network."""
+        return self.kind == BackboneKind.HOSTED

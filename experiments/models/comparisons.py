@@ -17,6 +17,7 @@ class Family(models.TextChoices):
     ENGINEERED = "engineered", "Engineered prompt"
     TUNED = "tuned", "Tuned"
     HYBRID = "hybrid", "Hybrid"
+    HOSTED = "hosted", "Hosted endpoint"
     BASELINE = "baseline", "Plain baseline"
 
 
@@ -39,6 +40,14 @@ class Experiment(Noun):
     truncate_column = models.CharField(max_length=120, blank=True)
     margin = models.FloatField(default=0.01, help_text="Non-inferiority margin, a share of rows (0.01 = one point).")
     monthly_requests = models.PositiveBigIntegerField(default=100_000, help_text="The volume that the money columns assume.")
+    endpoint_requests = models.PositiveIntegerField(null=True, blank=True, help_text="Most calls of hosted endpoints; empty: no limit.")
+    endpoint_money = models.DecimalField(
+        max_digits=14,
+        decimal_places=6,
+        null=True,
+        blank=True,
+        help_text="Most that hosted endpoints may bill, in the price book's currency.",
+    )
     open_test_when_finished = models.BooleanField(default=False)
     generation = models.JSONField(default=dict, blank=True, help_text="How free answers are written; empty for a classification.")
     baseline = models.ForeignKey("experiments.Approach", null=True, on_delete=models.SET_NULL, related_name="+")

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from experiments.economics import Demand, DeviceUse, Effort, Prices
+from experiments.economics import Demand, DeviceUse, Effort, Prices, TokenUse
 from experiments.ledger import Entry, Ledger, ledger_build
 from experiments.models import Experiment, PriceBook
+from experiments.models.comparisons import Family
 from experiments.wording import listed
 
 PRICE_FIELDS = ("device_hour", "input_million_tokens", "output_million_tokens", "wrong_answer", "labelled_row", "person_hour")
@@ -35,7 +36,9 @@ def _prices(book: PriceBook | None) -> Prices:
 
 
 def _entry(row: Mapping[str, Any], seconds: float) -> Entry:
-    use = DeviceUse(row.get("rows_per_second"))
+    tokens = row.get("tokens") or {}
+    is_hosted = row.get("family") == Family.HOSTED
+    use = TokenUse(tokens.get("billed_input"), tokens.get("billed_output")) if is_hosted else DeviceUse(row.get("rows_per_second"))
     return Entry(row["approach"], row["name"], use, Effort(device_seconds=seconds), wrong_share=1 - row["accuracy"])
 
 

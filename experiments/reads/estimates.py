@@ -34,6 +34,7 @@ class Estimate:
     Args:
         num_predictions: validation rows times runs.
         num_steps: most training steps of all runs together.
+        num_calls, num_test_calls: rows that hosted endpoints are asked about, each at a price.
         characters: mean length of a row's text columns, of a sample.
         seconds: time of the approaches that were measured before; None when none was.
         unknown: names of approaches without a measured time.
@@ -44,6 +45,8 @@ class Estimate:
     num_predictions: int
     num_test_predictions: int
     num_steps: int
+    num_calls: int
+    num_test_calls: int
     characters: float
     seconds: float | None
     unknown: tuple[str, ...]
@@ -70,12 +73,15 @@ def plan_estimate(plan: ExperimentPlan) -> Estimate:
     speeds = {backbone: measured_speeds(backbone) for backbone in {approach.backbone for approach in plan.approaches}}
     seconds = [(approach.shown_name, _seconds(plan, approach, speeds[approach.backbone])) for approach in plan.approaches]
     known = [value for _, value in seconds if value is not None]
+    num_hosted = sum(approach.asks_endpoint for approach in plan.approaches)
     return Estimate(
         num_approaches=len(plan.approaches),
         num_runs=plan.num_runs,
         num_predictions=plan.num_runs * counts.get(Split.VALIDATION, 0),
         num_test_predictions=plan.num_runs * counts.get(Split.TEST, 0),
         num_steps=sum(_steps(approach) * len(plan.seeds_of(approach)) for approach in plan.approaches),
+        num_calls=num_hosted * counts.get(Split.VALIDATION, 0),
+        num_test_calls=num_hosted * counts.get(Split.TEST, 0),
         characters=_mean_characters(plan),
         seconds=sum(known) if known else None,
         unknown=tuple(dict.fromkeys(name for name, value in seconds if value is None)),

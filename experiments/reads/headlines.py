@@ -7,6 +7,7 @@ from experiments.evidence.verdicts import only_by_correction, points
 from experiments.wording import counted
 
 Row = Mapping[str, Any]
+WRITTEN = ("engineered", "hosted")
 LEARNED = ("tuned", "hybrid")
 SPLIT_NAMES = {"test": "test", "validation": "validation", "train": "train"}
 
@@ -41,7 +42,7 @@ def _against(best: Row, baseline: Row | None, *, chosen: bool) -> str:
     delta = best.get("delta")
     if not delta:
         return ""
-    is_best_prompt = baseline["family"] == "engineered" and not chosen
+    is_best_prompt = baseline["family"] in WRITTEN and not chosen
     name = f"the best written prompt, {baseline['name']}," if is_best_prompt else baseline["name"]
     if delta["verdict"] == "no detectable difference":
         interval = f"{points(delta['low'], sign=True)} to {points(delta['high'], sign=True)} points"

@@ -123,7 +123,8 @@ def _baseline(experiment: Experiment, answered: Sequence[Answered]) -> tuple[str
     present = {str(each.approach.pk) for each in answered}
     if experiment.baseline_id and str(experiment.baseline_id) in present:
         return str(experiment.baseline_id), True
-    written = [each for each in answered if each.approach.family == Family.ENGINEERED] or answered
+    own = [each for each in answered if each.approach.family == Family.ENGINEERED]
+    written = own or [each for each in answered if each.approach.family == Family.HOSTED] or answered
     best = max(written, key=lambda each: (each.contender.validation_accuracy or 0.0, -each.approach.position))
     return str(best.approach.pk), False
 
@@ -218,8 +219,9 @@ def _effort(each: Answered) -> dict[str, Any]:
     training, parameters = result.get("training") or {}, result.get("parameters") or {}
     artifact = getattr(each.run, "artifact", None)
     return {
-        "tokens": _tokens(summary.get("mean_tokens") or {}),
+        "tokens": _billed_tokens(summary["endpoint"]) if summary.get("endpoint") else _tokens(summary.get("mean_tokens") or {}),
         "rows_per_second": summary.get("rows_per_second"),
+        "calls_latency": (summary.get("endpoint") or {}).get("latency"),
         "train_seconds": training.get("train_seconds"),
         "evaluation_seconds": training.get("evaluation_seconds"),
         "train_steps": training.get("steps"),
@@ -259,6 +261,14 @@ def _generation(experiment: Experiment) -> dict[str, str]:
     """How the answers were written and which form was asked of them, in words."""
     rules = GenerationPlan.from_json(experiment.generation)
     return {"written": rules.described(), "form": rules.asked_form()}
+
+
+def _billed_tokens(endpoint: Mapping[str, Any]) -> dict[str, float | None]:
+    """What an endpoint billed for a request, on average. How its model divides and computes them stays on its side."""
+    read, written = endpoint["billed"]["input"], endpoint["billed"]["output"]
+    billed = None if read is None or written is None else read + written
+    unknown = dict.fromkeys(("fixed", "row", "virtual", "computed"))
+    return {**unknown, "completion": written, "context": billed, "billed": billed, "billed_input": read, "billed_output": written}
 
 
 def _missing(experiment: Experiment, present: set[UUID]) -> list[dict[str, str]]:

@@ -40,7 +40,7 @@ ALLOWED: Allowed = _fields(
         closeness=_fields("", **{name: _fields("value low high") for name in ("token_f1", "rouge_l", "chrf", "format")}),
         forgetting=_fields("before after"),
         delta=_fields("value low high p_adjusted num_compared verdict not_worse sentence"),
-        tokens=_fields("fixed row virtual completion context computed billed"),
+        tokens=_fields("fixed row virtual completion context computed billed billed_input billed_output"),
         latency=_fields("rows p50_ms p95_ms cpu_p50_ms withheld"),
         cost=_fields("per_thousand currency reason"),
     ),

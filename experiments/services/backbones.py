@@ -25,7 +25,8 @@ def backbone_register_local(*, workspace: Workspace, name: str, folder: str, by:
     Raises:
         UserError: the folder is not below one that the operator allows, or the name is taken.
     """
-    return _register(Backbone(workspace=workspace, name=name, kind=BackboneKind.LOCAL, source=_allowed_folder(folder), dtype=dtype), by)
+    model = Backbone(workspace=workspace, name=name, kind=BackboneKind.LOCAL, source=_allowed_folder(folder), dtype=dtype)
+    return backbone_register(backbone=model, by=by)
 
 
 def backbone_register_hub(
@@ -45,7 +46,26 @@ def backbone_register_hub(
             "The revision must be a full commit, 40 characters 0–9 and a–f: branches and tags can move. Copy it from the model's history."
         )
     model = Backbone(workspace=workspace, name=name, kind=BackboneKind.HUB, source=repository, revision=revision, dtype=dtype)
-    return _register(model, by)
+    return backbone_register(backbone=model, by=by)
+
+
+def backbone_register(*, backbone: Backbone, by: User | None) -> Backbone:
+    """Store a model whose place has been checked, and ask a worker to verify it.
+
+    Raises:
+        UserError: the name is taken.
+    """
+    assert backbone.workspace is not None
+    backbone.created_by = by
+    try:
+        with transaction.atomic():
+            backbone.save(force_insert=True)
+            audit_record(by=by, verb="registered", target=backbone, workspace=backbone.workspace, detail={"source": backbone.source})
+            backbone_inspect(backbone=backbone, workspace=backbone.workspace, by=by)
+    except IntegrityError as error:
+        raise UserError(f"A model with the name “{backbone.name}” exists already. Choose another name.") from error
+    backbone.refresh_from_db()
+    return backbone
 
 
 def backbone_inspect(*, backbone: Backbone, workspace: Workspace, by: User | None) -> Job:
@@ -63,20 +83,6 @@ def backbone_inspect(*, backbone: Backbone, workspace: Workspace, by: User | Non
 def backbone_verified(*, backbone: Backbone, facts: dict[str, Any]) -> None:
     """Keep what a worker found. Called in the final commit of an INSPECT job."""
     Backbone.objects.filter(pk=backbone.pk).update(facts=facts, problem="", verified_at=timezone.now())
-
-
-def _register(backbone: Backbone, by: User | None) -> Backbone:
-    assert backbone.workspace is not None
-    backbone.created_by = by
-    try:
-        with transaction.atomic():
-            backbone.save(force_insert=True)
-            audit_record(by=by, verb="registered", target=backbone, workspace=backbone.workspace, detail={"source": backbone.source})
-            backbone_inspect(backbone=backbone, workspace=backbone.workspace, by=by)
-    except IntegrityError as error:
-        raise UserError(f"A model with the name “{backbone.name}” exists already. Choose another name.") from error
-    backbone.refresh_from_db()
-    return backbone
 
 
 def _allowed_folder(folder: str) -> str:

@@ -26,6 +26,7 @@ from experiments.models import (
     User,
     Workspace,
 )
+from experiments.models.comparisons import Family
 from experiments.models.datasets import Task
 from experiments.plans import ApproachPlan, ExperimentPlan, plan_problems
 from experiments.recipes import recipe_options
@@ -84,6 +85,8 @@ def experiment_create(*, workspace: Workspace, by: User | None, plan: Experiment
             truncate_column=plan.truncate_column,
             margin=plan.margin,
             monthly_requests=plan.monthly_requests,
+            endpoint_requests=plan.endpoint_requests,
+            endpoint_money=plan.endpoint_money,
             open_test_when_finished=plan.open_test_when_finished,
             generation=plan.generation.to_json() if plan.dataset_version.task == Task.EXTRACTION else {},
             created_by=by,
@@ -98,7 +101,7 @@ def _approach(experiment: Experiment, position: int, planned: ApproachPlan) -> A
         experiment=experiment,
         position=position,
         name=planned.shown_name,
-        family=planned.kind.family,
+        family=planned.family,
         method=planned.kind.method,
         recipe=recipe_options(planned.recipe, planned.options),
         backbone=planned.backbone,
@@ -124,11 +127,16 @@ def experiment_launch(*, experiment: Experiment, by: User | None, key: str) -> E
 def _run_create(approach: Approach, seed: int, by: User | None) -> Run:
     run = Run(approach=approach, seed=seed)
     workspace = approach.experiment.workspace
-    run.job = job_create(workspace=workspace, kind=JobKind.RUN, queue=Queue.GPU, payload={"run": str(run.pk)}, by=by)
+    run.job = job_create(workspace=workspace, kind=JobKind.RUN, queue=_queue_of(approach), payload={"run": str(run.pk)}, by=by)
     run.save()
     version = approach.experiment.dataset_version
     Evaluation.objects.create(run=run, dataset_version=version, split=Split.VALIDATION, job=run.job)
     return run
+
+
+def _queue_of(approach: Approach) -> Queue:
+    """Calls of an endpoint need no accelerator, only patience."""
+    return Queue.IO if approach.family == Family.HOSTED else Queue.GPU
 
 
 def experiment_open_test(*, experiment: Experiment, by: User | None) -> TestOpening:
@@ -161,11 +169,12 @@ def _check_may_open(experiment: Experiment) -> None:
 
 def _test_evaluations_create(experiment: Experiment, by: User | None) -> int:
     """Queue a test Evaluation for each succeeded run that has none. Returns how many."""
-    runs = list(_runs(experiment).filter(job__state=JobState.SUCCEEDED).exclude(evaluations__split=Split.TEST))
+    runs = list(_runs(experiment).filter(job__state=JobState.SUCCEEDED).exclude(evaluations__split=Split.TEST).select_related("approach"))
     for run in runs:
         evaluation = Evaluation(run=run, dataset_version=experiment.dataset_version, split=Split.TEST)
         payload = {"evaluation": str(evaluation.pk)}
-        evaluation.job = job_create(workspace=experiment.workspace, kind=JobKind.EVALUATE, queue=Queue.GPU, payload=payload, by=by)
+        queue = _queue_of(run.approach)
+        evaluation.job = job_create(workspace=experiment.workspace, kind=JobKind.EVALUATE, queue=queue, payload=payload, by=by)
         evaluation.save()
     return len(runs)
 
@@ -197,7 +206,8 @@ def experiment_advance(*, experiment: Experiment) -> None:
 def _conclude(experiment: Experiment) -> None:
     """Mark the end when nothing goes on. Single requests are timed last: work of the comparison's own would disturb them."""
     stopped = _jobs(experiment).filter(RUN_JOBS | EVALUATE_JOBS, state=JobState.CANCELLED)
-    if not _open_jobs(experiment).exists() and not stopped.exists():
+    timed = _runs(experiment).filter(job__state=JobState.SUCCEEDED).exclude(approach__family=Family.HOSTED)
+    if not _open_jobs(experiment).exists() and not stopped.exists() and timed.exists():
         runs = _jobs(experiment).filter(RUN_JOBS)
         latency_queue(experiment=experiment, by=None, occasion=f"{runs.count()}:{runs.aggregate(sum=Sum('fence'))['sum']}")
     if not _open_jobs(experiment).exists():
@@ -259,8 +269,10 @@ def experiment_measure_latency(*, experiment: Experiment, by: User | None) -> Jo
             return under_way
         if not experiment.launched_at or _open_jobs(experiment).exists():
             raise UserError("Work of this comparison goes on, and it would disturb the timing. Measure when everything has ended.")
-        if not _runs(experiment).filter(job__state=JobState.SUCCEEDED).exists():
-            raise UserError("No run has succeeded, so there is nothing to time. Retry the failed runs first.")
+        if not _runs(experiment).filter(job__state=JobState.SUCCEEDED).exclude(approach__family=Family.HOSTED).exists():
+            raise UserError(
+                "No run on a model of your own has succeeded, so there is nothing to time. Calls of endpoints are timed as made."
+            )
         return latency_queue(experiment=experiment, by=by, occasion=uuid4().hex)
 
 

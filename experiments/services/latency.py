@@ -52,7 +52,10 @@ def latency_commit(*, lease: Lease, report: dict[str, Any]) -> None:
 
 
 def latency_applied(payload: Mapping[str, Any], latency: Mapping[str, Any]) -> dict[str, Any]:
-    """A table with the figures of a pass in its rows, and the circumstances of the pass beside them."""
+    """A table with the figures of a pass in its rows, and the circumstances of the pass beside them.
+
+    A hosted approach has the latency of its calls, which no pass measures again.
+    """
     figures = latency.get("approaches", {})
-    rows = [{**row, "latency": figures.get(row["approach"])} for row in payload.get("rows", [])]
+    rows = [{**row, "latency": figures.get(row["approach"]) or row.get("calls_latency")} for row in payload.get("rows", [])]
     return {**payload, "rows": rows, "latency": {key: value for key, value in latency.items() if key != "approaches"} or None}

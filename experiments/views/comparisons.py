@@ -12,15 +12,17 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from experiments.access import get_experiment_for, get_membership_for, get_workspace_for
 from experiments.errors import UserError
-from experiments.forms.comparisons import ComparisonForm
+from experiments.forms.comparisons import BudgetForm, ComparisonForm
 from experiments.models import Experiment, Role, Split, TestOpening
 from experiments.plans import plan_problems
 from experiments.reads.charts import Chart, break_even_chart, curve_charts, quality_chart
+from experiments.reads.endpoints import endpoint_spending
 from experiments.reads.estimates import plan_estimate
 from experiments.reads.headlines import headline
 from experiments.reads.live import LiveState, curves_of, live_state
 from experiments.reads.table_view import confusion_view, table_view
 from experiments.services import experiments as services
+from experiments.services.endpoint_calls import endpoint_budget_set
 from experiments.views.viewer import require_here, viewer
 from experiments.wording import counted
 
@@ -88,6 +90,7 @@ def comparison_detail(request: HttpRequest, slug: str, experiment_id: UUID) -> H
         "state": state,
         "live_charts": live_charts(experiment, state),
         **results,
+        "spending": endpoint_spending(experiment),
         "curve_charts": curve_charts(curves, against="seconds" if request.GET.get("curves") == "seconds" else "step"),
         "reports": experiment.reports.only("title", "created_at")[:MAX_REPORTS],
         "num_test_rows": experiment.dataset_version.split_counts.get(Split.TEST, 0),
@@ -150,6 +153,22 @@ def comparison_baseline(request: HttpRequest, slug: str, experiment_id: UUID) ->
     if wanted and approach is None:
         raise Http404("This comparison has no such approach.")
     services.experiment_baseline_choose(experiment=experiment, by=viewer(request), approach=approach)
+    return redirect("comparison-detail", slug, experiment.pk)
+
+
+@require_POST
+def comparison_budget(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
+    """Another budget for hosted models, so that runs that the old one stopped can go on."""
+    experiment = experiment_at(request, slug, experiment_id, write=True)
+    form = BudgetForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "A budget is a whole number of calls, an amount of money, or nothing. It stays as it was.")
+        return redirect("comparison-detail", slug, experiment.pk)
+    requests, money = form.cleaned_data["endpoint_requests"], form.cleaned_data["endpoint_money"]
+    try:
+        endpoint_budget_set(experiment=experiment, requests=requests, money=money, by=viewer(request))
+    except UserError as error:
+        messages.error(request, str(error))
     return redirect("comparison-detail", slug, experiment.pk)
 
 

@@ -48,6 +48,7 @@ WRITE = names("""
     report-create share-revoke dataset-delete prompt-delete comparison-delete run-cancel run-retry backbone-create backbone-verify
     member-invite member-role member-remove invitation-withdraw api-key-list api-key-create api-key-revoke price-create price-delete
     audit-list run-explain
+    backbone-edit comparison-budget
 """)
 # Workspace keys only.
 KEY = names("""
@@ -56,7 +57,7 @@ KEY = names("""
     backbone_list backbone_create backbone_detail backbone_verify price_book_list price_book_create experiment_list
     experiment_create experiment_detail experiment_launch experiment_wait experiment_results experiment_open_test
     experiment_baseline experiment_cancel run_retry report_list report_create report_detail report_json_file report_csv_file
-    share_list share_create share_revoke run_explanation run_explain
+    share_list share_create share_revoke run_explanation run_explain experiment_budget backbone_change
 """)
 # Anybody signed in, about themselves.
 OWN = ["home"]

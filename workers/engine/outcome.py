@@ -195,6 +195,7 @@ class RunResult:
     frame: dict[str, Any] = field(default_factory=dict)
     written: dict[str, Any] = field(default_factory=dict)
     shared_prefix: str = ""
+    endpoint: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     predictions: dict[str, str] = field(default_factory=dict)
 

@@ -53,7 +53,7 @@ ALLOWED_VALUES = {
     "rows.delta": "high low not_worse num_compared p_adjusted sentence value verdict",
     "rows.latency": "cpu_p50_ms p50_ms p95_ms rows withheld",
     "rows.spread": "deviation highest lowest mean num_seeds",
-    "rows.tokens": "billed completion computed context fixed row virtual",
+    "rows.tokens": "billed billed_input billed_output completion computed context fixed row virtual",
     "test_openings": "count opened_at",
 }
 FIELDS = [f"{where}.{name}".lstrip(".") for where, names in ALLOWED_VALUES.items() for name in names.split()]

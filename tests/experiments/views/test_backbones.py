@@ -35,7 +35,10 @@ def test_only_places_that_the_operator_allows_are_offered(engineer):
 def test_instance_without_other_places_says_so(engineer, settings):
     settings.MODEL_FOLDERS = []
 
-    assert "bundled model only" in engineer.get("/w/acme/library/models/new/").content.decode()
+    page = engineer.get("/w/acme/library/models/new/").content.decode()
+
+    assert "MODEL_FOLDERS" in page
+    assert 'value="hosted"' in page
 
 
 def test_domain_expert_may_look_but_not_register(client_for, dora, workspace):

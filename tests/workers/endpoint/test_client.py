@@ -1,0 +1,103 @@
+"""One call: what each way of misbehaving becomes. The servers are real, the network is loopback."""
+
+import pytest
+
+from experiments.endpoints import networks_of
+from tests.workers.endpoint.server import Answer, completion
+from workers.endpoint.client import Endpoint, EndpointClient, Reply
+from workers.endpoint.faults import Fault, Trouble
+
+KEY = "sk-secret-of-a-test"
+LOOPBACK = networks_of(["127.0.0.0/8", "::1"])
+BODY = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
+
+
+def ask(url: str, *, private=LOOPBACK, seconds: float = 5.0) -> Reply:
+    client = EndpointClient(Endpoint(url, "tiny", KEY, timeout_seconds=seconds, private=private))
+    try:
+        return client.ask("chat", BODY)
+    finally:
+        client.close()
+
+
+def fault_of(url: str, **how) -> Fault:
+    with pytest.raises(Fault) as caught:
+        ask(url, **how)
+    return caught.value
+
+
+def test_good_answer_brings_text_tokens_and_alternatives(server):
+    server.always(Answer(completion("refund", top=[[("ref", -0.1), ("del", -2.0)]])))
+
+    reply = ask(server.url)
+
+    assert (reply.text, reply.input_tokens, reply.output_tokens, reply.model) == ("refund", 10, 2, "tiny-1")
+    assert reply.top == ((("ref", -0.1), ("del", -2.0)),)
+    assert (server.asked[0]["model"], server.keys[0], server.paths[0]) == ("tiny", f"Bearer {KEY}", "/v1/chat/completions")
+
+
+@pytest.mark.parametrize(
+    ("answer", "trouble", "words"),
+    [
+        (Answer(b"<!doctype html><html>hello</html>"), Trouble.GARBLED, "a web page instead of JSON"),
+        (Answer(b"\x00\xff\xfe garbage"), Trouble.GARBLED, "no answer of an OpenAI-compatible API"),
+        (Answer(b'{"choices": []}'), Trouble.GARBLED, "no answer of an OpenAI-compatible API"),
+        (Answer(b"[" * 100_000), Trouble.GARBLED, "no answer of an OpenAI-compatible API"),
+        (Answer(b"x" * (5 * 2**20)), Trouble.GARBLED, "more than an answer can hold"),
+        (Answer({"error": {"message": "No such model"}}, 404), Trouble.FINAL, "has no model “tiny” at this address (404): “No such model”"),
+        (Answer({"error": {"message": f"Bad key {KEY}"}}, 401), Trouble.FINAL, "does not accept the key (401): “Bad key [key]”"),
+        (Answer({"error": "no"}, 403), Trouble.FINAL, "does not let this key use the model"),
+        (Answer({"error": {"message": "quota", "code": "insufficient_quota"}}, 429), Trouble.FINAL, "has no credit left"),
+        (Answer(b"", 307, {"Location": "http://elsewhere.example/v1"}), Trouble.FINAL, "sends on to “http://elsewhere.example/v1”"),
+        (Answer({"detail": "too long"}, 422), Trouble.ROW, "refused the request (422): “too long”"),
+        (Answer(b"", 429, {"Retry-After": "7"}), Trouble.BUSY, "asks to be called more slowly (429)"),
+        (Answer(b"<html>", 502), Trouble.BUSY, "could not answer (502)."),
+    ],
+)
+def test_misbehaviour_becomes_one_sentence_without_the_key(server, answer, trouble, words):
+    server.always(answer)
+
+    fault = fault_of(server.url)
+
+    assert fault.trouble is trouble
+    assert words in fault.sentence
+    assert KEY not in fault.sentence
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("answer", [Answer(silent=30.0), Answer(drip=0.2)], ids=["silent", "dripping"])
+def test_endpoint_that_hangs_is_left_at_the_deadline(server, answer):
+    server.always(answer)
+
+    fault = fault_of(server.url, seconds=0.3)
+
+    assert (fault.trouble, fault.may_be_billed) == (Trouble.BUSY, True)
+    assert "no answer within 0.3 seconds" in fault.sentence
+
+
+def test_endpoint_that_does_not_run_is_named(server):
+    server.close()
+
+    fault = fault_of(server.url)
+
+    assert (fault.trouble, fault.may_be_billed) == (Trouble.BUSY, False)
+    assert f"127.0.0.1:{server.port} cannot be reached" in fault.sentence
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [({"Retry-After": "7"}, 7.0), ({"retry-after-ms": "1500"}, 1.5), ({"Retry-After": "soon"}, None)]
+)
+def test_time_that_the_endpoint_asks_for_is_read(server, header, seconds):
+    server.always(Answer(b"", 429, header))
+
+    assert fault_of(server.url).retry_after == seconds
+
+
+def test_moment_that_the_endpoint_asks_for_is_read(server):
+    server.always(Answer(b"", 503, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}))
+
+    assert fault_of(server.url).retry_after == 0.0
+
+
+def test_key_is_in_no_text_of_the_endpoint():
+    assert KEY not in repr(Endpoint("https://api.example.com/v1", "m", KEY))

@@ -1,0 +1,74 @@
+"""What answers mean: alternatives decide where they can, text where it is a label, and nothing else is a label."""
+
+import math
+
+import pytest
+
+from workers.endpoint.client import Reply
+from workers.endpoint.reading import read_label, read_text, score_labels
+
+WORDS = {"refund": ["refund", "money back"], "return": ["return"], "card_arrival": ["card_arrival"]}
+
+
+def shares(*pairs: tuple[str, float]) -> tuple[tuple[str, float], ...]:
+    return tuple((token, math.log(share)) for token, share in pairs)
+
+
+def test_token_that_begins_one_label_decides():
+    reading = read_label(Reply("refund", (shares(("ref", 0.6), ("card", 0.3), ("x", 0.05)),)), WORDS)
+
+    assert (reading.label, reading.how) == ("refund", "log-probabilities")
+    shown = {label: round(math.exp(score), 2) for label, score in reading.scores.items()}
+    assert shown == {"refund": 0.6, "card_arrival": 0.3, "return": 0.05}
+
+
+def test_label_behind_other_words_is_chosen_among_the_labels():
+    """Restricted to the labels, as the engine's own scoring is."""
+    assert read_label(Reply("The queue", (shares(("The", 0.9), (" return", 0.08), ("an", 0.01)),)), WORDS).label == "return"
+
+
+def test_shared_beginning_is_followed_where_it_was_chosen():
+    top = (shares(("re", 0.8), ("card", 0.1), ("x", 0.01)), shares(("turn", 0.7), ("fund", 0.3)))
+
+    assert read_label(Reply("return", top), WORDS).label == "return"
+
+
+def test_shared_beginning_that_was_not_chosen_leaves_it_to_the_text():
+    top = (shares(("card", 0.45), ("re", 0.4), ("x", 0.1)),)
+
+    assert score_labels(top, WORDS)[1] is False
+    assert read_label(Reply("card_arrival", top), WORDS).how == "text"
+
+
+def test_label_that_may_hide_behind_the_last_alternative_leaves_it_to_the_text():
+    assert read_label(Reply("no idea", (shares(("I", 0.5), ("You", 0.4), ("card", 0.02)),)), WORDS).label is None
+
+
+def test_several_words_of_a_label_add_up():
+    scores, is_decided = score_labels((shares(("money", 0.3), ("card", 0.35), ("ref", 0.3), ("x", 0.01)),), WORDS)
+
+    assert is_decided
+    assert max(scores, key=scores.__getitem__) == "refund"
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("refund", "refund"),
+        (" Refund.\n", "refund"),
+        ("**Money back**", "refund"),
+        ("card arrival", "card_arrival"),
+        ("return\nMessage: where is it", "return"),
+        ("It is a refund", None),
+        ("refund or return", None),
+        ("", None),
+        ("...", None),
+    ],
+)
+def test_text_is_a_label_as_written_or_after_normalisation(text, label):
+    assert read_text(text, WORDS) == label
+
+
+def test_text_that_two_labels_share_after_normalisation_is_none():
+    assert read_text("A b", {"a b": ["a b"], "a-b": ["a-b"]}) is None
+    assert read_text("a-b", {"a b": ["a b"], "a-b": ["a-b"]}) == "a-b"

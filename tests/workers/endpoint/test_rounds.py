@@ -1,0 +1,190 @@
+"""The pace of calls: once, together, again, later, never."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from tests.workers.endpoint.server import wait_until
+from workers.endpoint.client import Reply
+from workers.endpoint.faults import Fault, Trouble
+from workers.endpoint.rounds import GivenUp, Interrupted, NoRoom, Pace, Question, Rounds
+from workers.host import Wish
+
+GOOD = Reply("refund")
+SLOWER = Fault(Trouble.BUSY, "Too fast.", status=429)
+
+
+class Book:
+    """A ledger in memory that allows so many calls."""
+
+    def __init__(self, room: int = 1000) -> None:
+        self.room, self.begun, self.ended, self.together = room, [], [], []  # type: ignore[var-annotated]
+
+    def intend(self, questions: Sequence[Question]) -> list[Any]:
+        if not self.room:
+            raise NoRoom("The budget is used up.")
+        allowed = [question.mark for question in questions[: self.room]]
+        self.room -= len(allowed)
+        self.begun += allowed
+        self.together.append(len(allowed))
+        return allowed
+
+    def settle(self, receipt: Any, question: Question, outcome: Reply | Fault) -> None:
+        self.ended.append((receipt, outcome))
+
+
+def go(answer, rows: int = 4, *, book: Book | None = None, look=lambda: Wish.GO_ON, **pace) -> tuple[Book, dict[Any, Any]]:
+    """Ask rows 0, 1, …; `answer` gives a Reply, or a Fault that is raised."""
+    book = book or Book()
+    outcomes: dict[Any, Any] = {}
+
+    def ask(question: Question) -> Reply:
+        given: Reply | Fault = answer(question.mark)
+        if isinstance(given, Fault):
+            raise given
+        return given
+
+    def on_end(question: Question, outcome: Any) -> None:
+        outcomes[question.mark] = outcome
+
+    patience = Pace(**{"first_pause_seconds": 0.01, "patience_seconds": 0.2} | pace)
+    Rounds(ask, book, patience, look, on_end).run([Question(number) for number in range(rows)])
+    return book, outcomes
+
+
+def noting(notes: list[Any], note: Any, given: Any) -> Any:
+    """The answer, after something was noted down."""
+    notes.append(note)
+    return given
+
+
+def scripted(*given: Any) -> Callable[[Any], Any]:
+    left = list(given)
+    return lambda mark: left.pop(0) if left else GOOD
+
+
+def test_every_row_is_asked_once_and_written_down_before():
+    book = Book()
+    seen: list[bool] = []
+
+    go(lambda mark: noting(seen, mark in book.begun, GOOD), 9, book=book)
+
+    assert seen == [True] * 9
+    assert sorted(book.begun) == list(range(9))
+    assert len(book.ended) == 9
+
+
+def test_no_more_calls_at_once_than_allowed():
+    lock, now, most = threading.Lock(), [0], [0]
+
+    def answer(mark: int) -> Reply:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.02)
+        with lock:
+            now[0] -= 1
+        return GOOD
+
+    go(answer, 8, concurrency=3)
+
+    assert most[0] == 3
+
+
+def test_calls_a_minute_are_spread():
+    began = time.monotonic()
+
+    book, _ = go(lambda mark: GOOD, 4, requests_per_minute=1200)
+
+    assert book.together == [1, 1, 1, 1]
+    assert time.monotonic() - began >= 3 * 60 / 1200
+
+
+def test_busy_endpoint_is_asked_again_and_nothing_is_lost():
+    book, outcomes = go(scripted(SLOWER, SLOWER, GOOD))
+
+    assert outcomes == dict.fromkeys(range(4), GOOD)
+    assert len(book.begun) == 6
+
+
+def test_pause_that_the_endpoint_asks_for_is_kept():
+    starts: list[float] = []
+    answer = scripted(Fault(Trouble.BUSY, "Too fast.", retry_after=0.15, status=429))
+
+    go(lambda mark: noting(starts, time.monotonic(), answer(mark)), 1)
+
+    assert starts[1] - starts[0] >= 0.15
+
+
+def test_endpoint_that_is_busy_for_ever_is_given_up():
+    with pytest.raises(GivenUp, match=r"Too fast\. Nothing was answered for 0 seconds"):
+        go(lambda mark: SLOWER)
+
+
+def test_endpoint_that_asks_for_hours_is_given_up_at_once():
+    asked: list[int] = []
+
+    with pytest.raises(GivenUp, match="asks to wait 7,200 seconds"):
+        go(lambda mark: noting(asked, mark, Fault(Trouble.BUSY, "Too fast.", retry_after=7200)), 1)
+
+    assert len(asked) == 1
+
+
+def test_wrong_key_ends_it_after_the_calls_under_way():
+    book = Book()
+
+    with pytest.raises(GivenUp, match="Bad key"):
+        go(lambda mark: Fault(Trouble.FINAL, "Bad key."), 50, book=book, concurrency=2)
+
+    assert len(book.begun) <= 2
+    assert len(book.ended) == len(book.begun)
+
+
+def test_garbage_from_the_first_call_on_is_given_up():
+    book = Book()
+
+    with pytest.raises(GivenUp, match="Garbage"):
+        go(lambda mark: Fault(Trouble.GARBLED, "Garbage."), 50, book=book, concurrency=1)
+
+    assert len(book.begun) == 3
+
+
+def test_one_refused_row_is_an_error_of_that_row():
+    refused = Fault(Trouble.ROW, "Too long.")
+
+    _, outcomes = go(lambda mark: refused if mark == 2 else GOOD)
+
+    assert outcomes == {0: GOOD, 1: GOOD, 2: refused, 3: GOOD}
+
+
+def test_budget_ends_it_with_everything_recorded():
+    book = Book(room=3)
+
+    with pytest.raises(NoRoom):
+        go(lambda mark: GOOD, 10, book=book)
+
+    assert len(book.begun) == len(book.ended) == 3
+
+
+def test_stop_hears_calls_under_way_out():
+    book, wish, go_on = Book(), [Wish.GO_ON], threading.Event()
+
+    def answer(mark: int) -> Reply:
+        wish[0] = Wish.CANCEL
+        go_on.wait(5)
+        return GOOD
+
+    def let_go() -> None:
+        wait_until(lambda: wish[0] is Wish.CANCEL)
+        go_on.set()
+
+    release = threading.Thread(target=let_go)
+    release.start()
+    with pytest.raises(Interrupted):
+        go(answer, 50, book=book, look=lambda: wish[0], concurrency=2)
+    release.join()
+
+    assert len(book.ended) == len(book.begun) <= 2
