@@ -70,7 +70,8 @@ class Fleet:
     def hosts(self) -> list[psutil.Process]:
         """Engine hosts that the worker has started."""
         try:
-            return [child for child in psutil.Process(self.running["worker"].pid).children() if "fake_host" in " ".join(child.cmdline())]
+            children = psutil.Process(self.running["worker"].pid).children()
+            return [child for child in children if {"fake_host", "workers.engine"} & set(_words(child))]
         except psutil.Error:
             return []
 
@@ -84,9 +85,14 @@ def orphans(home: str) -> list[int]:
 def _belongs(process: psutil.Process, home: str) -> bool:
     try:
         is_alive = process.status() != psutil.STATUS_ZOMBIE
-        return is_alive and (process.environ().get("PROMPTLAB_HOME") == home or home in process.cmdline())
+        return is_alive and home in (*process.environ().values(), *process.cmdline())
     except psutil.Error:
         return False
+
+
+def _words(process: psutil.Process) -> list[str]:
+    """The program's arguments; of a script its bare name."""
+    return [Path(argument).stem if argument.endswith(".py") else argument for argument in process.cmdline()]
 
 
 def _kill_group(pid: int) -> None:

@@ -1,6 +1,9 @@
 """What a storm works on, and the count afterwards. Imported once Django is set up."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,11 @@ from experiments.services.experiments import experiment_launch
 from experiments.services.leases import from_now
 from tests import factories
 
-NUM_APPROACHES = 6
+IS_REAL = settings.STORM_ENGINE == "real"
+LEASE_SECONDS = settings.JOB_LEASE_SECONDS
+NUM_APPROACHES = 2 if IS_REAL else 6
+# Enough steps to be hit in training, few enough to end soon on a model of two layers.
+TUNED = {"max_steps": 60, "evaluate_every": 20, "batch_size": 8, "warmup_steps": 2, "num_virtual_tokens": 4, "validation_rows": 16}
 
 
 def prepare(num_rows: int) -> None:
@@ -22,20 +29,30 @@ def prepare(num_rows: int) -> None:
     rows = [(split, f"message {number}", factories.LABELS[number % 2]) for split in ("validation", "test") for number in range(num_rows)]
     factories.make_dataset_version(workspace, [("train", "a", "refund"), ("train", "b", "delivery"), *rows])
     factories.make_template_version(workspace)
-    factories.make_backbone()
+    if IS_REAL:
+        folder = Path(os.environ["PROMPTLAB_HOME"]) / "tiny"
+        # In a process of its own: a parent that has loaded torch is no picture of the web.
+        subprocess.run([sys.executable, "-m", "tests.workers.tiny_model", str(folder)], check=True, cwd=Path(__file__).parents[2])
+        factories.make_backbone(workspace, name="Tiny", kind="local", source=str(folder))
+    else:
+        factories.make_backbone()
 
 
 def keep_busy() -> None:
     """Launch another comparison when little is left to do."""
-    if num_open() > 3:
-        return
+    if num_open() <= NUM_APPROACHES / 2:
+        launch(NUM_APPROACHES)
+
+
+def launch(num_approaches: int) -> None:
+    """Launch a comparison of written prompts and, every second one, soft prompts."""
     workspace = Workspace.objects.get(slug="storm")
     version = workspace.datasets.get().versions.get()
     number = Experiment.objects.count()
     experiment = factories.make_experiment(workspace, name=f"Storm {number}", dataset_version=version, open_test_when_finished=True)
     template, backbone = workspace.prompt_templates.get().versions.get(), Backbone.objects.get()
-    for position in range(NUM_APPROACHES):
-        tuned = {"method": "prompt_tuning", "family": "tuned"} if position % 2 else {}
+    for position in range(num_approaches):
+        tuned = {"method": "prompt_tuning", "family": "tuned", "recipe": TUNED if IS_REAL else {}} if position % 2 else {}
         factories.make_approach(experiment, name=f"Approach {position}", template_version=template, backbone=backbone, **tuned)
     experiment_launch(experiment=experiment, by=None, key=f"storm-{number}")
 
@@ -51,6 +68,11 @@ def num_running() -> int:
 def num_storing() -> int:
     """Running jobs of which some predictions are stored already."""
     return Job.objects.filter(state=JobState.RUNNING, attempts__predictions__isnull=False).distinct().count()
+
+
+def num_in(phase: str) -> int:
+    """Running jobs whose engine was in this phase when it was last heard."""
+    return Job.objects.filter(state=JobState.RUNNING, queue="gpu", progress__phase=phase).count()
 
 
 def num_crashes() -> int:
@@ -101,11 +123,25 @@ def _doubled_jobs() -> int:
 
 
 def _is_mixed(evaluation: Evaluation) -> bool:
-    """Whether rows of two attempts stand together: the scripted engine signs every answer with its attempt."""
+    """Whether rows of two attempts stand together: the scripted engine signs every answer with its attempt.
+
+    The real one gives the same answers each time, so a written prompt must answer as it did in every other comparison.
+    """
     if evaluation.attempt is None:
         return False
+    if IS_REAL:
+        return evaluation.predictions.exclude(attempt=evaluation.attempt).exists() or _differs_from_its_twins(evaluation)
     signature = f"{evaluation.attempt.job_id}:{evaluation.attempt.fence}"
     return evaluation.predictions.exclude(attempt=evaluation.attempt, text=signature).exists()
+
+
+def _differs_from_its_twins(evaluation: Evaluation) -> bool:
+    approach = evaluation.run.approach
+    if approach.method != "hard_prompt":
+        return False
+    twin = Evaluation.objects.filter(run__approach__method="hard_prompt", split=evaluation.split).earliest("created_at")
+    answers = [dict(each.predictions.values_list("example", "predicted")) for each in (evaluation, twin)]
+    return answers[0] != answers[1]
 
 
 def _is_wrong(evaluation: Evaluation, num_rows: int) -> bool:

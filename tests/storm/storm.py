@@ -17,6 +17,7 @@ import django
 from tests.storm.fleet import Fleet, orphans
 
 ROWS = 300
+PHASES = ["training", "scoring"]
 TARGETS = ["worker", "host", "worker", "host", "sweep", "io"]
 
 
@@ -42,7 +43,7 @@ class Storm:
         from tests.storm import ledger
 
         self.fleet, self.dice, self.ledger = fleet, dice, ledger
-        self.report: dict[str, Any] = {"kills": 0, "hits": 0, "hits_while_storing": 0, "by_target": {}, "hints_wiped": 0}
+        self.report: dict[str, Any] = {"kills": 0, "hits": 0, "hits_while_storing": 0, "hits_in": {}, "by_target": {}, "hints_wiped": 0}
 
     def rage(self, kills: int, patience: float) -> dict[str, Any]:
         """Keep work coming until there were enough kills, then wait for the last job and count."""
@@ -56,11 +57,15 @@ class Storm:
         while self.ledger.num_open() and time.monotonic() - started < patience:
             self.fleet.keep_running()
             time.sleep(0.2)
-        return self.report | {"settled_seconds": round(time.monotonic() - started, 1)} | self.ledger.audit(ROWS)
+        return (
+            self.report
+            | {"is_real": self.ledger.IS_REAL, "settled_seconds": round(time.monotonic() - started, 1)}
+            | self.ledger.audit(ROWS)
+        )
 
     def _leave_in_order(self) -> dict[str, Any]:
         """Ask all processes to end while jobs run: each job goes back to its queue unharmed, and no host is left."""
-        time.sleep(3.0)  # the last kill is noticed and counted
+        time.sleep(self.ledger.LEASE_SECONDS + 1.0)  # the last kill is noticed and counted
         self.ledger.keep_busy()
         self._await_running()
         crashes = self.ledger.num_crashes()
@@ -71,21 +76,35 @@ class Storm:
         return left
 
     def _await_running(self) -> None:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while not self.ledger.num_running() and time.monotonic() < until:
             self.fleet.keep_running()
             time.sleep(0.02)
 
+    def _await_phase(self) -> None:
+        """The real engine spends most of its time loading; every second blow waits until it learns or predicts."""
+        if not self.ledger.IS_REAL or self.dice.random() < 0.5:
+            return
+        phase, until = self.dice.choice(PHASES), time.monotonic() + 20
+        while not self.ledger.num_in(phase) and self.ledger.num_open() and time.monotonic() < until:
+            self.fleet.keep_running()
+            time.sleep(0.05)
+
     def _strike(self) -> None:
         """One kill at a random moment after a job began to run."""
         self._await_running()
+        self._await_phase()
         time.sleep(self.dice.uniform(0.0, 1.3))
         target = self.dice.choice(TARGETS)
         is_running, is_storing = self.ledger.num_running() > 0, self.ledger.num_storing() > 0
+        phase = next((phase for phase in PHASES if self.ledger.num_in(phase)), "other")
         if not self.fleet.kill(target):
             return
         self.report["kills"] += 1
-        self.report["hits"] += is_running and target in ("worker", "host")
+        is_hit = is_running and target in ("worker", "host")
+        self.report["hits"] += is_hit
+        if is_hit:
+            self.report["hits_in"][phase] = self.report["hits_in"].get(phase, 0) + 1
         self.report["hits_while_storing"] += is_storing and target == "worker"
         self.report["by_target"][target] = self.report["by_target"].get(target, 0) + 1
         if self.dice.random() < 0.1:

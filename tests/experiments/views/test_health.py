@@ -33,3 +33,11 @@ def test_lost_database_is_503_without_details(db, monkeypatch):
 @pytest.mark.parametrize("verb", ["post", "put", "delete", "patch"])
 def test_health_only_answers_reading_verbs(db, verb):
     assert getattr(Client(), verb)("/healthz").status_code == 405
+
+
+@pytest.mark.django_db
+def test_monitor_behind_the_proxy_is_not_sent_to_https(settings):
+    settings.SECURE_SSL_REDIRECT = True
+
+    assert Client().get("/healthz").status_code == 200
+    assert Client().get("/sign-in/").status_code == 301
