@@ -244,6 +244,28 @@ _CPT = (
     ),
 )
 _FULL = (_learning_rate(1e-4), *_TRAINING, _template_text("kept"))
+_SEARCH = (
+    RecipeOption(
+        "budget",
+        "Budget",
+        4096,
+        "Evaluations that the search may spend; one is one prompt on one validation row.",
+        64,
+        10_000_000,
+        unit="evaluations",
+    ),
+    RecipeOption("max_candidates", "Prompts", 64, "Most prompts that are tried.", 2, 2000, unit="prompts"),
+    RecipeOption(
+        "num_examples",
+        "Examples",
+        8,
+        "Train rows in the larger sets of examples that are tried, half as many in the smaller; 0 tries none.",
+        0,
+        64,
+        unit="rows",
+    ),
+    _DRAW_SEED,
+)
 
 _KINDS = (
     RecipeKind(
@@ -309,6 +331,16 @@ _KINDS = (
         "label_bias",
         "The written prompt and one number a label, added to its score and fitted on train rows. The least that can be learned.",
         _LABEL_BIAS,
+        needs_train=True,
+    ),
+    RecipeKind(
+        "prompt_search",
+        "Prompt search",
+        ENGINEERED,
+        "prompt_search",
+        "Looks for a better prompt: other wordings by rule and the other chosen prompts, with sets of train rows as examples and other "
+        "answer words, compared on validation rows. The winner becomes a new version of the prompt.",
+        _SEARCH,
         needs_train=True,
     ),
     RecipeKind(

@@ -79,6 +79,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("w/<slug:slug>/links/<uuid:share_id>/revoke/", reports.share_revoke, name="share-revoke"),
     path("w/<slug:slug>/runs/<uuid:run_id>/", runs.run_detail, name="run-detail"),
     path("w/<slug:slug>/runs/<uuid:run_id>/state/", runs.run_state, name="run-state"),
+    path("w/<slug:slug>/runs/<uuid:run_id>/trials/", runs.run_trials, name="run-trials"),
     path("w/<slug:slug>/runs/<uuid:run_id>/cancel/", runs.run_cancel, name="run-cancel"),
     path("w/<slug:slug>/runs/<uuid:run_id>/retry/", runs.run_retry, name="run-retry"),
     path("w/<slug:slug>/runs/<uuid:run_id>/explanation/", runs.run_explanation, name="run-explanation"),

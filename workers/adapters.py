@@ -1,5 +1,6 @@
 """A job's rows become the engine's RunSpec. With `workers.outcomes`, the only place where both vocabularies meet."""
 
+import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from workers.engine.answer_rules import AnswerFormat, Generation
 from workers.engine.latency_spec import LatencySpec
 from workers.engine.outcome import write_json
 from workers.engine.recipes import METHODS
-from workers.engine.spec import BackboneRef, Demonstration, EvaluateOn, Recipe, RunSpec, TemplateSpec
+from workers.engine.spec import BackboneRef, Demonstration, EvaluateOn, FileRef, Recipe, RunSpec, TemplateSpec, Variant
 from workers.inputs import artifact_folder, rows_file, split_file
 
 STARTER = Path(__file__).parent / "starter" / "model"
@@ -132,6 +133,8 @@ def _run_spec(job: Job, folder: Path) -> RunSpec:
     """Make an approach with one seed, and score it on the evaluations that belong to the job."""
     run = Run.objects.select_related("approach__backbone", "approach__template_version").get(pk=job.payload["run"])
     spec = _approach_spec(run, _targets(job))
+    if run.approach.method == "prompt_search":
+        spec = replace(spec, variants=_variants(run), trials=_trials(run, folder / "trials.jsonl"))
     if METHODS[run.approach.method].family == "tuned":
         checkpoints = folder / "checkpoint"
         _bring_checkpoint(checkpoints)
@@ -148,8 +151,11 @@ def _evaluate_spec(job: Job, folder: Path) -> RunSpec:
 
 def _made_spec(run: Run, evaluate: tuple[EvaluateOn, ...]) -> RunSpec:
     """An approach that exists, with what its run has learned."""
-    if fitted := (run.result.get("written") or {}).get("label_bias"):
+    made = run.result.get("written") or {}
+    if fitted := made.get("label_bias"):
         return replace(_approach_spec(run, evaluate), label_bias=fitted, train=None, validation=None)
+    if found := made.get("search"):
+        return _found_spec(_approach_spec(run, evaluate), found["wording"], run.approach.experiment.dataset_version)
     return _approach_spec(run, evaluate, artifact=_artifact_of(run))
 
 
@@ -199,6 +205,35 @@ def _explain_spec(job: Job, folder: Path) -> RunSpec:
         raise UserError("The tuned prompt to explain is gone: its run was deleted or started again. Wait for it to end, then ask again.")
     version = run.approach.experiment.dataset_version
     return replace(_approach_spec(run, (), artifact=artifact), ablate=True, validation=split_file(version, Split.VALIDATION))
+
+
+def _found_spec(spec: RunSpec, wording: dict[str, Any], version: DatasetVersion) -> RunSpec:
+    """The prompt that a search has found, as a prompt like any other: nothing is searched again."""
+    template, words = _template(wording, version), _answer_words(wording, version)
+    return replace(spec, template=template, answer_words=words, recipe=Recipe("hard_prompt"), train=None, validation=None)
+
+
+def _variants(run: Run) -> tuple[Variant, ...]:
+    """The other prompts of the comparison, in its order: what people have written for the same task."""
+    experiment, own = run.approach.experiment, run.approach.template_version_id
+    chosen = TemplateVersion.objects.filter(approaches__experiment=experiment).select_related("template")
+    others = chosen.exclude(pk=own) if own else chosen
+    version = experiment.dataset_version
+    written = {each: _wording(each) for each in dict.fromkeys(others.order_by("approaches__position"))}
+    return tuple(Variant(str(each), _template(words, version), _answer_words(words, version)) for each, words in written.items())
+
+
+def _trials(run: Run, path: Path) -> FileRef | None:
+    """What earlier attempts of a search have measured, so that it goes on where it was."""
+    looks = [
+        {"number": trial.number, "name": trial.name, "config": trial.config, "problem": trial.problem, **look}
+        for trial in run.trials.all()
+        for look in trial.looks
+    ]
+    if not looks:
+        return None
+    path.write_text("".join(json.dumps(look, ensure_ascii=False) + "\n" for look in looks), encoding="utf-8")
+    return FileRef(str(path))
 
 
 def _approach_spec(run: Run, evaluate: tuple[EvaluateOn, ...], *, artifact: Artifact | None = None) -> RunSpec:
@@ -267,8 +302,12 @@ def _template(wording: dict[str, Any], version: DatasetVersion) -> TemplateSpec:
         user=wording.get("user") or "\n".join(f"{{{{{column}}}}}" for column in version.columns),
         system=wording.get("system", ""),
         answer_cue=wording.get("answer_cue", ""),
-        demonstrations=tuple(Demonstration(shown["fields"], shown["label"]) for shown in demonstrations),
+        demonstrations=tuple(Demonstration(shown["fields"], shown["label"], _row_id(shown)) for shown in demonstrations),
     )
+
+
+def _row_id(shown: dict[str, Any]) -> str:
+    return str(shown.get("example") or shown.get("id") or "")
 
 
 def _answer_words(wording: dict[str, Any], version: DatasetVersion) -> dict[str, tuple[str, ...]]:

@@ -16,6 +16,7 @@ from workers.adapters import Order, hosted_backbone_of, order_of
 from workers.desk import DESK, desk_perform
 from workers.engine.errors import EngineError
 from workers.environment import host_environment
+from workers.harvest import Harvest
 from workers.host import EngineHost, Limits, Outcome, Slot
 from workers.outcomes import outcome_save
 from workers.watch import LeaseKeeper
@@ -58,7 +59,9 @@ def _with_model(lease: Lease) -> None:
 
 def _on_host(lease: Lease, job: Job) -> None:
     order = order_of(job, fence=lease.fence)
-    outcome = slot().execute(order.request, watch=LeaseKeeper(lease).watch(), limits=_limits(order))
+    harvest = Harvest(lease, order)
+    outcome = slot().execute(order.request, watch=harvest.during(LeaseKeeper(lease).watch()), limits=_limits(order))
+    harvest.try_collect()
     WAYS_OUT[outcome.kind](lease, order, outcome)
 
 

@@ -135,6 +135,22 @@ class ExperimentDetail(ExperimentOut):
         return list(Run.objects.filter(approach__experiment=experiment).select_related("job", "approach"))
 
 
+class TrialOut(Schema):
+    """One prompt that a search tried. Figures are those of its last look, on `rows` validation rows."""
+
+    number: int = Field(description="0 is the prompt as it was written.")
+    name: str
+    rung: int
+    rows: int
+    accuracy: float | None
+    loss: float | None
+    seconds: float
+    problem: str
+    is_winner: bool
+    config: dict[str, Any]
+    looks: list[dict[str, Any]]
+
+
 class ResultsOut(Schema):
     split: str
     computed_at: datetime

@@ -12,12 +12,13 @@ from ninja.params import functions
 from experiments.access import WRITE_ROLES
 from experiments.api.access import get_for, need, rows_for
 from experiments.api.auth import KeyRequest
-from experiments.api.experiment_schemas import BaselineIn, BudgetIn, ExperimentDetail, ExperimentIn, ExperimentOut, ResultsOut
+from experiments.api.experiment_schemas import BaselineIn, BudgetIn, ExperimentDetail, ExperimentIn, ExperimentOut, ResultsOut, TrialOut
 from experiments.api.fields import IdempotencyKey, Page
 from experiments.api.plans import plan_of
 from experiments.api.waiting import SECONDS, wait_for
-from experiments.models import ComparisonTable, Experiment, Run, Split
+from experiments.models import ComparisonTable, Experiment, Run, Split, Trial
 from experiments.reads.live import compare_problem
+from experiments.reads.trials import trials_of
 from experiments.services import experiments as services
 from experiments.services.endpoint_calls import endpoint_budget_set
 
@@ -129,7 +130,22 @@ def experiment_budget(request: KeyRequest, experiment_id: UUID, payload: BudgetI
     return get_for(request.auth, Experiment, experiment_id)
 
 
-@router.post("/runs/{uuid:run_id}/retry", response={202: ExperimentDetail}, summary="Try a failed run again")
+@router.get("/runs/{uuid:run_id}/trials", response=list[TrialOut], summary="What a prompt search has tried, the best first")
+@paginate(Page)
+def run_trials(request: KeyRequest, run_id: UUID) -> "QuerySet[Trial]":
+    """Trials appear while the search goes on. Each was judged on validation rows; test rows are never read."""
+    return trials_of(get_for(request.auth, Run, run_id))
+
+
+@router.post("/runs/{uuid:run_id}/cancel", response={202: ExperimentDetail}, summary="Stop a run")
+def run_cancel(request: KeyRequest, run_id: UUID) -> Experiment:
+    """What it has tried or trained so far is kept; `retry` goes on from there."""
+    run = get_for(request.auth, Run, run_id, write=True)
+    services.run_cancel(run=run, by=request.auth.created_by)
+    return get_for(request.auth, Experiment, run.approach.experiment_id)
+
+
+@router.post("/runs/{uuid:run_id}/retry", response={202: ExperimentDetail}, summary="Start a failed or stopped run again")
 def run_retry(request: KeyRequest, run_id: UUID) -> Experiment:
     run = get_for(request.auth, Run, run_id, write=True)
     services.run_retry(run=run, by=request.auth.created_by)

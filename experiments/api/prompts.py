@@ -49,6 +49,8 @@ class VersionOut(Schema):
     answer_words: dict[str, list[str]]
     demonstrations: list[dict[str, Any]]
     note: str
+    optimised_from: UUID | None = Field(None, alias="optimised_from_id", description="The version that a prompt search started from.")
+    optimised_by: UUID | None = Field(None, alias="optimised_by_id", description="The run of that search; empty for a written version.")
     created_at: datetime
 
 

@@ -109,7 +109,7 @@ def _seconds(plan: ExperimentPlan, approach: ApproachPlan, speeds: dict[str, Spe
     steps = _steps(approach)
     if not speed.rows_per_second or (steps and not speed.seconds_per_step):
         return None
-    scoring = plan.dataset_version.split_counts.get(Split.VALIDATION, 0) / speed.rows_per_second
+    scoring = (plan.dataset_version.split_counts.get(Split.VALIDATION, 0) + _searched(approach)) / speed.rows_per_second
     seconds: float = len(plan.seeds_of(approach)) * (scoring + steps * (speed.seconds_per_step or 0.0))
     return seconds
 
@@ -117,6 +117,13 @@ def _seconds(plan: ExperimentPlan, approach: ApproachPlan, speeds: dict[str, Spe
 def _steps(approach: ApproachPlan) -> int:
     steps = recipe_options(approach.recipe, approach.options).get("max_steps", 0)
     return int(steps) if isinstance(steps, int) else 0
+
+
+def _searched(approach: ApproachPlan) -> int:
+    """Rows that are scored before the approach is ready: the budget of a search, the train rows of a label bias."""
+    options = recipe_options(approach.recipe, approach.options)
+    rows = options.get("budget") or options.get("train_rows") or 0
+    return rows if isinstance(rows, int) else 0
 
 
 def _mean_characters(plan: ExperimentPlan) -> float:

@@ -37,6 +37,11 @@ class RunLine:
         return self.job.state in UNHAPPY or (self.test_job is not None and self.test_job.state in UNHAPPY)
 
     @property
+    def can_go_on(self) -> bool:
+        """Somebody stopped it; it starts again where it was."""
+        return self.job.state == JobState.CANCELLED
+
+    @property
     def can_cancel(self) -> bool:
         return not self.current.has_ended
 
@@ -52,7 +57,7 @@ class RunLine:
         """(done, of) in the unit of the phase, while the run goes on and says so."""
         progress = self.current.progress if self.current.state == JobState.RUNNING else {}
         for done, total in (("step", "steps"), ("rows", "rows_total")):
-            if progress.get("phase") in (("training",) if done == "step" else ("scoring", "loading")) and progress.get(total):
+            if progress.get("phase") in (("training", "searching") if done == "step" else ("scoring", "loading")) and progress.get(total):
                 return int(progress.get(done) or 0), int(progress[total])
         return None
 
@@ -63,6 +68,10 @@ def progress_sentence(job: Job) -> str:
     phase = progress.get("phase", "")
     if phase == "training" and progress.get("steps"):
         return f"training, step {progress.get('step') or 0:,} of {progress['steps']:,}{_measured(progress.get('metrics') or {})}"
+    if phase == "searching" and progress.get("steps"):
+        best = (progress.get("metrics") or {}).get("validation_accuracy")
+        so_far = "" if best is None else f", best so far {best:.1%}"
+        return f"searching, {progress.get('step') or 0:,} of {progress['steps']:,} evaluations{so_far}"
     if phase == "scoring" and progress.get("rows_total"):
         return f"scoring, row {progress.get('rows') or 0:,} of {progress['rows_total']:,}"
     if phase == "timing" and progress.get("rows_total"):

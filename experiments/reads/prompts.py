@@ -80,8 +80,8 @@ def prompts_of(workspace: Workspace) -> "QuerySet[PromptTemplate]":
 
 def versions_of(template: PromptTemplate) -> "QuerySet[TemplateVersion]":
     """All versions, newest first, with the number of comparisons that use each."""
-    versions = template.versions.select_related("created_by").annotate(num_experiments=Count("approaches__experiment", distinct=True))
-    return versions.order_by("-number")
+    versions = template.versions.select_related("created_by", "optimised_from__template")
+    return versions.annotate(num_experiments=Count("approaches__experiment", distinct=True)).order_by("-number")
 
 
 def test_first_opened(dataset: Dataset | None) -> datetime | None:

@@ -15,6 +15,7 @@ from experiments.models import Approach, Evaluation, Example, Experiment, Predic
 from experiments.models.comparisons import Family
 from experiments.models.datasets import Task
 from experiments.reads.costs import costs_table
+from experiments.reads.trials import version_answering
 from experiments.services.scores import CLOSENESS
 
 SCHEMA = 1
@@ -87,7 +88,7 @@ def _answered(experiment: Experiment, split: str, example_ids: Sequence[int]) ->
     evaluations = Evaluation.objects.filter(
         run__approach__experiment=experiment, dataset_version=experiment.dataset_version_id, split=split, attempt__isnull=False
     ).select_related("run__approach__template_version__template", "run__artifact")
-    evaluations = evaluations.prefetch_related("scores")
+    evaluations = evaluations.prefetch_related("scores", "run__optimised_versions__template")
     chosen_by = _validation_accuracies(experiment)
     ordered = sorted(evaluations, key=lambda each: (each.run.approach.position, each.run.seed))
     return [Answered(each, _contender(each, example_ids, chosen_by.get(each.run_id))) for each in ordered]
@@ -150,7 +151,7 @@ def _rows(experiment: Experiment, comparison: Comparison, answered: Sequence[Ans
 
 
 def _identity(each: Answered, member: int, opened: TestOpening | None) -> dict[str, Any]:
-    approach, template = each.approach, each.approach.template_version
+    approach, template = each.approach, version_answering(each.approach, each.run)
     is_baseline = approach.family == Family.BASELINE
     return {
         "approach": str(approach.pk),

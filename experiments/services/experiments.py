@@ -304,16 +304,18 @@ def run_cancel(*, run: Run, by: User | None) -> None:
 
 
 def run_retry(*, run: Run, by: User | None) -> None:
-    """Try a run again that failed or was set aside; with it, its failed evaluations.
+    """Start a run again that failed, was set aside or was stopped; with it, its failed evaluations.
+
+    A search and a training go on where they were.
 
     Raises:
         UserError: there is nothing to try again.
     """
     with transaction.atomic():
         mine = Q(run=run) | Q(evaluations__run=run)
-        jobs = list(Job.objects.filter(mine, state__in=[JobState.FAILED, JobState.QUARANTINED]).distinct())
+        jobs = list(Job.objects.filter(mine, state__in=[JobState.FAILED, JobState.QUARANTINED, JobState.CANCELLED]).distinct())
         if not jobs:
-            raise UserError("This run has not failed, so there is nothing to try again.")
+            raise UserError("This run has neither failed nor been stopped, so there is nothing to start again.")
         for job in jobs:
             job_retry(job=job, by=by)
         Experiment.objects.filter(pk=run.approach.experiment_id).update(finished_at=None)

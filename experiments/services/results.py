@@ -17,6 +17,7 @@ from experiments.services.backbones import backbone_verified
 from experiments.services.endings import experiment_lock
 from experiments.services.leases import Lease, lease_finish, lease_renew
 from experiments.services.scores import scores_compute
+from experiments.services.trials import search_finish
 
 BATCH_ROWS = 500
 
@@ -121,6 +122,8 @@ def inspection_commit(*, lease: Lease, facts: dict[str, Any]) -> None:
 def _run_record(lease: Lease, result: dict[str, Any], artifact: ArtifactFiles | None) -> None:
     run_id = lease.payload["run"]
     Run.objects.filter(pk=run_id).update(result=result)
+    if search := (result.get("written") or {}).get("search"):
+        search_finish(run=Run.objects.select_related("approach__template_version__template", "job").get(pk=run_id), search=search)
     Artifact.objects.filter(run=run_id).delete()
     if artifact:
         Artifact.objects.create(

@@ -99,6 +99,12 @@ def decimals(value: Any, digits: int = 3) -> str:
 
 
 @register.filter
+def rule_name(value: str) -> str:
+    """How a scoring rule reads on a page."""
+    return {"sum": "by probability", "mean": "by mean per token", "prior_corrected": "prior-corrected"}.get(value, value)
+
+
+@register.filter
 def compact(value: Any) -> str:
     """A large count in short: 66,362,880 is "66.4 M"."""
     number = _number(value)

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -15,9 +16,12 @@ from experiments.models import Run
 from experiments.reads.charts import Chart, curve_charts
 from experiments.reads.explanations import explanation_of
 from experiments.reads.live import curves_of, progress_sentence
+from experiments.reads.trials import search_view, trials_of
 from experiments.services import experiments as services
 from experiments.services.explanations import explanation_start
 from experiments.views.viewer import require_here, viewer
+
+TRIALS_A_PAGE = 50
 
 
 def run_at(request: HttpRequest, slug: str, run_id: UUID, *, write: bool = False) -> Run:
@@ -53,12 +57,30 @@ def run_state(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
 
 
 def state_of(run: Run) -> dict[str, Any]:
+    attempts = run.job.attempts.all()
     charts = [] if run.job.has_ended else _curves(run)
-    return {"job": run.job, "sentence": progress_sentence(run.job), "attempts": run.job.attempts.all(), "live_charts": charts}
+    sentence = progress_sentence(run.job)
+    return {"job": run.job, "sentence": sentence, "attempts": attempts, "live_charts": charts, "search": search_view(run)}
 
 
 def _curves(run: Run, against: str = "step") -> list[Chart]:
     return curve_charts(curves_of(run.approach.experiment, run=run), against=against)
+
+
+@require_safe
+def run_trials(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
+    """Everything that a search tried, with its words."""
+    run = run_at(request, slug, run_id)
+    page = Paginator(trials_of(run), TRIALS_A_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "run": run,
+        "experiment": run.approach.experiment,
+        "page": page,
+        "summary": f"Page {page.number} of {page.paginator.num_pages}" if page.has_other_pages() else "",
+        "previous_url": f"?page={page.previous_page_number()}" if page.has_previous() else "",
+        "next_url": f"?page={page.next_page_number()}" if page.has_next() else "",
+    }
+    return render(request, "run_trials.html", context)
 
 
 @require_POST

@@ -49,7 +49,7 @@ def draw_examples(train: Sequence[Item], policy: str, count: int, seed: int) -> 
 
 def shown(items: Sequence[Item]) -> tuple[Demonstration, ...]:
     """Rows as they stand in a template."""
-    return tuple(Demonstration(item.fields, item.label) for item in items)
+    return tuple(Demonstration(item.fields, item.label, item.id) for item in items)
 
 
 @dataclass(frozen=True)

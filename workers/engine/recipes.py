@@ -124,6 +124,19 @@ METHODS: dict[str, Method] = {
         },
         needs_train=True,
     ),
+    "prompt_search": Method(
+        "prompt",
+        "Prompt search",
+        {
+            "budget": Option(
+                4096, "Evaluations the search may spend; one is one prompt on one validation row.", 64, 10_000_000, unit="evaluations"
+            ),
+            "max_candidates": Option(64, "Most prompts that are tried.", 2, 2000, unit="prompts"),
+            "num_examples": Option(8, "Train rows in the larger sets of examples that are tried; 0 tries none.", 0, 64, unit="rows"),
+            "draw_seed": _DRAW_SEED,
+        },
+        needs_train=True,
+    ),
     "prompt_tuning": Method("tuned", "Soft prompt", _training(_RELATIVE_RATE) | _PROMPT, "PROMPT_TUNING", needs_train=True),
     "p_tuning": Method(
         "tuned",

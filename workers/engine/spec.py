@@ -86,10 +86,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A row shown inside the prompt together with its answer."""
+    """A row shown inside the prompt together with its answer; `id` names the train row where it is one."""
 
     fields: Mapping[str, str]
     label: str
+    id: str = ""
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
@@ -118,6 +119,19 @@ class TemplateSpec:
     def from_json(cls, value: Any) -> Self:
         readers = {"demonstrations": lambda rows: tuple(Demonstration.from_json(row) for row in rows)}
         return _build(cls, value, "template", readers)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Another wording that people have written for the same task, for a search to draw from."""
+
+    name: str
+    template: TemplateSpec
+    answer_words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        return _build(cls, value, "variants", {"template": TemplateSpec.from_json, "answer_words": _read_words})
 
 
 @dataclass(frozen=True)
@@ -167,7 +181,8 @@ class RunSpec:
 
     `artifact` names the folder of an earlier run whose tuned part is loaded instead of being trained; `label_bias` holds the
     numbers that an earlier run of the same approach fitted, which are then used as they are. `ablate`
-    asks what each learned token of the artifact is worth on the validation rows.
+    asks what each learned token of the artifact is worth on the validation rows. A prompt search
+    draws from `variants` and takes what earlier attempts measured from `trials`.
     """
 
     id: str
@@ -184,6 +199,8 @@ class RunSpec:
     artifact: str | None = None
     label_bias: Mapping[str, float] = field(default_factory=dict)
     ablate: bool = False
+    variants: tuple[Variant, ...] = ()
+    trials: FileRef | None = None
     too_long: str = "refuse"
     truncate_column: str = ""
     generation: Generation = field(default_factory=Generation)
@@ -236,6 +253,8 @@ class RunSpec:
         is_made = self.artifact is not None or bool(self.label_bias)
         if self.train is None and not is_made and METHODS[self.recipe.method].needs_train:
             raise BadSpec(f"The method {self.recipe.method} learns from rows. Give the run a train file.")
+        if self.recipe.method == "prompt_search" and self.validation is None:
+            raise BadSpec("A prompt search chooses on validation rows. Give the run a validation file.")
 
     @property
     def score(self) -> str:
@@ -265,6 +284,8 @@ class RunSpec:
             "evaluate": lambda rows: tuple(EvaluateOn.from_json(row) for row in rows),
             "labels": tuple,
             "answer_words": _read_words,
+            "variants": lambda rows: tuple(Variant.from_json(row) for row in rows),
+            "trials": _optional_file,
             "train": _optional_file,
             "validation": _optional_file,
             "generation": lambda given: _build(Generation, given, "generation", {"stop": tuple}),

@@ -1,4 +1,4 @@
-"""Makes the approaches that train no part of the model: a prompt as written, with drawn examples, or with a label bias.
+"""Makes the approaches that train no part of the model: a prompt as written, with drawn examples, with a label bias, or searched for.
 
 Reads train rows; knows no test rows and no pages.
 """
@@ -19,6 +19,7 @@ from workers.engine.outcome import Progress, TrainingRecord
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
 from workers.engine.scoring import Scorer
+from workers.engine.search import search_prompt
 from workers.engine.spec import Item
 
 
@@ -51,6 +52,10 @@ def write_prompt(run: Run, backbone: Backbone) -> Written:
         return _with_examples(run, backbone)
     if method == "label_bias":
         return _with_bias(run, Frame(run.spec, backbone))
+    if method == "prompt_search":
+        found = search_prompt(run, backbone)
+        spec = replace(run.spec, template=found.winner.template, answer_words=found.winner.answer_words)
+        return Written(Frame(spec, backbone), record=found.record, facts=found.facts)
     return Written(Frame(run.spec, backbone))
 
 

@@ -279,10 +279,10 @@ def test_a_failed_run_can_be_tried_again_and_is_compared_anew(workspace, alice, 
     assert compare_jobs().count() == 2
 
 
-def test_a_run_that_has_not_failed_cannot_be_tried_again(workspace, alice, make_plan):
+def test_a_run_that_goes_on_cannot_be_started_again(workspace, alice, make_plan):
     launch(workspace, alice, make_plan())
     run = Run.objects.first()
     assert run is not None
 
-    with pytest.raises(UserError, match="has not failed"):
+    with pytest.raises(UserError, match="neither failed nor been stopped"):
         services.run_retry(run=run, by=alice)
