@@ -36,6 +36,8 @@ class SearchView:
             return f"Nothing beat the prompt as it was written, on {rows:,} validation rows."
         if winner is None or written is None:
             return f"The best prompt fits the answers of {rows:,} validation rows better than the one it started from."
+        if winner == written:
+            return f"The best prompt answers as many of {rows:,} validation rows rightly as the one it started from, and is surer of them."
         return f"The best prompt answers {winner:,} of {rows:,} validation rows rightly; the prompt it started from {written:,}."
 
 

@@ -115,8 +115,16 @@ def search_prompt(run: Run, backbone: Backbone) -> Found:
     candidates = candidates_of(spec, read_rows(spec.train, spec.labels, spec.max_rows), written.is_chat)
     rungs = plan_rungs(int(spec.recipe.options["budget"]), len(rows), len(candidates))  # type: ignore[arg-type]
     search = _Search(run, backbone, rows, Journal.open(run.out / TRIALS, spec.trials), rungs)
-    search.probe(written)
+    search.plain_reason = sharing_reason(written, rows)
     return search.climb(candidates[: rungs[0].candidates])
+
+
+def sharing_reason(frame: Frame, rows: Sequence[Item]) -> str | None:
+    """Why rows must be run whole on this model, or None; tried on two rows, for the answer belongs to the model, not to the words."""
+    if frame.backbone.plain_reason or frame.trie is None:
+        return frame.backbone.plain_reason
+    ids = [row.ids for row in frame.encode(rows[:2]) if row.error is None]
+    return scoring_reason(Scorer(frame.backbone, frame.trie), ids) if ids else None
 
 
 @dataclass
@@ -129,12 +137,6 @@ class _Search:
     plain_reason: str | None = None
     spent: int = 0
     looks: dict[int, Look] = field(default_factory=dict)
-
-    def probe(self, frame: Frame) -> None:
-        """Ask once whether prompts may share their beginning; the answer belongs to the model, not to the words."""
-        ids = [row.ids for row in frame.encode(self.rows[:2]) if row.error is None]
-        if ids and frame.trie is not None:
-            self.plain_reason = scoring_reason(Scorer(self.backbone, frame.trie), ids)
 
     def climb(self, candidates: Sequence[Candidate]) -> Found:
         """All rounds; the written prompt goes through every one."""
@@ -216,7 +218,7 @@ class _Search:
 
     def _record(self) -> TrainingRecord:
         seconds = sum(look.seconds for look in self.looks.values())
-        return TrainingRecord(evaluation_seconds=seconds, validation_source=f"{self.rungs[-1].rows} rows of the validation file")
+        return TrainingRecord(train_seconds=seconds, validation_source=f"{self.rungs[-1].rows} rows of the validation file")
 
     def _facts(self, candidates: Sequence[Candidate], winner: Candidate) -> dict[str, Any]:
         final, written = self.looks[winner.number], self.looks[0]

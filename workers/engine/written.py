@@ -19,7 +19,7 @@ from workers.engine.outcome import Progress, TrainingRecord
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
 from workers.engine.scoring import Scorer
-from workers.engine.search import search_prompt
+from workers.engine.search import search_prompt, sharing_reason
 from workers.engine.spec import Item
 
 
@@ -91,7 +91,12 @@ def _with_bias(run: Run, frame: Frame) -> Written:
     usable = [row for row in frame.encode(rows) if row.error is None]
     if len(usable) < 2:
         raise BadData("A label bias needs at least two train rows that fit into the model. Shorten the rows or the prompt.")
-    scorer = Scorer(frame.backbone, frame.trie, on_rows=lambda done: run.report(Progress("training", rows=done, rows_total=len(usable))))
+    scorer = Scorer(
+        frame.backbone,
+        frame.trie,
+        plain_reason=sharing_reason(frame, rows),
+        on_rows=lambda done: run.report(Progress("training", rows=done, rows_total=len(usable))),
+    )
     scores = scorer.score([row.ids for row in usable]).labels.double().numpy()
     expected = np.array([spec.labels.index(row.item.label) for row in usable])
     bias = fit_label_bias(scores, expected, float(options["penalty"]))  # type: ignore[arg-type]

@@ -107,9 +107,7 @@ def test_the_winner_is_never_worse_on_the_rows_it_was_chosen_by(tmp_path):
     assert search["spent"] <= search["budget"]
     assert search["rungs"][-1]["rows"] == search["validation_rows"]
     assert result.training is not None
-    assert result.training.evaluation_seconds == pytest.approx(
-        sum({look["number"]: look["seconds"] for look in journal(tmp_path)}.values())
-    )
+    assert result.training.train_seconds == pytest.approx(sum({look["number"]: look["seconds"] for look in journal(tmp_path)}.values()))
 
 
 def test_the_winner_answers_the_rows(tmp_path):
