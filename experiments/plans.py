@@ -184,8 +184,8 @@ def _data_problems(plan: ExperimentPlan) -> Iterator[str]:
         yield f"{version} has no test rows to open. Untick “Open the test set”, or upload the data with a test split."
     if version.task == Task.CLASSIFICATION:
         yield from _label_problems(version, trains=bool(learners))
-    elif any(approach.kind.method == "label_bias" for approach in plan.approaches):
-        yield "Label bias adds a number to each label, but these answers are free text. Leave it out."
+    elif unfit := sorted({approach.kind.name for approach in plan.approaches if approach.recipe in ("label_bias", "prior_corrected")}):
+        yield f"{listed(unfit)} weigh labels against each other, but these answers are free text. Leave them out."
     if version.task == Task.EXTRACTION:
         yield from _generation_problems(plan)
     most = max((_num_examples(approach) for approach in plan.approaches), default=0)
@@ -194,6 +194,8 @@ def _data_problems(plan: ExperimentPlan) -> Iterator[str]:
 
 
 def _num_examples(approach: ApproachPlan) -> int:
+    if approach.kind.method != "drawn_examples":
+        return 0
     asked: Any = approach.options.get("num_examples") or approach.kind.default_of("num_examples") or 0
     try:
         return int(asked)

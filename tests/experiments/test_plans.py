@@ -144,3 +144,30 @@ def test_too_many_runs(make_plan, workspace):
     templates = [factories.make_template_version(workspace, name=f"P{number}") for number in range(200)]
 
     assert "would make 210 runs; a comparison holds 200" in problem_of(make_plan(templates=templates))
+
+
+def test_more_examples_than_train_rows(make_plan):
+    plan = make_plan(recipes=["few_shot_nearest"], options={"few_shot_nearest": {"num_examples": 9}})
+
+    assert "9 examples are to be shown" in problem_of(plan)
+
+
+def test_what_weighs_labels_needs_labels(make_plan, workspace):
+    version = factories.make_dataset_version(workspace, task="extraction", labels=[])
+
+    assert "Label bias and Prior-corrected weigh labels" in problem_of(
+        make_plan(version=version, recipes=["label_bias", "prior_corrected"])
+    )
+
+
+def test_drawn_examples_a_bias_and_a_search_start_from_the_prompt_without_examples(workspace):
+    plain, shown = [
+        factories.make_template_version(workspace, name=name, demonstrations=examples)
+        for name, examples in (("Plain", []), ("Shown", [{"example": None, "fields": {"text": "x"}, "label": "refund"}]))
+    ]
+    recipes = ["few_shot_random", "few_shot_balanced", "few_shot_nearest", "label_bias", "prompt_search"]
+    choice = Choice(factories.make_dataset_version(workspace), recipes, [shown, plain], factories.make_backbone())
+
+    approaches, _ = approaches_expand(choice=choice)
+
+    assert {approach.template_version for approach in approaches[:5]} == {plain}

@@ -1,0 +1,115 @@
+"""The page of a run that searched: what it tried, what came of it, and going on where somebody stopped it."""
+
+import pytest
+from django.urls import reverse
+
+from experiments.models import Job, JobState, Run, Trial
+from experiments.services.keys import api_key_create
+from experiments.services.trials import search_finish
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+WORDING = {
+    "system": "",
+    "user": "Other words: {{text}}",
+    "answer_cue": "\nQueue:",
+    "answer_words": {"refund": ["refund"], "delivery": ["delivery"]},
+    "demonstrations": [],
+}
+SEARCH = {
+    "winner": 1,
+    "winner_name": "other words",
+    "wording": WORDING,
+    "winner_correct": 2,
+    "written_correct": 1,
+    "validation_rows": 2,
+    "budget": 64,
+    "spent": 6,
+    "num_candidates": 2,
+    "num_refused": 0,
+    "rungs": [{"candidates": 2, "rows": 2}],
+    "seconds": 1.5,
+}
+
+
+@pytest.fixture
+def search(workspace) -> Run:
+    version = factories.make_template_version(workspace)
+    approach = factories.make_approach(factories.make_experiment(workspace), method="prompt_search", template_version=version)
+    run = factories.make_run(approach, state="succeeded", result={"written": {"search": SEARCH}})
+    attempt = factories.make_attempt(run.job)
+    for number, accuracy in ((0, 0.5), (1, 1.0)):
+        Trial.objects.create(
+            run=run, attempt=attempt, number=number, name=f"words {number}", config=WORDING, rows=2, accuracy=accuracy, loss=1.0
+        )
+    return run
+
+
+def page_of(client, run: Run, name: str = "run-detail") -> str:
+    answer = client.get(reverse(name, args=[run.approach.experiment.workspace.slug, run.pk]))
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_the_page_says_what_was_tried_and_what_came_of_it(client_for, alice, search):
+    version = search_finish(run=search, search=SEARCH)
+
+    page = page_of(client_for(alice), search)
+
+    assert page.index("words 1") < page.index("words 0")
+    assert "answers 2 of 2 validation rows rightly; the prompt it started from 1" in page
+    assert str(version) in page
+
+
+def test_the_prompts_page_names_the_search_and_the_version_it_started_from(client_for, alice, search):
+    version = search_finish(run=search, search=SEARCH)
+    assert version is not None
+
+    page = client_for(alice).get(reverse("prompt-detail", args=["acme", version.template_id])).content.decode()
+
+    assert reverse("run-detail", args=["acme", search.pk]) in page
+    assert "Careful v1" in page
+
+
+def test_all_trials_stand_on_a_page_with_their_words(client_for, alice, search):
+    assert page_of(client_for(alice), search, "run-trials").count("Other words: {{text}}") == 2
+
+
+def test_a_search_that_found_nothing_better_leaves_no_version(search):
+    assert search_finish(run=search, search=SEARCH | {"winner": 0}) is None
+    assert search.approach.template_version.template.versions.count() == 1
+
+
+def test_words_that_do_not_fit_the_data_are_not_kept_and_harm_nothing(search):
+    assert search_finish(run=search, search=SEARCH | {"wording": WORDING | {"user": "no slot"}}) is None
+
+
+def test_a_stopped_run_goes_on(client_for, alice, search):
+    Job.objects.filter(pk=search.job_id).update(state=JobState.CANCELLED)
+    client = client_for(alice)
+
+    assert "Go on" in page_of(client, search)
+    client.post(reverse("run-retry", args=["acme", search.pk]))
+
+    search.job.refresh_from_db()
+    assert search.job.state == JobState.QUEUED
+
+
+def test_trials_come_over_the_api_the_best_first(client, alice, workspace, search):
+    _, clear = api_key_create(workspace=workspace, name="key", role="domain_expert", by=alice)
+
+    answer = client.get(f"/api/v1/runs/{search.pk}/trials", headers={"Authorization": f"Bearer {clear}"}).json()
+
+    assert [(trial["number"], trial["accuracy"]) for trial in answer["items"]] == [(1, 1.0), (0, 0.5)]
+    assert answer["items"][0]["config"]["user"] == WORDING["user"]
+
+
+def test_a_run_is_stopped_over_the_api(client, alice, workspace, search):
+    _, clear = api_key_create(workspace=workspace, name="key", role="domain_expert", by=alice)
+    Job.objects.filter(pk=search.job_id).update(state=JobState.QUEUED)
+
+    answer = client.post(f"/api/v1/runs/{search.pk}/cancel", headers={"Authorization": f"Bearer {clear}"})
+
+    assert answer.status_code == 202
+    search.job.refresh_from_db()
+    assert search.job.state == JobState.CANCELLED
