@@ -51,11 +51,12 @@
     return "The server could not answer this request. Nothing was changed; load the page again.";
   }
 
-  /* On a narrow screen the navigation scrolls sideways; the current part should be in sight. */
+  /* On a narrow screen the navigation and the tabs scroll sideways; the current part should be in sight. */
   function showCurrentPart() {
-    const nav = document.querySelector(".site-nav");
-    const current = nav?.querySelector("[aria-current]");
-    if (current) nav.scrollLeft = current.offsetLeft - nav.offsetLeft - (nav.clientWidth - current.clientWidth) / 2;
+    document.querySelectorAll(".site-nav, .tabs").forEach((nav) => {
+      const current = nav.querySelector("[aria-current]");
+      if (current) nav.scrollLeft = current.offsetLeft - nav.offsetLeft - (nav.clientWidth - current.clientWidth) / 2;
+    });
   }
 
   /* A part that is asked for again every few seconds must not close what a person opened, or scroll a table back. */

@@ -39,10 +39,11 @@ ROLES = dict(Role.choices)
 
 @dataclass(frozen=True)
 class AuditLine:
-    """One entry: what was done, up to the name of what it was done to, and its small facts as (name, value)."""
+    """One entry: what was done, the name of what it was done to, and its small facts as (name, value)."""
 
     entry: AuditEntry
     did: str
+    name: str
     facts: tuple[tuple[str, str], ...]
 
 
@@ -51,4 +52,6 @@ def audit_line(entry: AuditEntry) -> AuditLine:
     kind = entry.target_kind.lower()
     did = SENTENCES.get((entry.verb, kind)) or f"{entry.verb} {KINDS.get(kind, 'the ' + kind)}"
     facts = tuple((name.replace("_", " "), str(ROLES.get(value, value))) for name, value in entry.detail.items())
-    return AuditLine(entry, did, facts)
+    # An invitation's own name says where to, which the trail of a workspace need not repeat.
+    name = entry.target_name.partition(" invited to ")[0] if kind == "invitation" else entry.target_name
+    return AuditLine(entry, did, name, facts)

@@ -200,6 +200,7 @@ def curves_of(experiment: Experiment, *, run: Run | None = None) -> list[Curve]:
     for name, family, position, seed, steps, points, losses, live_points, live_losses in found:
         key = (family, position)
         member = members.setdefault(key, sum(1 for known, _ in members if known == family))
-        trail = (points or live_points or (), losses or ((live_losses or ()) if not points else ()))
-        curves.append(Curve(name, family, member, seed, *map(tuple, trail), steps=steps or 0))
+        # The record of an ended run counts whole: where it has no losses, those of the last message would belong to other points.
+        looks, stretches = (points, losses) if points else (live_points, live_losses)
+        curves.append(Curve(name, family, member, seed, tuple(looks or ()), tuple(stretches or ()), steps or 0))
     return curves

@@ -70,7 +70,7 @@ def overview_of(workspace: Workspace) -> Overview:
     """Read the overview; the number of queries does not grow with the workspace."""
     alive = Job.objects.filter(workspace=workspace, state__in=[JobState.QUEUED, JobState.RUNNING])
     recent = (
-        workspace.experiments.select_related("dataset_version__dataset")
+        workspace.experiments.select_related("dataset_version__dataset", "created_by")
         .annotate(num_approaches=Count("approaches"))
         .order_by("-created_at")
     )

@@ -116,12 +116,16 @@ def test_changes_ask_for_post(owner, bob):
 
 
 def test_audit_trail_reads_in_the_words_of_the_pages(owner, workspace):
-    for verb, kind, name in (("made", "share", "Board …abc123"), ("launched", "experiment", "Which way?"), ("made", "invitation", "x@y")):
+    for verb, kind, name in (
+        ("made", "share", "Board …abc123"),
+        ("launched", "experiment", "Which way?"),
+        ("made", "invitation", "x@y invited to Acme"),
+    ):
         AuditEntry.objects.create(workspace=workspace, actor_label="a", verb=verb, target_kind=kind, target_id="1", target_name=name)
 
     page = owner.get("/w/acme/settings/audit/").content.decode()
 
-    for sentence in ("made the link <strong>Board …abc123", "launched the comparison <strong>Which way?", "invited <strong>x@y"):
+    for sentence in ("made the link <strong>Board …abc123", "launched the comparison <strong>Which way?", "invited <strong>x@y</strong>"):
         assert sentence in page
 
 
