@@ -280,7 +280,7 @@ def curve_charts(curves: Sequence[Curve], *, against: str = "step") -> list[Char
 
 
 def _has(curves: Sequence[Curve], field: str) -> bool:
-    return any(point.get(field) is not None for curve in curves for point in curve.points)
+    return any(curve.of(field) for curve in curves)
 
 
 def _curve_chart(curves: Sequence[Curve], against: str, unit: str, kind: CurveKind) -> Chart:
