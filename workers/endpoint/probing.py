@@ -15,6 +15,7 @@ DIALECTS = (
     Dialect(token_field="max_completion_tokens", has_temperature=False),  # noqa: S106 - the name of a limit
     Dialect("completions", top_logprobs=5),
     Dialect("completions"),
+    Dialect("completions", has_stop=False),
 )
 GREETING_TOKENS = 16
 GREETING = RunSpec(
@@ -39,6 +40,7 @@ def facts_of(reply: Reply, dialect: Dialect) -> dict[str, Any]:
         "protocol": dialect.protocol,
         "token_field": dialect.token_field,
         "has_temperature": dialect.has_temperature,
+        "has_stop": dialect.has_stop,
         "top_logprobs": dialect.top_logprobs if told else 0,
         "tells_usage": reply.input_tokens is not None,
         "answered_as": reply.model,

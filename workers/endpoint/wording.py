@@ -24,6 +24,7 @@ class Dialect:
         protocol: "chat" or "completions".
         token_field: the name of the limit on the answer's tokens.
         has_temperature: whether the temperature may be set to 0.
+        has_stop: whether plain completions may end at a line break; some servers fail on stop texts that their tokenizer lacks.
         top_logprobs: how many alternatives it tells at each token; 0 when it tells none.
     """
 
@@ -31,11 +32,12 @@ class Dialect:
     token_field: str = "max_tokens"  # noqa: S105 - the name of a limit
     has_temperature: bool = True
     top_logprobs: int = 0
+    has_stop: bool = True
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> "Dialect":
         """The dialect that a verification stored."""
-        known = {name: facts[name] for name in ("protocol", "token_field", "has_temperature", "top_logprobs") if name in facts}
+        known = {name: facts[name] for name in ("protocol", "token_field", "has_temperature", "top_logprobs", "has_stop") if name in facts}
         return cls(**known)
 
     def body(self, spec: RunSpec, fields: Mapping[str, str], answer_tokens: int) -> dict[str, Any]:
@@ -55,7 +57,8 @@ class Dialect:
                 asked |= {"logprobs": True, "top_logprobs": self.top_logprobs}
             return asked
         asked["prompt"] = _text(spec, fields)
-        asked["stop"] = list(spec.generation.stop[:MOST_STOPS])
+        if self.has_stop:
+            asked["stop"] = list(spec.generation.stop[:MOST_STOPS])
         if self.top_logprobs:
             asked["logprobs"] = self.top_logprobs
         return asked
