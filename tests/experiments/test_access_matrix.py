@@ -38,8 +38,7 @@ READ = names("""
     workspace-overview workspace-activity dataset-list dataset-detail dataset-version-detail dataset-version-progress
     dataset-version-download prompt-list prompt-detail preview-detail preview-state comparison-list comparison-detail
     comparison-state comparison-table comparison-examples report-detail report-csv report-json run-detail run-state run-explanation
-    run-trials library
-    backbone-detail backbone-state artifact-download workspace-settings price-list share-list
+    run-trials library backbone-detail backbone-state artifact-download workspace-settings price-list share-list
 """)
 # A viewer is refused whatever the verb.
 WRITE = names("""
@@ -59,7 +58,7 @@ KEY = names("""
     experiment_create experiment_detail experiment_launch experiment_wait experiment_results experiment_open_test
     experiment_baseline experiment_cancel run_retry report_list report_create report_detail report_json_file report_csv_file
     share_list share_create share_revoke run_explanation run_explain experiment_budget backbone_change
-    run_cancel run_trials
+    experiment_latency experiment_compute run_cancel run_trials
 """)
 # Anybody signed in, about themselves.
 OWN = ["home"]
