@@ -16,7 +16,7 @@ from experiments.services.experiments import experiment_launch
 from experiments.services.leases import from_now
 from tests import factories
 
-IS_REAL = settings.STORM_ENGINE == "real"
+IS_REAL = os.environ.get("STORM_ENGINE") == "real"
 LEASE_SECONDS = settings.JOB_LEASE_SECONDS
 NUM_APPROACHES = 2 if IS_REAL else 6
 # Enough steps to be hit in training, few enough to end soon on a model of two layers.

@@ -10,9 +10,8 @@ from promptlab.settings import *  # noqa: F403
 from promptlab.settings import HOME, env
 
 FAKE_HOST = Path(__file__).parents[1] / "workers" / "fake_host.py"
-STORM_ENGINE = env.str("STORM_ENGINE", default="scripted")
 MODEL_FOLDERS = [str(HOME)]
-if STORM_ENGINE != "real":
+if env.str("STORM_ENGINE", default="scripted") != "real":
     ENGINE_HOST_COMMAND = [sys.executable, str(FAKE_HOST), "work", env.str("STORM_RUN_SECONDS", default="1.0"), str(HOME)]
 LATENCY_PATIENCE_SECONDS = 0.0
 ROOT_URLCONF = "tests.storm.urls"
