@@ -47,14 +47,28 @@ def artifact_card(artifact: Artifact) -> str:
         "Made": artifact.created_at.strftime("%Y-%m-%d %H:%M UTC"),
     }
     lines = [f"- {name}: {_one_line(value)}" for name, value in facts.items()]
-    return "\n".join([f"# {_one_line(run.approach.name)}", "", *lines, "", USE])
+    return "\n".join([f"# {_one_line(run.approach.name)}", "", *lines, "", USES.get(run.approach.method, WITH_PEFT) + FRAME])
 
 
-USE = """Load it on the model it was made for, with PEFT:
+WITH_PEFT = """Load it on the model it was made for, with PEFT:
 
     from peft import PeftModel
     tuned = PeftModel.from_pretrained(model, "path/of/this/folder")
+"""
+# Methods that PEFT lacks.
+USES = {
+    "full": """It is a whole model; load it as one, or register its folder under Library:
 
+    from transformers import AutoModelForCausalLM
+    tuned = AutoModelForCausalLM.from_pretrained("path/of/this/folder")
+""",
+    "bottleneck": """PEFT has no such adapter. `bottleneck_config.json` names the matrices of each block (`places`), and
+`bottleneck_adapter.safetensors` holds `block_<i>.<place>.<down|up>.<weight|bias>`. Behind its matrix, whose output is h, it computes
+
+    h + up(activation(down(h)))
+""",
+}
+FRAME = """
 `promptlab.json` holds the exact frame around each row, the answer words, the recipe, versions and file hashes.
 """
 

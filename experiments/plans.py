@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
+
 from experiments.errors import UserError
 from experiments.generation import GenerationPlan
-from experiments.models import Backbone, DatasetVersion, Example, PriceBook, Split, TemplateVersion
+from experiments.models import Artifact, Backbone, DatasetVersion, Example, PriceBook, Split, TemplateVersion
 from experiments.models.backbones import BackboneKind
 from experiments.models.comparisons import TooLong
 from experiments.models.datasets import Task
 from experiments.recipes import BASELINE, BASELINES, CATALOGUE, ENGINEERED, RecipeKind, recipe_get, recipe_options
 from experiments.slots import slot_names, slot_problems
+from experiments.starts import start_problems
 from experiments.wording import counted, listed, quoted
 
 HOSTED = "hosted"
@@ -27,6 +30,9 @@ BUDGET_NEEDS_PRICES = (
 MAX_RUNS = 200
 MAX_SEEDS = 20
 MAX_SEED = 2**31 - 1
+ADAFACTOR_FAMILIES = ("t5", "mt5")
+# Memory of a weight that learns: itself, its gradient, AdamW's two averages and the best candidate, in fp32.
+FULL_TUNING_BYTES = 20
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,9 @@ class ApproachPlan:
     """One contender: a line of the catalogue with a model, a prompt and its own settings.
 
     Baselines carry the prompt and the model too: they see the same columns and answer words, and the probe reads the model.
+
+    Args:
+        start: the tuned prompt that training starts from, instead of the recipe's own start.
     """
 
     recipe: str
@@ -41,6 +50,7 @@ class ApproachPlan:
     template_version: TemplateVersion
     options: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
+    start: Artifact | None = None
 
     @property
     def kind(self) -> RecipeKind:
@@ -107,6 +117,9 @@ class Choice:
     """What is ticked on the form: recipes by key, prompts, one model, the prompt that tuned approaches start from, and hosted models.
 
     Each hosted model in `endpoints` answers the written prompts beside the one model.
+
+    Args:
+        starts: tuned prompts by recipe, for approaches that start from one.
     """
 
     dataset_version: DatasetVersion
@@ -116,6 +129,7 @@ class Choice:
     tuned_template: TemplateVersion | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     endpoints: Sequence[Backbone] = ()
+    starts: Mapping[str, Artifact] = field(default_factory=dict)
 
 
 def approaches_expand(*, choice: Choice) -> tuple[tuple[ApproachPlan, ...], list[str]]:
@@ -137,7 +151,9 @@ def approaches_expand(*, choice: Choice) -> tuple[tuple[ApproachPlan, ...], list
         if choice.backbone.is_hosted and kind.family == BASELINE and kind.method not in WITHOUT_MODEL:
             notes.append(f"{kind.name} is left out: it reads the model's inner states, which an endpoint does not give.")
             continue
-        approaches += [ApproachPlan(kind.key, choice.backbone, template, options) for template in fitting]
+        approaches += [
+            ApproachPlan(kind.key, choice.backbone, template, options, start=choice.starts.get(kind.key)) for template in fitting
+        ]
         beside = [ApproachPlan(kind.key, model, template, options) for model in choice.endpoints for template in fitting]
         approaches += [plan for plan in beside if plan.backbone != choice.backbone and not _endpoint_problems(plan)]
     return tuple(approaches), notes
@@ -329,9 +345,28 @@ def _approach_problems(approach: ApproachPlan) -> Iterator[str]:
     except UserError as error:
         yield str(error)
         return
+    if approach.start:
+        yield from start_problems(approach.kind, options, approach.backbone, approach.start)
+    yield from _memory_problems(approach)
+    family = approach.backbone.facts.get("family")
+    if options.get("optimizer") == "adafactor" and family and family not in ADAFACTOR_FAMILIES:
+        yield f"{approach.kind.name}: Adafactor is for T5, and {quoted(approach.backbone.name)} is of the family {family}. Choose AdamW."
     window, learned = approach.backbone.facts.get("window"), options.get("num_virtual_tokens")
     if isinstance(window, int) and isinstance(learned, int) and learned >= window:
         yield (
             f"{approach.kind.name}: {learned:,} learned tokens do not fit into the {window:,} tokens that {quoted(approach.backbone.name)} "
             "can hold. Choose fewer."
+        )
+
+
+def _memory_problems(approach: ApproachPlan) -> Iterator[str]:
+    """A first check of the memory that full fine-tuning takes; the worker looks again before it starts."""
+    weights, limit = approach.backbone.facts.get("parameters"), settings.JOB_MEMORY_LIMIT_BYTES
+    if approach.kind.method != "full" or not isinstance(weights, int) or not limit:
+        return
+    needed = weights * FULL_TUNING_BYTES
+    if needed > limit:
+        yield (
+            f"{approach.kind.name} of {quoted(approach.backbone.name)} needs about {needed / 2**30:.1f} GiB of memory; a job may use "
+            f"{limit / 2**30:.1f} GiB. Leave it out, or choose a smaller model."
         )

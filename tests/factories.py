@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from experiments.models import (
     Approach,
+    Artifact,
     Attempt,
     Backbone,
     Dataset,
@@ -137,6 +138,13 @@ def make_run(approach: Approach, **overrides: Any) -> Run:
 
 def make_attempt(job: Job, **overrides: Any) -> Attempt:
     return Attempt.objects.create(**{"job": job, "fence": job.fence, "worker": "worker-1"} | overrides)
+
+
+def make_artifact(run: Run, **overrides: Any) -> Artifact:
+    """The tuned prompt that a run left, without files."""
+    manifest = {"recipe": {"method": run.approach.method, "options": run.approach.recipe}, "virtual_tokens": 20}
+    defaults = {"attempt": make_attempt(run.job), "files": {}, "manifest": manifest, "num_bytes": 0}
+    return Artifact.objects.create(run=run, **(defaults | overrides))
 
 
 def make_evaluation(run: Run, **overrides: Any) -> Evaluation:

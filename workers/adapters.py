@@ -41,11 +41,15 @@ WORDING = ("system", "user", "answer_cue", "answer_words", "demonstrations")
 
 @dataclass(frozen=True)
 class Order:
-    """A job as the engine host gets it. `folder` is the attempt's own; nothing else is written to."""
+    """A job as the engine host gets it. `folder` is the attempt's own; nothing else is written to.
+
+    throw_away: the job changes the model's own weights, so no other job may use its host.
+    """
 
     request: dict[str, Any]
     folder: Path
     time_limit_seconds: float | None = None
+    throw_away: bool = False
 
 
 def order_of(job: Job, *, fence: int) -> Order:
@@ -61,12 +65,14 @@ def order_of(job: Job, *, fence: int) -> Order:
         backbone = Backbone.objects.get(pk=job.payload["backbone"])
         return Order({"op": "inspect", "id": identity, "backbone": plain(backbone_ref(backbone))}, folder)
     if job.kind == JobKind.LATENCY:
-        write_json(folder / "spec.json", _latency_spec(job))
-        return Order({"op": "latency", "id": identity, "spec": str(folder / "spec.json"), "out": str(folder / "out")}, folder)
+        timed = _latency_spec(job)
+        write_json(folder / "spec.json", timed)
+        request = {"op": "latency", "id": identity, "spec": str(folder / "spec.json"), "out": str(folder / "out")}
+        return Order(request, folder, throw_away=any(METHODS[run["recipe"]["method"]].replaces_weights for run in timed["runs"]))
     spec = SPECS[JobKind(job.kind)](job, folder)
     write_json(folder / "spec.json", spec.to_json())
     request = {"op": "run", "id": identity, "spec": str(folder / "spec.json"), "out": str(folder / "out")}
-    return Order(request, folder, spec.time_limit_seconds)
+    return Order(request, folder, spec.time_limit_seconds, throw_away=METHODS[spec.recipe.method].replaces_weights)
 
 
 def hosted_backbone_of(job: Job) -> Backbone | None:
@@ -131,7 +137,8 @@ def _allowed_folder(backbone: Backbone) -> Path:
 
 def _run_spec(job: Job, folder: Path) -> RunSpec:
     """Make an approach with one seed, and score it on the evaluations that belong to the job."""
-    run = Run.objects.select_related("approach__backbone", "approach__template_version").get(pk=job.payload["run"])
+    runs = Run.objects.select_related("approach__backbone", "approach__template_version", "approach__start_artifact")
+    run = runs.get(pk=job.payload["run"])
     spec = _approach_spec(run, _targets(job))
     if run.approach.method == "prompt_search":
         spec = replace(spec, variants=_variants(run), trials=_trials(run, folder / "trials.jsonl"))
@@ -252,9 +259,11 @@ def _approach_spec(run: Run, evaluate: tuple[EvaluateOn, ...], *, artifact: Arti
         train=split_file(version, Split.TRAIN) if needs_rows else None,
         validation=split_file(version, Split.VALIDATION) if needs_rows and version.split_counts.get(Split.VALIDATION) else None,
         artifact=str(artifact_folder(artifact)) if artifact else None,
+        start_from=str(artifact_folder(approach.start_artifact)) if approach.start_artifact and artifact is None else None,
         too_long=experiment.too_long,
         truncate_column=experiment.truncate_column,
         **_answer_rules(experiment.generation),
+        memory_limit_bytes=settings.JOB_MEMORY_LIMIT_BYTES or None,
     )
 
 

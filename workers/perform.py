@@ -60,7 +60,8 @@ def _with_model(lease: Lease) -> None:
 def _on_host(lease: Lease, job: Job) -> None:
     order = order_of(job, fence=lease.fence)
     harvest = Harvest(lease, order)
-    outcome = slot().execute(order.request, watch=harvest.during(LeaseKeeper(lease).watch()), limits=_limits(order))
+    watch = harvest.during(LeaseKeeper(lease).watch())
+    outcome = slot().execute(order.request, watch=watch, limits=_limits(order), throw_away=order.throw_away)
     harvest.try_collect()
     WAYS_OUT[outcome.kind](lease, order, outcome)
 

@@ -9,6 +9,7 @@ from django.http import Http404
 from experiments.access import WRITE_ROLES, RoleTooLow
 from experiments.models import (
     ApiKey,
+    Artifact,
     Backbone,
     Dataset,
     DatasetVersion,
@@ -26,6 +27,7 @@ M = TypeVar("M", bound=Model)
 
 # Where a noun's workspace stands, and what its answers need to have loaded.
 PATHS: dict[type[Model], tuple[str, list[str]]] = {
+    Artifact: ("run__approach__experiment__workspace", ["run__approach__experiment", "run__approach__backbone"]),
     Backbone: ("workspace", ["job", "endpoint_key"]),
     Dataset: ("workspace", []),
     DatasetVersion: ("dataset__workspace", ["dataset", "job"]),

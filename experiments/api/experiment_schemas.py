@@ -26,6 +26,7 @@ class ApproachIn(Schema):
     backbone: UUID | None = Field(None, description="The bundled starter unless told.")
     options: dict[str, OptionValue] = {}
     name: ShortText = ""
+    start_from: UUID | None = Field(None, description="A tuned prompt (`artifact` of a run) that training starts from.")
 
 
 class GenerationIn(Schema):
@@ -61,6 +62,7 @@ class ExperimentIn(BudgetIn):
     backbone: UUID | None = Field(None, description="The bundled starter unless told.")
     tuned_prompt: UUID | None = Field(None, description="The prompt version that tuned approaches start from; the first unless told.")
     options: dict[str, dict[str, OptionValue]] = Field({}, description="Settings by recipe.")
+    start_from: dict[str, UUID] = Field({}, description="Tuned prompts (`artifact` of a run) that training starts from, by recipe.")
     approaches: list[ApproachIn] = Field([], max_length=50)
     seeds: list[Seed] = Field([0, 1], min_length=1, max_length=20)
     description: LongText = ""
@@ -83,6 +85,7 @@ class ApproachOut(Schema):
     recipe: dict[str, Any]
     backbone: UUID | None = Field(None, alias="backbone_id")
     prompt_version: UUID | None = Field(None, alias="template_version_id")
+    start_from: UUID | None = Field(None, alias="start_artifact_id")
 
 
 class RunOut(Schema):
@@ -92,6 +95,11 @@ class RunOut(Schema):
     state: str = Field(alias="job.state")
     progress: dict[str, Any] = Field(alias="job.progress")
     error: str = Field(alias="job.error")
+    artifact: UUID | None = Field(None, description="The tuned prompt that it left.")
+
+    @staticmethod
+    def resolve_artifact(run: Run) -> UUID | None:
+        return run.artifact.pk if hasattr(run, "artifact") else None
 
 
 class BaselineIn(Schema):
@@ -132,7 +140,7 @@ class ExperimentDetail(ExperimentOut):
 
     @staticmethod
     def resolve_runs(experiment: Experiment) -> Iterable[Run]:
-        return list(Run.objects.filter(approach__experiment=experiment).select_related("job", "approach"))
+        return list(Run.objects.filter(approach__experiment=experiment).select_related("job", "approach", "artifact"))
 
 
 class TrialOut(Schema):

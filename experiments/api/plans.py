@@ -6,7 +6,7 @@ from experiments.api.access import get_for, rows_for
 from experiments.api.experiment_schemas import ApproachIn, ExperimentIn
 from experiments.errors import UserError
 from experiments.generation import GenerationPlan
-from experiments.models import ApiKey, Backbone, DatasetVersion, PriceBook, TemplateVersion
+from experiments.models import ApiKey, Artifact, Backbone, DatasetVersion, PriceBook, TemplateVersion
 from experiments.models.backbones import BackboneKind
 from experiments.plans import ApproachPlan, Choice, ExperimentPlan, approaches_expand
 
@@ -50,6 +50,7 @@ def _approaches(key: ApiKey, payload: ExperimentIn, version: DatasetVersion) -> 
         tuned_template=get_for(key, TemplateVersion, payload.tuned_prompt) if payload.tuned_prompt else None,
         options=payload.options,
         endpoints=[_endpoint(key, endpoint) for endpoint in payload.endpoints],
+        starts={recipe: get_for(key, Artifact, artifact) for recipe, artifact in payload.start_from.items()},
     )
     approaches, notes = approaches_expand(choice=choice)
     if not approaches:
@@ -64,6 +65,7 @@ def _approach(key: ApiKey, wanted: ApproachIn) -> ApproachPlan:
         template_version=get_for(key, TemplateVersion, wanted.prompt_version),
         options=wanted.options,
         name=wanted.name,
+        start=get_for(key, Artifact, wanted.start_from) if wanted.start_from else None,
     )
 
 

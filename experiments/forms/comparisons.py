@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.db.models import OuterRef, Q, Subquery
@@ -10,17 +11,19 @@ from django.db.models import OuterRef, Q, Subquery
 from experiments.errors import UserError
 from experiments.forms.generation import GenerationForm
 from experiments.generation import GenerationPlan
-from experiments.models import Backbone, DatasetVersion, PriceBook, TemplateVersion, Workspace
+from experiments.models import Artifact, Backbone, DatasetVersion, PriceBook, TemplateVersion, Workspace
 from experiments.models.backbones import BackboneKind
 from experiments.models.comparisons import TooLong
 from experiments.models.datasets import Task
 from experiments.plans import Choice, ExperimentPlan, approaches_expand
 from experiments.recipes import BASELINE, CATALOGUE, PACK, RecipeKind, RecipeOption
 from experiments.slots import slot_names
+from experiments.starts import STARTABLE, methods_to_start_from, start_name
 from experiments.wording import counted
 
 CHOICES = [(kind.key, kind.name) for kind in CATALOGUE.values() if kind.family != BASELINE]
 MAX_PRESELECTED = 6
+MAX_STARTS = 200
 DIALLED = [kind for kind in CATALOGUE.values() if kind.free_options]
 
 
@@ -161,6 +164,7 @@ class ComparisonForm(BudgetForm):
             required=False, label="Column to cut", choices=[("", "–"), *((column, column) for column in columns)]
         )
         self._add_option_fields()
+        self._add_start_fields(workspace)
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
@@ -200,13 +204,23 @@ class ComparisonForm(BudgetForm):
             boxes.setdefault(prompts[box.data["value"].value].template_id, []).append(box)
         return [PromptBoxes(newest, older) for newest, *older in boxes.values()]
 
+    def _add_start_fields(self, workspace: Workspace) -> None:
+        """Let each tuned approach start from a tuned prompt of the library that its method can take."""
+        known = Artifact.objects.filter(run__approach__experiment__workspace=workspace).defer("manifest", "files")
+        newest = list(known.select_related("run__approach__experiment", "run__approach__backbone").order_by("-created_at")[:MAX_STARTS])
+        for kind in STARTABLE:
+            methods = methods_to_start_from(kind.method)
+            fitting = [artifact for artifact in newest if artifact.run.approach.method in methods]
+            if fitting:
+                self.fields[_start_field(kind)] = start_field(fitting)
+
     def recipe_boxes(self) -> list[tuple[RecipeKind, Any]]:
         """Each choosable line of the catalogue with its tick box."""
         return [(CATALOGUE[box.data["value"]], box) for box in self["recipes"]]
 
     def advanced(self) -> list[tuple[RecipeKind, list[forms.BoundField]]]:
         """The dials of each approach that has any, for the folded part of the form."""
-        return [(kind, [self[f"{kind.key}-{option.name}"] for option in kind.free_options]) for kind in DIALLED]
+        return [(kind, [self[name] for name in (*_start_names(self, kind), *_option_names(kind))]) for kind in DIALLED]
 
     def changed_options(self) -> dict[str, dict[str, Any]]:
         """{recipe: {option: value}} of the fields that somebody filled in; an empty field keeps its default."""
@@ -215,6 +229,14 @@ class ComparisonForm(BudgetForm):
             filled = {option.name: self.cleaned_data.get(f"{kind.key}-{option.name}") for option in kind.free_options}
             given[kind.key] = {name: value for name, value in filled.items() if value not in (None, "")}
         return given
+
+    def chosen_starts(self) -> dict[str, Artifact]:
+        """The tuned prompts that somebody chose as a start, by recipe."""
+        chosen = {kind.key: self.cleaned_data.get(_start_field(kind)) for kind in STARTABLE}
+        known = Artifact.objects.select_related("run__approach__experiment", "run__approach__backbone").in_bulk(
+            filter(None, chosen.values())
+        )
+        return {key: known[UUID(artifact_id)] for key, artifact_id in chosen.items() if artifact_id}
 
     def plan(self) -> ExperimentPlan:
         """The plan of a valid form.
@@ -231,6 +253,7 @@ class ComparisonForm(BudgetForm):
             tuned_template=chosen["tuned_template"],
             options=self.changed_options(),
             endpoints=list(chosen["endpoints"]),
+            starts=self.chosen_starts(),
         )
         approaches, self.notes = approaches_expand(choice=choice)
         return ExperimentPlan(
@@ -260,6 +283,30 @@ def prompt_versions(workspace: Workspace) -> Any:
     newest = TemplateVersion.objects.filter(template=OuterRef("template")).order_by("-number").values("number")[:1]
     rows = TemplateVersion.objects.filter(template__workspace=workspace).annotate(is_newest=Q(number=Subquery(newest)))
     return rows.select_related("template").order_by("template__name", "template", "-number")
+
+
+def _start_field(kind: RecipeKind) -> str:
+    return f"{kind.key}-start-from"
+
+
+def _start_names(form: ComparisonForm, kind: RecipeKind) -> list[str]:
+    return [_start_field(kind)] if _start_field(kind) in form.fields else []
+
+
+def _option_names(kind: RecipeKind) -> list[str]:
+    return [f"{kind.key}-{option.name}" for option in kind.free_options]
+
+
+def start_field(artifacts: list[Artifact]) -> forms.Field:
+    """A choice among tuned prompts of the library, the newest first."""
+    choices = [("", "its own start"), *((str(artifact.pk), start_name(artifact)) for artifact in artifacts)]
+    return forms.ChoiceField(
+        required=False,
+        label="Tuned prompt to start from",
+        choices=choices,
+        help_text="Training goes on from what another run has learned, on the same model and of the same size. It helps most where rows "
+        "are few and the tasks alike.",
+    )
 
 
 def option_field(option: RecipeOption) -> forms.Field:

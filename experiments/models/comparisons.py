@@ -76,6 +76,14 @@ class Approach(Noun):
     recipe = models.JSONField(default=dict, help_text="The method's options, every default written out.")
     backbone = models.ForeignKey(Backbone, null=True, on_delete=models.PROTECT, related_name="approaches")
     template_version = models.ForeignKey(TemplateVersion, null=True, on_delete=models.PROTECT, related_name="approaches")
+    start_artifact = models.ForeignKey(
+        "experiments.Artifact",
+        null=True,
+        blank=True,
+        on_delete=models.RESTRICT,
+        related_name="started",
+        help_text="The tuned prompt that training starts from.",
+    )
 
     class Meta:
         ordering = ["position"]

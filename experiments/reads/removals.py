@@ -81,7 +81,8 @@ def experiment_removal(experiment: Experiment) -> Removal:
     stays = Removal.stays
     if TestOpening.objects.filter(experiment=experiment).exists():
         stays += " That its test rows were opened stays counted on later reports of the data: what was seen is seen."
-    return Removal((), "It is still running. Stop it first." if going_on else "", tuple(takes), stays)
+    started = Experiment.objects.filter(approaches__start_artifact__run__approach__experiment=experiment).exclude(pk=experiment.pk)
+    return Removal(tuple(started.distinct()), "It is still running. Stop it first." if going_on else "", tuple(takes), stays)
 
 
 def experiment_jobs(experiment: Experiment) -> QuerySet[Job]:

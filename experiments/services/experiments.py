@@ -106,6 +106,7 @@ def _approach(experiment: Experiment, position: int, planned: ApproachPlan) -> A
         recipe=recipe_options(planned.recipe, planned.options),
         backbone=planned.backbone,
         template_version=planned.template_version,
+        start_artifact=planned.start,
     )
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from experiments.recipes import CATALOGUE, recipe_options
-from workers.engine.recipes import METHODS, resolve_options
+from experiments.starts import methods_to_start_from
+from workers.engine.recipes import METHODS, may_start_from, resolve_options
 
 FAMILIES = {"engineered": "prompt", "tuned": "tuned", "hybrid": "tuned", "baseline": "baseline"}
 
@@ -36,3 +37,14 @@ def test_the_engine_takes_the_written_out_options_as_they_are(key):
     options = recipe_options(key, {})
 
     assert resolve_options(CATALOGUE[key].method, options) == options
+
+
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.family == "tuned"])
+def test_the_pages_and_the_engine_let_a_method_start_from_the_same_others(method):
+    assert methods_to_start_from(method) == may_start_from(method)
+
+
+def test_every_tuned_method_of_the_engine_is_choosable():
+    tuned = {name for name, method in METHODS.items() if method.family == "tuned"}
+
+    assert tuned <= {kind.method for kind in CATALOGUE.values()}

@@ -89,6 +89,16 @@ def test_tuned_run_leaves_an_artifact_that_its_evaluation_loads(engine, make_run
     assert artifact.manifest == {"format": 1}
 
 
+@pytest.mark.parametrize(("method", "stays"), [("lora", True), ("full", False)])
+def test_host_is_thrown_away_after_the_models_own_weights_were_trained(engine, make_run_job, method, stays):
+    run = make_run_job(method=method, family="tuned")
+
+    ended = do(run.job)
+
+    assert (ended.state, ended.error) == (JobState.SUCCEEDED, "")
+    assert (slot()._host is not None) is stays
+
+
 def test_evaluation_of_a_run_without_artifact_says_so(engine, make_run_job):
     run = make_run_job(method="prompt_tuning", family="tuned")
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
-from workers.engine.artifacts import load_tuning, save_artifact
+from workers.engine.artifacts import load_tuning, save_artifact, start_from
 from workers.engine.backbone import Backbone
 from workers.engine.baselines import Predict, fit_baseline
 from workers.engine.context import with_examples
@@ -271,6 +271,8 @@ def _prompted(run: Run) -> Prompted:
     start = approach.virtual().vectors
     run.watch.start("train")
     try:
+        if spec.start_from is not None:
+            start_from(Path(spec.start_from), tuning, backbone)
         approach.training = learn(run, frame, tuning)
     except BaseException:
         approach.release()

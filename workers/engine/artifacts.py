@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
+from safetensors.torch import load_file
+from torch import Tensor
 
 from workers.engine.backbone import Backbone
+from workers.engine.bottleneck import WEIGHTS as ADAPTERS
 from workers.engine.bottleneck import load_bottleneck
 from workers.engine.errors import BadSpec, MissingModel
 from workers.engine.frame import Frame
-from workers.engine.full import load_full
+from workers.engine.full import load_full, read_full
 from workers.engine.outcome import ArtifactRecord, write_json
-from workers.engine.recipes import METHODS
+from workers.engine.recipes import METHODS, may_start_from
 from workers.engine.runtime import versions
 from workers.engine.spec import Recipe, RunSpec
 from workers.engine.tuned import Tuning
-from workers.engine.tuning import WEIGHTS, PeftTuning
+from workers.engine.tuning import NETWORK, VECTORS, WEIGHTS, PeftTuning
 
 MANIFEST = "promptlab.json"
 # Methods that PEFT lacks have folders of their own.
@@ -52,13 +55,7 @@ def load_tuning(folder: Path, backbone: Backbone) -> Tuning:
         BadSpec: it was made for another backbone.
     """
     manifest = read_manifest(folder)
-    made_for = manifest["backbone"]
-    for fact, words in (("family", "family"), ("hidden_size", "width"), ("layers", "number of layers")):
-        if made_for.get(fact) != backbone.facts[fact]:
-            raise BadSpec(
-                f"The tuned prompt in {folder.name} was made for {made_for.get('source')}, whose {words} is "
-                f"{made_for.get(fact)}; this model has {backbone.facts[fact]}. Use it with the model it was made for."
-            )
+    _refuse_other_backbone(folder, manifest, backbone)
     recipe = Recipe(manifest["recipe"]["method"], manifest["recipe"]["options"])
     if recipe.method in _OWN:
         tuning = _OWN[recipe.method](folder, backbone, recipe)
@@ -68,6 +65,62 @@ def load_tuning(folder: Path, backbone: Backbone) -> Tuning:
     peft_model.requires_grad_(False)
     backbone.model.eval()
     return PeftTuning(recipe, peft_model=peft_model)
+
+
+def start_from(folder: Path, tuning: Tuning, backbone: Backbone) -> None:
+    """Let a training start from the tuned part of another run instead of its own start values.
+
+    Source: Vu et al. 2022, SPoT (arXiv 2110.07904), for soft prompts; the same for every other method.
+
+    Raises:
+        MissingModel: the folder is not a whole artifact, or its content has changed.
+        BadSpec: it was made for another model, by another method, or is of another shape.
+    """
+    manifest = read_manifest(folder)
+    _refuse_other_backbone(folder, manifest, backbone)
+    if manifest["backbone"].get("source") != backbone.facts["source"]:
+        raise BadSpec(
+            f"The tuned prompt in {folder.name} was made for {manifest['backbone'].get('source')}, and this model is "
+            f"{backbone.facts['source']}. Start from one that was made on the same model."
+        )
+    made_by, allowed = manifest["recipe"]["method"], may_start_from(tuning.recipe.method)
+    if made_by not in allowed:
+        raise BadSpec(
+            f"The tuned prompt in {folder.name} was made by {made_by}; {tuning.recipe.method} can start from: {', '.join(allowed)}. "
+            "Choose another start."
+        )
+    found, own = _state_in(folder, tuning.recipe.method, backbone), tuning.state()
+    theirs, ours = ({name: tuple(tensor.shape) for name, tensor in state.items()} for state in (found, own))
+    if theirs != ours:
+        raise BadSpec(f"The tuned prompt in {folder.name} cannot be the start of this one: {_difference(theirs, ours)}")
+    tuning.take({name: tensor.to(own[name].device, own[name].dtype) for name, tensor in found.items()})
+
+
+def _state_in(folder: Path, method: str, backbone: Backbone) -> dict[str, Tensor]:
+    """What a training of this method can go on from, by the names of `Tuning.state`."""
+    if method == "full":
+        return read_full(folder, backbone)
+    name = {"bottleneck": ADAPTERS, "p_tuning": NETWORK}.get(method, WEIGHTS)
+    if not (folder / name).is_file():
+        raise MissingModel(f"The folder {folder.name} has no {name}, which a training needs to go on. Start from another tuned prompt.")
+    return load_file(folder / name)
+
+
+def _difference(theirs: dict[str, tuple[int, ...]], ours: dict[str, tuple[int, ...]]) -> str:
+    if theirs.keys() == ours.keys() == {VECTORS}:
+        count, wanted = theirs[VECTORS][0], ours[VECTORS][0]
+        return f"it has {count} learned tokens, this recipe {wanted}. Set num_virtual_tokens to {count}."
+    return "its matrices have other names or shapes. Use the options that it was made with."
+
+
+def _refuse_other_backbone(folder: Path, manifest: dict[str, Any], backbone: Backbone) -> None:
+    made_for = manifest["backbone"]
+    for fact, words in (("family", "family"), ("hidden_size", "width"), ("layers", "number of layers")):
+        if made_for.get(fact) != backbone.facts[fact]:
+            raise BadSpec(
+                f"The tuned prompt in {folder.name} was made for {made_for.get('source')}, whose {words} is "
+                f"{made_for.get(fact)}; this model has {backbone.facts[fact]}. Use it with the model it was made for."
+            )
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -105,6 +158,7 @@ def _manifest(spec: RunSpec, frame: Frame, files: dict[str, str]) -> dict[str, A
         "labels": plain["labels"],
         "answer_words": plain["answer_words"],
         "score": spec.score,
+        "virtual_tokens": frame.reserved,
         "frame": frame.facts(),
         "backbone": frame.backbone.facts,
         "versions": versions(),

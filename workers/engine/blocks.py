@@ -55,20 +55,21 @@ def sublayer_outputs(model: PreTrainedModel) -> dict[str, str]:
         raise Unsupported("The blocks of this model are not of one kind, so an adapter has no one place in them. Choose LoRA.")
     # BERT's feed-forward output is called output.dense, its attention's attention.output.dense: the path tells them apart.
     block = blocks_of(model)[0]
-    linears = [name for name, part in block.named_modules() if isinstance(part, nn.Linear | Conv1D)]
+    width = model.config.hidden_size
+    # What writes into the residual stream is as wide as the model and is named last, except where inputs are named after it.
+    linears = [name for name, part in block.named_modules() if isinstance(part, nn.Linear | Conv1D) and _width(part) == width]
+    has_experts = any("expert" in name for name, _ in block.named_modules())
     places = {
         "attention": [name for name in linears if _is_attention(name)],
-        "feed_forward": [name for name in linears if not _is_attention(name)],
+        "feed_forward": [] if has_experts else [name for name in linears if not _is_attention(name)],
     }
-    found: dict[str, str] = {}
     for place, names in places.items():
-        if not names or _width(block.get_submodule(names[-1])) != model.config.hidden_size:
+        if not names:
             words = place.replace("_", "-")
             raise Unsupported(
                 f"The {words} part of this model's blocks does not end in one matrix, so no adapter can follow it. Choose LoRA."
             )
-        found[place] = names[-1]
-    return found
+    return {place: names[-1] for place, names in places.items()}
 
 
 def _is_attention(name: str) -> bool:

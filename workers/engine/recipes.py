@@ -71,6 +71,14 @@ def _training(learning_rate: Option) -> dict[str, Option]:
 
 
 _RELATIVE_RATE = Option(0.05, "Step size as a multiple of the typical embedding coordinate.", 1e-5, 10.0, unit=EMBEDDING_RMS)
+_OPTIMIZER = Option(
+    "adamw",
+    "'adafactor' is how T5's soft prompts were trained, for T5 only: learning_rate is then the step itself, 0.3 in the paper.",
+    choices=("adamw", "adafactor"),
+)
+# Families whose published soft prompts were trained with Adafactor. Source: Lester et al. 2021.
+ADAFACTOR_FAMILIES = ("t5", "mt5")
+_SMALL_MODEL = 100_000_000
 _PROMPT = {
     "num_virtual_tokens": Option(
         20, "Learned vectors in front of the row; 0 takes as many as the start text has tokens.", 0, 2000, unit="tokens"
@@ -137,7 +145,9 @@ METHODS: dict[str, Method] = {
         },
         needs_train=True,
     ),
-    "prompt_tuning": Method("tuned", "Soft prompt", _training(_RELATIVE_RATE) | _PROMPT, "PROMPT_TUNING", needs_train=True),
+    "prompt_tuning": Method(
+        "tuned", "Soft prompt", _training(_RELATIVE_RATE) | {"optimizer": _OPTIMIZER} | _PROMPT, "PROMPT_TUNING", needs_train=True
+    ),
     "p_tuning": Method(
         "tuned",
         "P-tuning",
@@ -236,6 +246,35 @@ METHODS: dict[str, Method] = {
     "tfidf_logreg": Method("baseline", "TF-IDF and logistic regression", needs_train=True),
     "linear_probe": Method("baseline", "Linear probe on the backbone", needs_train=True),
 }
+
+
+# Methods whose saved part is one vector a token, so that a soft prompt can start from any of them.
+VECTOR_METHODS = ("prompt_tuning", "p_tuning", "cpt")
+
+
+def may_start_from(method: str) -> tuple[str, ...]:
+    """Methods whose tuned parts can be the start of this one's training."""
+    return VECTOR_METHODS if method == "prompt_tuning" else (method,)
+
+
+def rate_grid(method: str, parameters: int, family: str = "") -> tuple[dict[str, OptionValue], ...]:
+    """Step sizes worth trying for a tuned method, as options of its recipe, the smallest first.
+
+    Args:
+        parameters: weights of the backbone; small ones bear larger steps of LoRA.
+        family: the backbone's; T5's soft prompts have an optimiser of their own.
+    """
+    if method == "prompt_tuning" and family in ADAFACTOR_FAMILIES:
+        return ({"learning_rate": 0.3, "optimizer": "adafactor", "schedule": "constant"},)
+    rates: tuple[float, ...]
+    if METHODS[method].options["learning_rate"].unit == EMBEDDING_RMS:
+        rates = (0.02, 0.05, 0.15)
+    elif method == "lora":
+        rates = (5e-4, 2e-3, 5e-3) if parameters < _SMALL_MODEL else (1e-4, 2e-4, 5e-4)
+    else:
+        usual = float(METHODS[method].options["learning_rate"].default)  # type: ignore[arg-type]
+        rates = (usual / 3, usual, usual * 3)
+    return tuple({"learning_rate": rate} for rate in rates)
 
 
 def resolve_options(method: str, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:

@@ -180,9 +180,9 @@ class RunSpec:
     """One run: make one approach with one seed, then predict every row of the given files.
 
     `artifact` names the folder of an earlier run whose tuned part is loaded instead of being trained; `label_bias` holds the
-    numbers that an earlier run of the same approach fitted, which are then used as they are. `ablate`
-    asks what each learned token of the artifact is worth on the validation rows. A prompt search
-    draws from `variants` and takes what earlier attempts measured from `trials`.
+    numbers that an earlier run of the same approach fitted, which are then used as they are; `start_from` names the folder of an
+    earlier run whose tuned part is what training starts from. `ablate` asks what each learned token of the artifact is worth on the
+    validation rows. A prompt search draws from `variants` and takes what earlier attempts measured from `trials`.
     """
 
     id: str
@@ -197,6 +197,7 @@ class RunSpec:
     train: FileRef | None = None
     validation: FileRef | None = None
     artifact: str | None = None
+    start_from: str | None = None
     label_bias: Mapping[str, float] = field(default_factory=dict)
     ablate: bool = False
     variants: tuple[Variant, ...] = ()
@@ -247,6 +248,8 @@ class RunSpec:
             raise BadSpec("The run has nothing to do: name at least one file to evaluate.")
         if self.ablate and (self.artifact is None or self.validation is None):
             raise BadSpec("Learned tokens are taken out one by one of an artifact that exists, on validation rows. Give the run both.")
+        if self.start_from is not None and not self.recipe.is_tuned:
+            raise BadSpec(f"The method {self.recipe.method} trains no part of its own, so it cannot start from one. Leave start_from out.")
         names = [target.name for target in self.evaluate]
         if len(set(names)) != len(names):
             raise BadSpec("Two evaluations have the same name. Name each of them once.")

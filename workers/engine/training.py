@@ -7,13 +7,14 @@ on the rows. The loss is the mean over the label tokens of the whole batch, so m
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.optimization import Adafactor
 
 from workers.engine.backbone import Backbone
 from workers.engine.batching import Batch, line_batch
@@ -76,6 +77,19 @@ class Hooks:
     resume: bool = False
 
 
+def _optimizer(parameters: Iterable[Tensor], options: dict[str, Any]) -> torch.optim.Optimizer:
+    """AdamW, or Adafactor with steps of the given size: no scaling by the parameters' size, no step size of its own.
+
+    Source: Lester et al. 2021 (arXiv 2104.08691), for T5's soft prompts.
+    """
+    if options.get("optimizer") == "adafactor":
+        fixed: torch.optim.Optimizer = Adafactor(
+            parameters, lr=1.0, weight_decay=options["weight_decay"], scale_parameter=False, relative_step=False, warmup_init=False
+        )
+        return fixed
+    return torch.optim.AdamW(parameters, lr=1.0, betas=(0.9, 0.95), weight_decay=options["weight_decay"], fused=True)
+
+
 class Trainer:
     """Trains one tuned part.
 
@@ -92,9 +106,7 @@ class Trainer:
         self.options: dict[str, Any] = dict(tuning.recipe.options)
         self.parameters = tuning.parameters()
         self.masters = {name: p if p.dtype == torch.float32 else p.detach().float() for name, p in self.parameters.items()}
-        self.optimizer = torch.optim.AdamW(
-            self.masters.values(), lr=1.0, betas=(0.9, 0.95), weight_decay=self.options["weight_decay"], fused=True
-        )
+        self.optimizer = _optimizer(self.masters.values(), self.options)
         self.peak_rate = tuning.learning_rate(backbone)
         self.batch_size = min(int(self.options["batch_size"]), len(lines))
         self.micro_size = min(int(self.options["micro_batch_size"]) or self.batch_size, self.batch_size)
@@ -342,7 +354,8 @@ class Trainer:
         tensors = {f"now/{name}": tensor for name, tensor in self._state().items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best_state.items()}
         for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items()}
+            # Adafactor counts its steps in plain numbers.
+            tensors |= {f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in state.items()}
         facts = {
             "record": asdict(self.record),
             "best": None if self.best is None else asdict(self.best),

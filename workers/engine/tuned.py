@@ -55,6 +55,8 @@ class Tuning(ABC):
     def learning_rate(self, backbone: Backbone) -> float:
         """Absolute step size; some methods give theirs as a multiple of the typical embedding coordinate."""
         rate = float(self.recipe.options["learning_rate"])  # type: ignore[arg-type]
+        if self.recipe.options.get("optimizer") == "adafactor":
+            return rate
         is_relative = METHODS[self.recipe.method].options["learning_rate"].unit == EMBEDDING_RMS
         return rate * backbone.embedding_rms() if is_relative else rate
 

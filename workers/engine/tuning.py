@@ -39,13 +39,16 @@ from workers.engine.families import keeps_running_state
 from workers.engine.frame import Frame
 from workers.engine.full import create_full
 from workers.engine.prefix import PrefixStates, Virtual, embed, run_prefix
+from workers.engine.recipes import ADAFACTOR_FAMILIES
 from workers.engine.spec import Recipe
 from workers.engine.tuned import OwnLoss, Tuning
 
 WEIGHTS = "adapter_model.safetensors"
 NETWORK = "training_state.safetensors"
+VECTORS = "prompt_embeddings"  # PEFT's name of a saved soft prompt, [P, H], and of a saved prefix, [P, 2 x layers x width]
 
 _TASK = "CAUSAL_LM"
+_HEADS = ("num_attention_heads", "n_head", "num_heads")
 
 
 @dataclass
@@ -109,7 +112,7 @@ class PeftTuning(Tuning):
             encoder.load_state_dict(state)
             return
         with torch.no_grad():
-            encoder.embedding.weight.copy_(state["prompt_embeddings"])
+            encoder.embedding.weight.copy_(state[VECTORS])
 
     def remove(self) -> None:
         """Leave the backbone with the modules that were loaded."""
@@ -182,6 +185,11 @@ _Built = tuple[PeftConfig, Tensor | None]
 
 
 def _prompt_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: list[str], seed: int) -> _Built:
+    if recipe.options["optimizer"] == "adafactor" and backbone.facts["family"] not in ADAFACTOR_FAMILIES:
+        raise BadSpec(
+            f"Adafactor with a step of its own is how soft prompts of T5 are trained; this model is of the family "
+            f"{backbone.facts['family']}. Choose the optimizer adamw."
+        )
     vectors = _start_vectors(backbone, frame, recipe, warnings, seed)
     return PromptTuningConfig(task_type=_TASK, num_virtual_tokens=len(vectors)), vectors
 
@@ -240,6 +248,13 @@ def _cpt(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: list[str], 
     """The vectors start as the written prompt with its examples; PEFT holds each of them near its start and its answers fixed."""
     if backbone.model.config.is_encoder_decoder:
         raise Unsupported("Context-aware prompt tuning learns from what follows the prompt's own answers, and an encoder predicts nothing.")
+    is_wide = backbone.model.get_input_embeddings().weight.shape[1] == backbone.model.config.hidden_size
+    if not is_wide or not any(hasattr(backbone.model.config, name) for name in _HEADS):
+        # PEFT forgets what it saved of both and reads them off the model's configuration.
+        raise Unsupported(
+            f"PEFT cannot load a context-aware prompt on this model of the family {backbone.facts['family']}, which has no attention heads "
+            "or embeddings narrower than itself. Choose a soft prompt."
+        )
     context = context_tokens(frame)
     options = recipe.options
     # PEFT scales its bounds to a width of 2,048; ours is a share of the length of this model's embeddings.

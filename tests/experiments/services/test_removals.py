@@ -68,3 +68,13 @@ def test_a_file_goes_with_the_last_data_that_holds_it(workspace, alice, django_c
     with django_capture_on_commit_callbacks(execute=True):
         removals.dataset_delete(dataset=second, by=alice)
     assert not default_storage.exists(stored_path(sha256))
+
+
+def test_a_comparison_stays_while_another_started_from_its_tuned_prompt(workspace, alice):
+    source = factories.make_approach(factories.make_experiment(workspace), method="lora", family="tuned")
+    start = factories.make_artifact(factories.make_run(source, state="succeeded"))
+    other = factories.make_experiment(workspace, name="Second round", dataset_version=source.experiment.dataset_version)
+    factories.make_approach(other, method="lora", family="tuned", start_artifact=start)
+
+    with pytest.raises(UserError, match="Comparisons rest on it: “Second round”"):
+        removals.experiment_delete(experiment=source.experiment, by=alice)

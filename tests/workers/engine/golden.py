@@ -30,7 +30,7 @@ from workers.engine.spec import BackboneRef
 MATRIX = Path("experiments/capabilities.json")
 # What reads a model: the written prompt, every tuned method, and the one baseline that asks the model for its states.
 COLUMNS = tuple(name for name, method in METHODS.items() if method.family in ("prompt", "tuned") or name == "linear_probe")
-_RATES = {"prompt_tuning": 0.5}
+_RATES = {"prompt_tuning": 0.5, "cpt": 0.5, "full": 1e-3}
 _CLOSE = 2e-4
 
 Cell = dict[str, str]

@@ -106,6 +106,24 @@ def test_jobs_are_done_one_after_another_on_a_warm_unchanged_backbone(child, fol
     assert first["backbone"]["fingerprint"] == fourth["backbone"]["fingerprint"]
 
 
+def test_a_host_whose_weights_were_trained_says_so_and_loads_them_anew(child, folder):
+    child.ask(**write_spec(folder, "before"))
+    child.hear("done")
+    child.ask(**write_spec(folder, "all-weights", "full", learning_rate=0.01))
+    assert child.hear("done", "failed")["event"] == "done"
+    while (idle := child.hear("idle"))["id"] != "all-weights":
+        pass
+    assert idle["unchanged"] is False
+
+    child.ask(**write_spec(folder, "afterwards"))
+    child.hear("done")
+    assert child.hear("idle")["unchanged"] is True
+
+    before, after = (json.loads((folder / name / "result.json").read_text()) for name in ("before", "afterwards"))
+    assert after["backbone"]["fingerprint"] == before["backbone"]["fingerprint"]
+    assert after["metrics"]["test"]["log_loss"] == before["metrics"]["test"]["log_loss"]
+
+
 def test_a_cancel_is_heard_in_the_middle_of_a_training(child, folder):
     child.ask(**write_spec(folder, "long", "prompt_tuning", max_steps=100_000, evaluate_every=100_000))
     while child.hear("progress")["phase"] != "training":

@@ -6,7 +6,7 @@ import torch
 
 from tests.workers.engine.fakes import FAMILIES, QUICK, make_backbone, make_frame, make_items, make_run
 from workers.engine.checkpoints import load_checkpoint
-from workers.engine.errors import NonFinite, RunStopped
+from workers.engine.errors import BadSpec, NonFinite, RunStopped
 from workers.engine.execute import execute
 from workers.engine.recipes import METHODS as ENGINE_METHODS
 from workers.engine.spec import Recipe
@@ -151,15 +151,20 @@ def test_patience_ends_a_training_that_stands_still():
     assert record.steps == 2
 
 
-@pytest.mark.parametrize("method", ["prompt_tuning", "lora"])
-def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path, method):
+T5 = {"optimizer": "adafactor", "learning_rate": 0.3, "init": "vocabulary"}
+
+
+@pytest.mark.parametrize(
+    ("family", "method", "options"), [("llama", "prompt_tuning", {}), ("llama", "lora", {}), ("t5", "prompt_tuning", T5)]
+)
+def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path, family, method, options):
     def train(stop_at=None, resume=False):
         def check_stop():
             if stop_at is not None and trainer.step == stop_at:
                 raise RunStopped("stop")
 
         hooks = Hooks(lambda: Quality(trainer.step / 100, 1.0), lambda progress: None, check_stop, tmp_path / method, 0.0, resume)
-        trainer: Trainer = make_trainer(make_backbone("llama"), method, hooks=hooks, max_steps=8)
+        trainer: Trainer = make_trainer(make_backbone(family), method, hooks=hooks, max_steps=8, **options)
         with contextlib.suppress(RunStopped):
             trainer.train()
         return trainer
@@ -175,6 +180,20 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path,
     assert [(p.step, p.train_loss) for p in resumed.record.curve] == [(p.step, p.train_loss) for p in whole.record.curve]
     for name, parameter in whole.parameters.items():
         assert torch.equal(parameter, resumed.parameters[name]), name
+
+
+def test_t5_learns_soft_prompts_with_adafactor_at_its_own_step():
+    trainer = make_trainer(make_backbone("t5"), "prompt_tuning", **T5)
+
+    assert type(trainer.optimizer).__name__ == "Adafactor"
+    assert trainer.peak_rate == 0.3
+    group = trainer.optimizer.param_groups[0]
+    assert (group["scale_parameter"], group["relative_step"], group["warmup_init"]) == (False, False, False)
+
+
+def test_adafactor_is_refused_on_other_families():
+    with pytest.raises(BadSpec, match="this model is of the family llama"):
+        make_trainer(make_backbone("llama"), "prompt_tuning", optimizer="adafactor")
 
 
 def test_a_torn_checkpoint_is_not_resumed_from(tmp_path):
@@ -201,6 +220,24 @@ def test_two_train_rows_are_enough_to_train_and_to_choose(tmp_path):
     assert result.training.steps == 6
     assert any("have no train row" in warning for warning in result.warnings)
     assert json.loads((tmp_path / "out" / "result.json").read_text())["training"]["validation_source"].startswith("1 rows of the inner")
+
+
+@pytest.mark.parametrize("method", ["cpt", "bottleneck", "full"])
+def test_two_train_rows_are_enough_for_every_method(tmp_path, method):
+    result = execute(make_run(tmp_path, make_backbone(), method, rows=2, validation=None))
+
+    assert result.training is not None
+    assert result.training.steps == 6
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_highest_step_size_ends_in_a_result_or_a_sentence(tmp_path, way):
+    method, options = WAYS[way]
+    highest = ENGINE_METHODS[method].options["learning_rate"].high
+    run = make_run(tmp_path, make_backbone(), method, options={"learning_rate": highest, "warmup_steps": 0, **options})
+
+    with contextlib.suppress(NonFinite):
+        assert execute(run).state == "succeeded"
 
 
 def test_adapters_of_a_bf16_model_learn_through_fp32_masters():

@@ -1,0 +1,73 @@
+"""Starting a training from a tuned prompt of the library: which ones a recipe can take, and what stands against one.
+
+Knows artifacts by their manifests and the engine's method names as plain text (tests/architecture compares them); writes nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from experiments.models import Artifact, Backbone
+from experiments.recipes import CATALOGUE, RecipeKind, RecipeOption
+from experiments.wording import counted, listed, quoted
+
+# A soft prompt is one vector a token, whichever of these methods learned it.
+VECTOR_METHODS = ("prompt_tuning", "p_tuning", "cpt")
+VIRTUAL_TOKENS = "num_virtual_tokens"
+STARTABLE = tuple(kind for kind in CATALOGUE.values() if kind.is_tuned)
+
+
+def methods_to_start_from(method: str) -> tuple[str, ...]:
+    """The engine's methods whose tuned prompts this one can start from."""
+    return VECTOR_METHODS if method == "prompt_tuning" else (method,)
+
+
+def start_name(artifact: Artifact) -> str:
+    """How a tuned prompt is told from others of the same approach."""
+    run = artifact.run
+    return f"{run.approach.name} · seed {run.seed} · {run.approach.experiment.name}"
+
+
+def start_problems(kind: RecipeKind, options: Mapping[str, Any], backbone: Backbone, artifact: Artifact) -> Iterator[str]:
+    """What stands against starting this approach from this tuned prompt, a sentence each."""
+    made = artifact.run.approach
+    name = quoted(start_name(artifact))
+    if not kind.is_tuned:
+        yield f"{kind.name} learns no part of its own, so it cannot start from the tuned prompt {name}. Leave the start empty."
+    elif made.method not in methods_to_start_from(kind.method):
+        fitting = [other.name for other in CATALOGUE.values() if other.method in methods_to_start_from(kind.method)]
+        yield f"{kind.name} cannot start from {name}: it can start from {listed(fitting)}. Choose one of these."
+    elif made.backbone_id != backbone.pk:
+        model = quoted(made.backbone.name) if made.backbone else "another model"
+        ours = quoted(backbone.name)
+        yield f"{kind.name} cannot start from {name}: it was made on {model}, this one runs on {ours}. Choose the same model."
+    else:
+        yield from (_differing(kind, option, options, artifact) for option in kind.options if _differs(option, options, artifact))
+
+
+def _differs(option: RecipeOption, options: Mapping[str, Any], artifact: Artifact) -> bool:
+    if not option.shapes:
+        return False
+    theirs = _theirs(option, artifact)
+    return theirs is not None and theirs != options[option.name]
+
+
+def _theirs(option: RecipeOption, artifact: Artifact) -> Any:
+    """The value that the tuned prompt was made with; None when its method has no such dial."""
+    manifest = artifact.manifest
+    if option.name == VIRTUAL_TOKENS and manifest.get("virtual_tokens"):
+        return manifest["virtual_tokens"]
+    return manifest.get("recipe", {}).get("options", {}).get(option.name)
+
+
+def _differing(kind: RecipeKind, option: RecipeOption, options: Mapping[str, Any], artifact: Artifact) -> str:
+    theirs, ours = _theirs(option, artifact), options[option.name]
+    if option.name == VIRTUAL_TOKENS:
+        said = f"it has {counted(theirs, 'learned token')}, this one {ours:,}"
+    else:
+        said = f"its {option.label.lower()} is {_shown(theirs)}, this one's {_shown(ours)}"
+    advice = f"Set {option.label} to {_shown(theirs)}." if not option.fixed else "Choose the approach that it was made by."
+    return f"{kind.name} cannot start from {quoted(start_name(artifact))}: {said}. {advice}"
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
