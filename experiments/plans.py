@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
+from experiments.capabilities import capability_of
 from experiments.errors import UserError
 from experiments.generation import GenerationPlan
 from experiments.models import Artifact, Backbone, DatasetVersion, Example, PriceBook, Split, TemplateVersion
@@ -351,6 +352,9 @@ def _approach_problems(approach: ApproachPlan) -> Iterator[str]:
     family = approach.backbone.facts.get("family")
     if options.get("optimizer") == "adafactor" and family and family not in ADAFACTOR_FAMILIES:
         yield f"{approach.kind.name}: Adafactor is for T5, and {quoted(approach.backbone.name)} is of the family {family}. Choose AdamW."
+    known = capability_of(approach.backbone.facts.get("family"), approach.kind.method)
+    if known and known.is_refused:
+        yield f"{approach.kind.name} cannot run on {quoted(approach.backbone.name)}. {known.reason}"
     window, learned = approach.backbone.facts.get("window"), options.get("num_virtual_tokens")
     if isinstance(window, int) and isinstance(learned, int) and learned >= window:
         yield (

@@ -85,6 +85,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("w/<slug:slug>/runs/<uuid:run_id>/explanation/", runs.run_explanation, name="run-explanation"),
     path("w/<slug:slug>/runs/<uuid:run_id>/explain/", runs.run_explain, name="run-explain"),
     path("w/<slug:slug>/library/", library.library, name="library"),
+    path("w/<slug:slug>/library/families/", library.family_list, name="family-list"),
     path("w/<slug:slug>/library/models/new/", backbones.backbone_create, name="backbone-create"),
     path("w/<slug:slug>/library/models/<uuid:backbone_id>/", backbones.backbone_detail, name="backbone-detail"),
     path("w/<slug:slug>/library/models/<uuid:backbone_id>/state/", backbones.backbone_state, name="backbone-state"),

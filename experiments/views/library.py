@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 from experiments.access import get_artifact_for, get_workspace_for
 from experiments.bundles import artifact_zip, artifact_zip_name
 from experiments.models import Artifact, Backbone, Evaluation, Score, Split
+from experiments.reads.families import family_table
 from experiments.views.viewer import require_here, viewer
 
 PAGE = 50
@@ -31,6 +32,13 @@ def library(request: HttpRequest, slug: str) -> HttpResponse:
     )
     page = Paginator(artifacts, PAGE).get_page(request.GET.get("page"))
     return render(request, "library.html", {"backbones": backbones, "page": page})
+
+
+@require_safe
+def family_list(request: HttpRequest, slug: str) -> HttpResponse:
+    """Which approach runs on which family of models."""
+    get_workspace_for(viewer(request), slug)
+    return render(request, "family_list.html", family_table())
 
 
 @require_safe

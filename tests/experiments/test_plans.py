@@ -122,6 +122,18 @@ def test_learned_tokens_beyond_the_window(make_plan):
     assert problem_of(plan).startswith("Soft prompt: 600 learned tokens do not fit into the 512 tokens")
 
 
+def test_an_approach_that_the_models_family_cannot_run(make_plan):
+    backbone = factories.make_backbone(name="State space", facts={"family": "mamba"})
+
+    problem = problem_of(make_plan(backbone=backbone, recipes=["zero_shot", "prefix"]))
+
+    assert problem.startswith("Prefix cannot run on “State space”. Prefix tuning learns keys and values")
+
+
+def test_a_family_that_nobody_tried_may_be_launched(make_plan):
+    assert plan_problems(make_plan(backbone=factories.make_backbone(facts={"family": "falcon"}), recipes=["zero_shot", "prefix"])) == []
+
+
 @pytest.mark.parametrize(
     ("seeds", "words"),
     [((), "need at least one seed"), ((1, 1), "given twice"), (tuple(range(30)), "at most 20"), ((-1,), "out of range")],

@@ -10,8 +10,8 @@ from workers.engine.errors import Unsupported
 
 # An encoder family reads both ways unless its configuration says that it is a decoder.
 _DECODER_FLAG_FAMILIES = frozenset({"bert", "roberta", "electra", "xlm-roberta", "camembert"})
-# Encoder-decoder families whose decoder starts and ends as T5's does.
-_TEXT_TO_TEXT = frozenset({"t5", "mt5"})
+# Encoder-decoder families that the golden tests have run.
+_TEXT_TO_TEXT = frozenset({"t5"})
 # They count positions from behind the pad token, so that many positions are never used.
 _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert"})
 _NO_LIMIT = 1 << 20
@@ -25,7 +25,7 @@ def refuse_unrunnable(source: str, config: PretrainedConfig) -> None:
     """
     if config.is_encoder_decoder and config.model_type not in _TEXT_TO_TEXT:
         raise Unsupported(
-            f"{source} is an encoder-decoder model of the family {config.model_type}. Of these the engine runs T5, Flan-T5 and mT5; "
+            f"{source} is an encoder-decoder model of the family {config.model_type}. Of these the engine runs T5 and Flan-T5; "
             "choose one of them or a causal language model."
         )
     if config.model_type in _DECODER_FLAG_FAMILIES and not getattr(config, "is_decoder", False):

@@ -73,3 +73,11 @@ def test_stranger_cannot_download(client_for, charlie, artifact):
 
 def test_download_asks_for_get(client_for, bob, artifact):
     assert client_for(bob).post(path_of(artifact)).status_code == 405
+
+
+def test_the_table_of_families_says_what_runs_and_why_not(client_for, bob, workspace):
+    page = client_for(bob).get("/w/acme/library/families/").content.decode()
+
+    assert "Qwen3-Next" in page
+    assert 'href="#reason-1"' in page
+    assert "keep a running state instead" in page

@@ -1,11 +1,13 @@
 """What each family does with each method, found out by doing it: the cells of the capability matrix.
 
-`python -m tests.workers.engine.golden` writes experiments/capabilities.json anew; `test_families` proves the file equal to the cells.
+`python -m tests.workers.engine.golden [family or method …]` writes the file; `test_families` proves it equal to the cells.
 """
 
 import json
+import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,26 +45,28 @@ def cell_of(family: str, method: str, folder: Path) -> Cell:
     rows; a PEFT folder predicts the same in plain PEFT.
 
     Returns:
-        "path": shared, plain or refused; with the reason where it is not shared.
+        "path": shared, plain or refused, with the reason where it is not shared; "runs" for what reads no prompt.
     """
     try:
         result = _run(family, method, folder)
     except (BadSpec, Unsupported) as error:
-        return {"path": "refused", "reason": error.message}
+        return {"path": "refused", "reason": error.message.replace(str(folder / "model"), "This model")}
     if method != "linear_probe":
         _hold(family, method, folder)
     path, _, reason = result.shared_prefix.partition(": ")
+    if path == "none":
+        return {"path": "runs"}
     if path != "plain":
         whole = [warning for warning in result.warnings if "Training ran whole sequences" in warning]
         return {"path": "plain in training", "reason": whole[0].partition(": ")[2].rstrip(".")} if whole else {"path": "shared"}
-    return {"path": path, "reason": reason}
+    return {"path": path, "reason": re.sub(r" by [\d.e+-]+ nats", "", reason)}
 
 
 def _run(family: str, method: str, folder: Path) -> RunResult:
     if family in ("encoder", "bart"):
         source = save_model(folder / "model", family)
         load_backbone(BackboneRef(str(source), dtype="fp32", device="cpu"))
-    options = {"learning_rate": _RATES.get(method, 0.02)} if METHODS[method].family == "tuned" else {}
+    options = {"learning_rate": _RATES.get(method, 0.02), "max_steps": 3} if METHODS[method].family == "tuned" else {}
     return execute(make_run(folder, make_backbone(family), method, rows=8, options=options))
 
 
@@ -100,7 +104,8 @@ def peft_score(model: PeftModel, row: tuple[int, ...], answer: tuple[int, ...]) 
             row, asked = (*row, *answer[:-1]), {}
         ids = torch.tensor([row])
         logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), **asked).logits[0, -len(answer) :].log_softmax(-1)
-    return logits.gather(1, torch.tensor(answer)[:, None]).sum()
+    found: Tensor = logits.gather(1, torch.tensor(answer)[:, None]).sum()
+    return found
 
 
 def _written_down(folder: Path) -> Tensor:
@@ -113,25 +118,17 @@ def _equal(found: Tensor, expected: Tensor, promise: str) -> None:
     assert gap <= _CLOSE, f"broken: {promise} (they differ by {gap:.3g} nats)"
 
 
-def matrix(families: list[str] | None = None) -> dict[str, Any]:
-    """All cells, and the families' names."""
-    found: dict[str, Any] = {}
-    for family in families or list(FAMILIES):
-        cells = {}
-        for method in COLUMNS:
+def write_matrix(chosen: Sequence[str]) -> None:
+    """Find out all cells, or those of the chosen families and methods, and write them down one by one."""
+    known: dict[str, Any] = json.loads(MATRIX.read_text(encoding="utf-8")) if MATRIX.is_file() else {}
+    for family in [name for name in FAMILIES if name in chosen] or FAMILIES:
+        for method in [name for name in COLUMNS if name in chosen] or COLUMNS:
+            row = known.setdefault(family, {"title": FAMILIES[family].title, "cells": {}})
             with tempfile.TemporaryDirectory() as folder:
-                cells[method] = cell_of(family, method, Path(folder))
-        found[family] = {"title": FAMILIES[family].title, "cells": cells}
-        print(family, {method: cell["path"] for method, cell in cells.items()}, file=sys.stderr, flush=True)  # noqa: T201
-    return found
-
-
-def write_matrix(families: list[str]) -> None:
-    """Write the file, or bring some of its rows up to date."""
-    known = json.loads(MATRIX.read_text(encoding="utf-8")) if families and MATRIX.is_file() else {}
-    known |= matrix(families)
-    rows = {family: known[family] for family in FAMILIES if family in known}
-    MATRIX.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+                row["cells"][method] = cell_of(family, method, Path(folder))
+            row["cells"] = {name: row["cells"][name] for name in COLUMNS if name in row["cells"]}
+            rows = {name: known[name] for name in FAMILIES if name in known}
+            MATRIX.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,37 @@
+"""The table of approaches and model families, as a page shows it: words in the cells, the reasons once each below."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.capabilities import Capability, families, method_names
+
+WORDS = {"shared": "yes", "runs": "yes", "refused": "no"}
+
+
+@dataclass(frozen=True)
+class FamilyCell:
+    """One cell: its word, and the number of its reason below the table (0 for none)."""
+
+    method: str
+    word: str
+    note: int
+    is_refused: bool
+
+
+def family_table() -> dict[str, Any]:
+    """Columns, rows and numbered reasons of the capability table."""
+    columns = method_names()
+    notes: dict[str, int] = {}
+    rows = []
+    for family in families().values():
+        cells = [_cell(columns[method], family.methods[method], notes) for method in columns]
+        rows.append({"family": family, "cells": cells})
+    return {"columns": list(columns.values()), "rows": rows, "notes": list(notes)}
+
+
+def _cell(name: str, capability: Capability, notes: dict[str, int]) -> FamilyCell:
+    number = 0
+    if capability.reason:
+        sentence = capability.reason if capability.is_refused else f"Each row is run whole, because {capability.reason}."
+        number = notes.setdefault(sentence, len(notes) + 1)
+    return FamilyCell(name, WORDS.get(capability.path, "slower"), number, capability.is_refused)

@@ -1,0 +1,36 @@
+"""Which approach runs on which family: the reader of the table that the engine's golden tests prove."""
+
+from experiments.capabilities import capability_of, families, method_names
+from experiments.recipes import CATALOGUE
+
+
+def test_every_approach_that_asks_a_model_is_in_the_table():
+    without_model = {"majority", "label_overlap", "tfidf_logreg"}
+
+    assert set(method_names()) == {kind.method for kind in CATALOGUE.values()} - without_model
+
+
+def test_a_refusal_and_a_slower_path_come_with_a_reason_and_a_usual_cell_without():
+    for family in families().values():
+        for method, capability in family.methods.items():
+            assert bool(capability.reason) == (capability.path not in ("shared", "runs")), (family.key, method)
+
+
+def test_a_family_that_was_never_tried_is_left_to_the_engine():
+    assert capability_of("falcon", "lora") is None
+    assert capability_of(None, "lora") is None
+
+
+def test_prefix_tuning_is_refused_where_there_are_no_keys_and_values():
+    refused = capability_of("mamba", "prefix_tuning")
+
+    assert refused is not None
+    assert refused.is_refused
+    assert "running state" in refused.reason
+
+
+def test_prefix_on_an_encoder_decoder_runs():
+    known = capability_of("t5", "prefix_tuning")
+
+    assert known is not None
+    assert known.is_slower

@@ -1,0 +1,29 @@
+"""The golden tests: every family with every method on a tiny random model, and the checked-in matrix that they prove."""
+
+import json
+
+import pytest
+
+from tests.workers.engine.families import FAMILIES
+from tests.workers.engine.golden import COLUMNS, MATRIX, cell_of
+
+KNOWN = json.loads(MATRIX.read_text(encoding="utf-8"))
+CELLS = [(family, method) for family in FAMILIES for method in COLUMNS]
+# One cell a family in the default suite; four families have their tuned methods in test_tuning and test_training as well.
+QUICK = [(family, "hard_prompt") for family in FAMILIES]
+
+
+@pytest.mark.parametrize(("family", "method"), QUICK)
+def test_a_cell_of_each_family_does_what_the_matrix_says(tmp_path, family, method):
+    assert cell_of(family, method, tmp_path) == KNOWN[family]["cells"][method]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "method"), [cell for cell in CELLS if cell not in QUICK])
+def test_every_cell_does_what_the_matrix_says(tmp_path, family, method):
+    assert cell_of(family, method, tmp_path) == KNOWN[family]["cells"][method]
+
+
+def test_the_matrix_has_a_cell_for_every_family_and_method():
+    assert {(family, method) for family, row in KNOWN.items() for method in row["cells"]} == set(CELLS)
+    assert {family: row["title"] for family, row in KNOWN.items()} == {family: row.title for family, row in FAMILIES.items()}
