@@ -3,7 +3,7 @@
 import pytest
 from django.urls import reverse
 
-from experiments.models import Job, JobState, Run, Trial
+from experiments.models import Job, JobState, Role, Run, Trial
 from experiments.services.keys import api_key_create
 from experiments.services.trials import search_finish
 from tests import factories
@@ -48,7 +48,7 @@ def search(workspace) -> Run:
 def page_of(client, run: Run, name: str = "run-detail") -> str:
     answer = client.get(reverse(name, args=[run.approach.experiment.workspace.slug, run.pk]))
     assert answer.status_code == 200
-    return answer.content.decode()
+    return str(answer.content.decode())
 
 
 def test_the_page_says_what_was_tried_and_what_came_of_it(client_for, alice, search):
@@ -96,7 +96,7 @@ def test_a_stopped_run_goes_on(client_for, alice, search):
 
 
 def test_trials_come_over_the_api_the_best_first(client, alice, workspace, search):
-    _, clear = api_key_create(workspace=workspace, name="key", role="domain_expert", by=alice)
+    _, clear = api_key_create(workspace=workspace, name="key", role=Role.DOMAIN_EXPERT, by=alice)
 
     answer = client.get(f"/api/v1/runs/{search.pk}/trials", headers={"Authorization": f"Bearer {clear}"}).json()
 
@@ -105,7 +105,7 @@ def test_trials_come_over_the_api_the_best_first(client, alice, workspace, searc
 
 
 def test_a_run_is_stopped_over_the_api(client, alice, workspace, search):
-    _, clear = api_key_create(workspace=workspace, name="key", role="domain_expert", by=alice)
+    _, clear = api_key_create(workspace=workspace, name="key", role=Role.DOMAIN_EXPERT, by=alice)
     Job.objects.filter(pk=search.job_id).update(state=JobState.QUEUED)
 
     answer = client.post(f"/api/v1/runs/{search.pk}/cancel", headers={"Authorization": f"Bearer {clear}"})

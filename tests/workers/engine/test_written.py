@@ -114,9 +114,10 @@ def test_scores_behind_own_examples_equal_the_plain_computation(tmp_path):
     found = {}
     for plain in (None, "asked"):
         run = make_run(tmp_path / str(plain), make_backbone(), "drawn_examples", options={"policy": "nearest", "num_examples": 3})
-        from workers.engine.approach import build_approach
+        from workers.engine.approach import Prompted, build_approach
 
         approach = build_approach(run)
+        assert isinstance(approach, Prompted)
         approach.plain_reason, approach.probed = plain, True
         found[plain] = approach.predict(make_items(6), lambda done: None)
 
@@ -160,7 +161,7 @@ def test_a_label_bias_is_fitted_recorded_and_used(tmp_path):
     assert result.metrics["test"].accuracy > plain.metrics["test"].accuracy
     for line in lines(tmp_path):
         biased = {label: line["loglikelihoods"][label] + bias[label] for label in LABELS}
-        assert line["predicted"] == max(biased, key=biased.get)
+        assert line["predicted"] == max(biased, key=lambda label: biased[label])
 
 
 def test_a_bias_that_was_fitted_before_is_used_without_train_rows(tmp_path):
