@@ -24,8 +24,10 @@ from workers.starter import evaluation_tasks as tasks
 from workers.starter.evaluation_tasks import Case
 
 Measure = dict[str, Any]
-SELECTION_ROWS = 400  # training rows on which the wording is chosen
+SELECTION_ROWS = 300  # training rows on which the wording is chosen
 SEEDS = (0, 1, 2)
+SNIPS_ROWS = 1500
+ORDER_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,9 @@ def clinc(bench: Bench) -> list[Measure]:
 def snips(bench: Bench) -> list[Measure]:
     found: list[Measure] = []
     for readable in (False, True):
-        rows = tasks.snips_cases(bench.data, 3000 + SELECTION_ROWS, seed=7, readable=readable)
+        rows = tasks.snips_cases(bench.data, SNIPS_ROWS + SELECTION_ROWS, seed=7, readable=readable)
         name = f"SNIPS, 7 intents, {'readable' if readable else 'own'} names"
-        found += _zero_shot(bench, name, tasks.REQUEST_WORDINGS, rows[3000:], rows[:3000])
+        found += _zero_shot(bench, name, tasks.REQUEST_WORDINGS, rows[SNIPS_ROWS:], rows[:SNIPS_ROWS])
     return found
 
 
@@ -117,7 +119,7 @@ def few_shot(bench: Bench) -> list[Measure]:
 
 def order(bench: Bench) -> list[Measure]:
     """How often the answer changes when the options are listed in another order."""
-    cases = tasks.sample(tasks.queue_cases("test"), 1000, 5)
+    cases = tasks.sample(tasks.queue_cases("test"), ORDER_ROWS, 5)
     wording = _queue_wording(bench)
     first = bench.choices(wording, cases)
     changed = [bench.choices(wording, tasks.shuffled(cases, seed)) for seed in range(5)]
