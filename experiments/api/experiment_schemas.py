@@ -73,7 +73,7 @@ class ExperimentIn(BudgetIn):
     monthly_requests: int = Field(100_000, ge=1, le=10**12)
     margin: float = Field(0.01, ge=0.0, le=1.0, allow_inf_nan=False)
     open_test_when_finished: bool = False
-    generation: GenerationIn = Field(default_factory=GenerationIn)
+    generation: GenerationIn = Field(default_factory=lambda: GenerationIn.model_validate({}))
     launch: bool = False
 
 

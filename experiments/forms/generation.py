@@ -14,10 +14,12 @@ FORM = ("json_schema", "pattern", "min_characters", "max_characters")
 
 def _number(name: str, label: str, *, whole: bool = True) -> forms.Field:
     low, high = RANGES[name]
-    kind = forms.IntegerField if whole else forms.FloatField
     attrs = {"placeholder": f"{getattr(DEFAULTS, name):g}", "inputmode": "numeric" if whole else "decimal"}
     help_text = f"{HELP[name]} {low:,g} to {high:,.10g}."
-    return kind(required=False, min_value=low, max_value=high, label=label, help_text=help_text, widget=forms.TextInput(attrs=attrs))
+    about: dict[str, Any] = {"label": label, "help_text": help_text, "widget": forms.TextInput(attrs=attrs), "required": False}
+    if whole:
+        return forms.IntegerField(min_value=int(low), max_value=int(high), **about)
+    return forms.FloatField(min_value=low, max_value=high, **about)
 
 
 def _block(name: str, label: str, length: int) -> forms.CharField:

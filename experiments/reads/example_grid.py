@@ -125,7 +125,10 @@ def _answers(page: list[Example], columns: tuple[Mapping[str, Any], ...]) -> dic
     winners = list(Evaluation.objects.filter(pk__in=wanted).values_list("attempt", flat=True))
     found = Prediction.objects.filter(evaluation__in=wanted, attempt__in=winners, example__in=page)
     fields = found.values_list("evaluation", "example", "predicted", "text", "correct", "error", "quality", "format_problem")
-    return {(str(evaluation), example): Answer(predicted or text, *rest) for evaluation, example, predicted, text, *rest in fields}
+    return {
+        (str(evaluation), example): Answer(predicted or text, bool(right), error, quality, problem)
+        for evaluation, example, predicted, text, right, error, quality, problem in fields
+    }
 
 
 def _cells(

@@ -334,8 +334,9 @@ class Trainer:
         if self.record.curve:
             metrics["validation_accuracy"] = self.record.curve[-1].validation_accuracy
             metrics["validation_loss"] = self.record.curve[-1].validation_loss
-        trail = {"curve": thinned(self.record.curve), "losses": tuple(self.record.losses)}
-        self.hooks.on_progress(Progress("training", step=self.step, steps=int(self.options["max_steps"]), metrics=metrics, **trail))
+        curve, losses = thinned(self.record.curve), tuple(self.record.losses)
+        steps = int(self.options["max_steps"])
+        self.hooks.on_progress(Progress("training", step=self.step, steps=steps, metrics=metrics, curve=curve, losses=losses))
 
     def _state(self) -> dict[str, Tensor]:
         return {name: master.detach().clone() for name, master in self.masters.items()}

@@ -142,7 +142,8 @@ class Trainer:
         place = torch.arange(states.shape[1])
         seen = scores.masked_fill((place > asking[:, None])[:, None], -1e9).log_softmax(-1)
         own = (place >= first[:, None]) & (place < behind[:, None])
-        return -seen.masked_fill(~own[:, None], -1e9).logsumexp(-1).mean(-1)
+        paid: Tensor = seen.masked_fill(~own[:, None], -1e9).logsumexp(-1)
+        return -paid.mean(-1)
 
     def update(self, rate: float) -> None:
         for param, master in zip(self.params, self.masters, strict=True):

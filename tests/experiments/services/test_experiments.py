@@ -118,11 +118,11 @@ def test_single_requests_are_timed_when_all_else_has_ended_and_then_comes_the_en
     end_all(experiment, JobKind.COMPARE)
     assert latency_jobs().count() == 1
     experiment.refresh_from_db()
-    assert experiment.finished_at is None
+    assert not experiment.finished_at
     end_all(experiment, JobKind.LATENCY)
 
     experiment.refresh_from_db()
-    assert experiment.finished_at is not None
+    assert experiment.finished_at
     assert latency_jobs().count() == 1
 
 

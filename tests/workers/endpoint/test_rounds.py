@@ -21,7 +21,7 @@ class Book:
     """A ledger in memory that allows so many calls."""
 
     def __init__(self, room: int = 1000) -> None:
-        self.room, self.begun, self.ended, self.together = room, [], [], []  # type: ignore[var-annotated]
+        self.room, self.begun, self.ended, self.together = room, [], [], []
 
     def intend(self, questions: Sequence[Question]) -> list[Any]:
         if not self.room:

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,7 +176,7 @@ def test_other_scores_are_recorded_beside_the_sums(tmp_path, score):
 
 
 def test_extraction_trains_writes_and_measures_free_text(tmp_path):
-    rules = {"generation": Generation(max_new_tokens=5), "answer_format": AnswerFormat(max_characters=8)}
+    rules: dict[str, Any] = {"generation": Generation(max_new_tokens=5), "answer_format": AnswerFormat(max_characters=8)}
     run = make_run(tmp_path, make_backbone("gpt2"), "prompt_tuning", task="extraction", labels=(), **rules)
 
     result = execute(run)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -43,7 +45,9 @@ def test_taking_a_token_out_is_scoring_without_it():
     backbone = make_backbone("gpt2")
     frame = make_frame(backbone)
     items = make_items(8)
+    assert frame.trie is not None
     rows = frame.encode(items)
+    assert frame.trie is not None
     vectors = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
 
     found = ablate(frame, Virtual(vectors=vectors), rows, False, lambda progress: None)
@@ -79,7 +83,7 @@ def test_a_run_leaves_what_it_learned_and_the_artifact_can_be_explained_later(tm
 def test_an_approach_without_learned_tokens_of_its_own_is_refused(tmp_path):
     backbone = make_backbone("llama")
     execute(make_run(tmp_path / "made", backbone, "lora"))
-    asked = {"artifact": str(tmp_path / "made/out/artifact"), "ablate": True, "evaluate": ()}
+    asked: dict[str, Any] = {"artifact": str(tmp_path / "made/out/artifact"), "ablate": True, "evaluate": ()}
 
     with pytest.raises(Unsupported, match="soft prompt"):
         execute(make_run(tmp_path / "asked", backbone, "lora", **asked))

@@ -1,5 +1,7 @@
 """Free answers equal the models' own generation, and follow the rules that were asked for."""
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import TemperatureLogitsWarper, TopPLogitsWarper
@@ -14,7 +16,7 @@ from workers.engine.tuning import create_tuning
 
 GREEDY = Generation(max_new_tokens=8, stop=())
 SAMPLED = Generation(max_new_tokens=8, temperature=0.8, top_p=0.9, seed=3, stop=())
-TUNED = {
+TUNED: dict[str, dict[str, Any]] = {
     "prompt_tuning": {"num_virtual_tokens": 5, "template_text": "kept"},
     "p_tuning": {"num_virtual_tokens": 5},
     "prefix_tuning": {"num_virtual_tokens": 5},
@@ -50,7 +52,7 @@ def test_batched_greedy_answers_equal_the_models_own_generation(family):
 def test_answers_of_tuned_approaches_equal_peft_with_transformers(method):
     backbone = make_backbone("llama")
     frame = make_frame(backbone, task="extraction", labels=())
-    tuning = create_tuning(backbone, frame, Recipe(method, {**QUICK, **TUNED[method]}), seed=0)
+    tuning: Any = create_tuning(backbone, frame, Recipe(method, {**QUICK, **TUNED[method]}), seed=0)
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in tuning.trained():
