@@ -141,6 +141,9 @@ class GuardedTransport(httpx2.BaseTransport):
         try:
             with self._pool.stream(request.method, target, headers=request.headers.raw, content=request.read()) as answer:
                 body = b"".join(_limited(answer.iter_stream()))
+                if answer.status >= 500:
+                    # Servers that stumbled often close the connection a moment later, and the next request would be lost on it.
+                    answer.extensions["network_stream"].close()
                 headers = [(name, value) for name, value in answer.headers if name.lower() != b"content-encoding"]
                 return httpx2.Response(answer.status, headers=headers, content=body, request=request)
         except httpcore2.ConnectTimeout as error:

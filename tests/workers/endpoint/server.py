@@ -42,6 +42,7 @@ class Server:
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.paths: list[str] = []
+        self.connections: set[int] = set()
         self.under_way = self.most_under_way = 0
         self.closing = threading.Event()
         self._lock = threading.Lock()
@@ -59,6 +60,7 @@ class Server:
                     server.asked.append(asked)
                     server.keys.append(self.headers.get("Authorization", ""))
                     server.paths.append(self.path)
+                    server.connections.add(self.client_address[1])
                     server.under_way += 1
                     server.most_under_way = max(server.most_under_way, server.under_way)
                 try:

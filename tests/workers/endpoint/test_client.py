@@ -75,6 +75,20 @@ def test_endpoint_that_hangs_is_left_at_the_deadline(server, answer):
     assert "no answer within 0.3 seconds" in fault.sentence
 
 
+@pytest.mark.parametrize(("status", "connections"), [(500, 2), (400, 1)])
+def test_connection_on_which_the_endpoint_stumbled_is_not_used_again(server, status, connections):
+    """Servers close it a moment after their answer, so that the next request would be lost on it and count as perhaps billed."""
+    server.always(Answer(b"", status))
+    client = EndpointClient(Endpoint(server.url, "tiny", KEY, private=LOOPBACK))
+
+    for _ in range(2):
+        with pytest.raises(Fault):
+            client.ask("chat", BODY)
+
+    client.close()
+    assert len(server.connections) == connections
+
+
 def test_endpoint_that_does_not_run_is_named(server):
     server.close()
 
