@@ -32,7 +32,7 @@ check: $(VENV)/.dev ## Lint, types, import law, templates, migrations
 	$(BIN)/mypy .
 
 lock: $(VENV)/.dev ## Pin every dependency anew, with hashes
-	$(COMPILE) -o requirements-web.lock pyproject.toml
+	$(COMPILE) --extra s3 -o requirements-web.lock pyproject.toml
 	$(COMPILE) --extra worker --extra s3 -c requirements-web.lock -o requirements-worker.lock pyproject.toml
 	$(COMPILE) --extra worker --extra s3 --extra dev -c requirements-worker.lock -o requirements-dev.lock pyproject.toml
 	@# torch is left out on purpose; pip-compile's warning about it does not belong in the files.
