@@ -48,9 +48,9 @@ ATTRIBUTION = (
 )
 FEW_SHOT = "Careful wording with an example per queue"
 SEEDS = (0, 1)
-SHARES = Shares(train=0.9, validation=0.1, test=0.0)
+SHARES = Shares(train=0.95, validation=0.05, test=0.0)
 # Budgets in steps, so that the result does not depend on the speed of the machine.
-_BUDGET = {"max_steps": 150, "evaluate_every": 75, "validation_rows": 256}
+_BUDGET = {"max_steps": 150, "evaluate_every": 50, "validation_rows": 192}
 BUDGETS: dict[str, dict[str, int]] = {"soft_prompt": _BUDGET, "hybrid": _BUDGET, "lora": _BUDGET}
 # List prices of a small cloud machine and of office work, to be replaced by the team's own.
 PRICES = {

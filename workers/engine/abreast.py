@@ -17,8 +17,14 @@ Work = TypeVar("Work")
 Found = TypeVar("Found")
 
 
-def run_abreast(do: Callable[[Work], Found], batches: Sequence[Work], device: torch.device, done: Callable[[Work, Found], None]) -> int:
-    """Do every batch without gradients; on a processor several at once.
+def run_abreast(
+    do: Callable[[Work], Found],
+    batches: Sequence[Work],
+    device: torch.device,
+    done: Callable[[Work, Found], None],
+    gradients: bool = False,
+) -> int:
+    """Do every batch; on a processor several at once.
 
     What is found does not depend on how many run at once.
 
@@ -26,20 +32,21 @@ def run_abreast(do: Callable[[Work], Found], batches: Sequence[Work], device: to
         do: called with one batch, on a thread that may not be this one.
         batches: the largest first, so that the last ones fill the gaps.
         done: called on this thread after each batch; may raise, and then no further batch is begun.
+        gradients: operations are recorded, for work that differentiates what it computes.
     Returns:
         How many ran at once.
     """
     threads = torch.get_num_threads()
     abreast = min(threads, len(batches), _MOST_ABREAST) if device.type == "cpu" else 1
     if abreast < 2:
-        with torch.inference_mode():
+        with torch.inference_mode(not gradients):
             for batch in batches:
                 done(batch, do(batch))
         return 1
 
     def alone(batch: Work) -> Found:
         torch.set_num_threads(threads // abreast)
-        with torch.inference_mode():
+        with torch.inference_mode(not gradients):
             return do(batch)
 
     futures: dict[Future[Found], Work] = {_pool(abreast).submit(alone, batch): batch for batch in batches}

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers.optimization import Adafactor
 
+from workers.engine.abreast import run_abreast
 from workers.engine.backbone import Backbone
 from workers.engine.batching import Batch, line_batch
 from workers.engine.checkpoints import load_checkpoint, save_checkpoint
@@ -34,6 +36,9 @@ from workers.engine.tuned import Tuning
 _LENGTH_STEP = 2
 _WINDOW_BATCHES = 8
 _MAX_SKIPPED_IN_A_ROW = 3
+# Parts of a batch that run side by side: fewer rows do not fill a thread, and each part holds gradients of its own.
+_LEAST_ROWS_ABREAST = 4
+_MOST_PARAMETERS_ABREAST = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -235,13 +240,13 @@ class Trainer:
     def _shared_losses(self, micro: Sequence[Sequence[int]], label_tokens: int) -> float:
         prefix = prefix_of(self.backbone.model, self.tuning.virtual(), self.shared)
         leaf = prefix.as_leaf() if prefix else None
-        total = 0.0
-        for indices in micro:
+
+        def loss_of(indices: Sequence[int]) -> Tensor:
             batch = self._batch(indices, len(self.shared))
             logits = shared_pass(self.backbone.model, leaf, batch)
-            loss = nn.functional.cross_entropy(logits.float(), batch.targets, reduction="sum") / label_tokens
-            torch.autograd.backward([loss])
-            total += float(loss.detach())
+            return nn.functional.cross_entropy(logits.float(), batch.targets, reduction="sum") / label_tokens
+
+        total = sum(self._add_gradients(indices, loss_of, leaf.tensors if leaf else ()) for indices in micro)
         if prefix and leaf:
             pairs = [(made, cut.grad) for made, cut in zip(prefix.tensors, leaf.tensors, strict=True) if made.requires_grad]
             pairs = [pair for pair in pairs if pair[1] is not None]
@@ -250,14 +255,44 @@ class Trainer:
         return total
 
     def _plain_losses(self, micro: Sequence[Sequence[int]], label_tokens: int) -> float:
-        total = 0.0
-        for indices in micro:
+        def loss_of(indices: Sequence[int]) -> Tensor:
             batch = self._batch(indices, 0)
             logits = plain_pass(self.backbone.model, self.tuning.virtual(), batch)
-            loss = nn.functional.cross_entropy(logits.float(), batch.targets, reduction="sum") / label_tokens
+            return nn.functional.cross_entropy(logits.float(), batch.targets, reduction="sum") / label_tokens
+
+        return sum(self._add_gradients(indices, loss_of, ()) for indices in micro)
+
+    def _add_gradients(self, indices: Sequence[int], loss_of: Callable[[Sequence[int]], Tensor], leaves: Sequence[Tensor]) -> float:
+        """Loss of some rows, its gradients added to the leaves and the parameters; on a processor parts of the rows run side by side."""
+        parts = self._parts(indices)
+        if len(parts) == 1:
+            loss = loss_of(indices)
             torch.autograd.backward([loss])
-            total += float(loss.detach())
-        return total
+            return float(loss.detach())
+        into = [*leaves, *self.parameters.values()]
+
+        def differentiate(part: int) -> tuple[float, Sequence[Tensor | None]]:
+            loss = loss_of(parts[part])
+            return float(loss.detach()), torch.autograd.grad([loss], into, allow_unused=True)
+
+        found: dict[int, tuple[float, Sequence[Tensor | None]]] = {}
+        run_abreast(differentiate, range(len(parts)), self.backbone.device, found.__setitem__, gradients=True)
+        # Added up in the order of the parts, not of their ends, so that a run can be repeated to the bit.
+        for part in range(len(parts)):
+            for tensor, gradient in zip(into, found[part][1], strict=True):
+                if gradient is not None:
+                    tensor.grad = gradient if tensor.grad is None else tensor.grad.add_(gradient)
+        return sum(found[part][0] for part in range(len(parts)))
+
+    def _parts(self, indices: Sequence[int]) -> list[Sequence[int]]:
+        """The rows cut into parts that run side by side, or all of them as one."""
+        # Dropout draws from one stream of random numbers, whose order must not vary.
+        can = self.backbone.device.type == "cpu" and not self.options.get("dropout")
+        if not can or sum(parameter.numel() for parameter in self.parameters.values()) > _MOST_PARAMETERS_ABREAST:
+            return [indices]
+        number = max(1, min(torch.get_num_threads(), len(indices) // _LEAST_ROWS_ABREAST))
+        cuts = [len(indices) * part // number for part in range(number + 1)]
+        return [indices[start:end] for start, end in pairwise(cuts)]
 
     def _batch(self, indices: Sequence[int], start: int) -> Batch:
         rows = [self.lines.contexts[index][start:] for index in indices]

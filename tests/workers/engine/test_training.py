@@ -74,6 +74,52 @@ def test_micro_batches_change_neither_loss_nor_gradient(method):
     assert float((flat(parts) - flat(whole)).norm() / flat(whole).norm()) <= 1e-4
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def in_one_part(trainer, rows, plain, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "_parts", lambda indices: [indices])
+        return trainer.loss_and_gradients(rows, plain=plain)
+
+
+@pytest.mark.parametrize(("way", "plain"), [*((way, False) for way in WAYS), ("prompt_tuning", True), ("lora", True)])
+def test_parts_side_by_side_change_neither_loss_nor_gradient(two_threads, monkeypatch, way, plain):
+    method, options = WAYS[way]
+    trainer = make_trainer(make_backbone("llama"), method, **options)
+    stir(trainer)
+    rows = list(range(9))
+
+    whole_loss, whole = in_one_part(trainer, rows, plain, monkeypatch)
+    parts_loss, parts = trainer.loss_and_gradients(rows, plain=plain)
+
+    assert trainer._parts(rows) == [[0, 1, 2, 3], [4, 5, 6, 7, 8]]
+    assert parts_loss == pytest.approx(whole_loss, rel=1e-4)
+    assert float((flat(parts) - flat(whole)).norm() / flat(whole).norm()) <= 1e-4
+
+
+@pytest.mark.parametrize("method", ["prompt_tuning", "lora"])
+def test_parts_side_by_side_give_the_same_bits_every_time(two_threads, method):
+    trainer = make_trainer(make_backbone("llama"), method)
+    stir(trainer)
+
+    found = [trainer.loss_and_gradients(list(range(12)), plain=False) for _ in range(5)]
+
+    assert {loss for loss, _ in found} == {found[0][0]}
+    assert all(torch.equal(flat(gradients), flat(found[0][1])) for _, gradients in found)
+
+
+def test_rows_with_active_dropout_stay_in_one_part(two_threads):
+    trainer = make_trainer(make_backbone("llama"), "lora", dropout=0.2)
+
+    assert len(trainer._parts(list(range(12)))) == 1
+
+
 def test_lack_of_memory_halves_the_micro_batch_and_keeps_the_batch(monkeypatch):
     trainer = make_trainer(make_backbone(), "prompt_tuning", batch_size=8)
     sizes = []
