@@ -50,7 +50,7 @@ FEW_SHOT = "Careful wording with an example per queue"
 SEEDS = (0, 1)
 SHARES = Shares(train=0.95, validation=0.05, test=0.0)
 # Budgets in steps, so that the result does not depend on the speed of the machine.
-_BUDGET = {"max_steps": 150, "evaluate_every": 50, "validation_rows": 192}
+_BUDGET = {"max_steps": 100, "evaluate_every": 25, "validation_rows": 128}
 BUDGETS: dict[str, dict[str, int]] = {"soft_prompt": _BUDGET, "hybrid": _BUDGET, "lora": _BUDGET}
 # List prices of a small cloud machine and of office work, to be replaced by the team's own.
 PRICES = {
