@@ -91,7 +91,7 @@ def in_one_part(trainer, rows, plain, monkeypatch):
 @pytest.mark.parametrize(("way", "plain"), [*((way, False) for way in WAYS), ("prompt_tuning", True), ("lora", True)])
 def test_parts_side_by_side_change_neither_loss_nor_gradient(two_threads, monkeypatch, way, plain):
     method, options = WAYS[way]
-    trainer = make_trainer(make_backbone("llama"), method, **options)
+    trainer = make_trainer(make_backbone("llama"), method, batch_size=12, **options)
     stir(trainer)
     rows = list(range(9))
 
@@ -105,7 +105,7 @@ def test_parts_side_by_side_change_neither_loss_nor_gradient(two_threads, monkey
 
 @pytest.mark.parametrize("method", ["prompt_tuning", "lora"])
 def test_parts_side_by_side_give_the_same_bits_every_time(two_threads, method):
-    trainer = make_trainer(make_backbone("llama"), method)
+    trainer = make_trainer(make_backbone("llama"), method, batch_size=12)
     stir(trainer)
 
     found = [trainer.loss_and_gradients(list(range(12)), plain=False) for _ in range(5)]
