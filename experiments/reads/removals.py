@@ -7,9 +7,9 @@ from django.db.models import Q, QuerySet
 from experiments.models import (
     Artifact,
     Dataset,
-    Evaluation,
     Experiment,
     Job,
+    JobKind,
     JobState,
     PromptTemplate,
     Report,
@@ -17,6 +17,7 @@ from experiments.models import (
     Share,
     TestOpening,
 )
+from experiments.services.experiments import experiment_jobs
 from experiments.wording import counted
 
 
@@ -70,7 +71,6 @@ def prompt_removal(template: PromptTemplate) -> Removal:
 
 def experiment_removal(experiment: Experiment) -> Removal:
     """A comparison goes with its runs, answers, tuned prompts, reports and links. That its test rows were opened stays counted."""
-    going_on = experiment_jobs(experiment).exclude(state__in=JobState.terminal()).exists()
     artifacts = Artifact.objects.filter(run__approach__experiment=experiment).count()
     reports, links = Report.objects.filter(experiment=experiment).count(), Share.objects.filter(report__experiment=experiment).count()
     takes = [f"{counted(Run.objects.filter(approach__experiment=experiment).count(), 'run')} with every answer and figure."]
@@ -82,11 +82,23 @@ def experiment_removal(experiment: Experiment) -> Removal:
     if TestOpening.objects.filter(experiment=experiment).exists():
         stays += " That its test rows were opened stays counted on later reports of the data: what was seen is seen."
     started = Experiment.objects.filter(approaches__start_artifact__run__approach__experiment=experiment).exclude(pk=experiment.pk)
-    return Removal(tuple(started.distinct()), "It is still running. Stop it first." if going_on else "", tuple(takes), stays)
+    return Removal(tuple(started.distinct()), _unfinished(experiment), tuple(takes), stays)
 
 
-def experiment_jobs(experiment: Experiment) -> QuerySet[Job]:
-    """The jobs of its runs, evaluations and comparisons."""
-    runs, evaluations = Run.objects.filter(approach__experiment=experiment), Evaluation.objects.filter(run__approach__experiment=experiment)
-    compares = Q(workspace=experiment.workspace_id, idempotency_key__startswith=f"compare:{experiment.pk}")
-    return Job.objects.filter(Q(pk__in=runs.values("job")) | Q(pk__in=evaluations.values("job")) | compares)
+def jobs_taken_along(experiment: Experiment) -> QuerySet[Job]:
+    """Every job that serves a comparison alone, explanations of its soft prompts included."""
+    return experiment_jobs(experiment) | _explanations(experiment)
+
+
+def _unfinished(experiment: Experiment) -> str:
+    """What stands in the way. Latency passes and explanations that only wait do not: nothing is lost with them."""
+    waiting_extra = Q(kind__in=[JobKind.LATENCY, JobKind.EXPLAIN], state=JobState.QUEUED)
+    going_on = jobs_taken_along(experiment).exclude(state__in=JobState.terminal()).exclude(waiting_extra)
+    if going_on.exclude(kind=JobKind.EXPLAIN).exists():
+        return "It is still running. Stop it first."
+    return "One of its soft prompts is being explained. Wait until that has ended." if going_on.exists() else ""
+
+
+def _explanations(experiment: Experiment) -> QuerySet[Job]:
+    runs = [str(pk) for pk in Run.objects.filter(approach__experiment=experiment).values_list("pk", flat=True)]
+    return Job.objects.filter(workspace=experiment.workspace_id, kind=JobKind.EXPLAIN, payload__explain__in=runs)

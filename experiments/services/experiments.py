@@ -206,10 +206,10 @@ def experiment_advance(*, experiment: Experiment) -> None:
 
 def _conclude(experiment: Experiment) -> None:
     """Mark the end when nothing goes on. Single requests are timed last: work of the comparison's own would disturb them."""
-    stopped = _jobs(experiment).filter(RUN_JOBS | EVALUATE_JOBS, state=JobState.CANCELLED)
+    stopped = experiment_jobs(experiment).filter(RUN_JOBS | EVALUATE_JOBS, state=JobState.CANCELLED)
     timed = _runs(experiment).filter(job__state=JobState.SUCCEEDED).exclude(approach__family=Family.HOSTED)
     if not _open_jobs(experiment).exists() and not stopped.exists() and timed.exists():
-        runs = _jobs(experiment).filter(RUN_JOBS)
+        runs = experiment_jobs(experiment).filter(RUN_JOBS)
         latency_queue(experiment=experiment, by=None, occasion=f"{runs.count()}:{runs.aggregate(sum=Sum('fence'))['sum']}")
     if not _open_jobs(experiment).exists():
         _finish(experiment)
@@ -227,7 +227,7 @@ def experiment_baseline_choose(*, experiment: Experiment, by: User | None, appro
             return
         Experiment.objects.filter(pk=experiment.pk).update(baseline=approach)
         # A choice that was made before and is made again asks for work anew, so each choice has a number.
-        number = _jobs(experiment).filter(kind=JobKind.COMPARE).count()
+        number = experiment_jobs(experiment).filter(kind=JobKind.COMPARE).count()
         for split in experiment.tables.values_list("split", flat=True):
             _compare_queue(experiment, Split(split), mark=f":baseline{number}")
         detail = {"baseline": approach.name if approach else "best written prompt"}
@@ -236,7 +236,7 @@ def experiment_baseline_choose(*, experiment: Experiment, by: User | None, appro
 
 def _compare_queue(experiment: Experiment, split: Split, mark: str = "") -> None:
     """Queue the comparison of a split, once for each state of its results: a retried job has a higher fence."""
-    jobs = _jobs(experiment).filter(kind__in=[JobKind.RUN] if split == Split.VALIDATION else [JobKind.EVALUATE])
+    jobs = experiment_jobs(experiment).filter(kind__in=[JobKind.RUN] if split == Split.VALIDATION else [JobKind.EVALUATE])
     fences = jobs.aggregate(sum=Sum("fence"))["sum"] or 0
     key = f"{compare_key(experiment)}:{split}:{jobs.count()}:{fences}{mark}"
     payload = {"experiment": str(experiment.pk), "split": str(split)}
@@ -330,7 +330,7 @@ def comparison_retry(*, experiment: Experiment, by: User | None) -> None:
     """
     failed = Q(kind=JobKind.COMPARE, state__in=[JobState.FAILED, JobState.QUARANTINED])
     with transaction.atomic():
-        jobs = list(_jobs(experiment).filter(failed))
+        jobs = list(experiment_jobs(experiment).filter(failed))
         if not jobs:
             raise UserError("No comparison has failed, so there is nothing to try again.")
         for job in jobs:
@@ -338,7 +338,7 @@ def comparison_retry(*, experiment: Experiment, by: User | None) -> None:
         Experiment.objects.filter(pk=experiment.pk).update(finished_at=None)
 
 
-def _jobs(experiment: Experiment) -> "QuerySet[Job]":
+def experiment_jobs(experiment: Experiment) -> "QuerySet[Job]":
     """Every job of a comparison: runs, evaluations, comparisons and latency passes."""
     runs, evaluations = _runs(experiment), Evaluation.objects.filter(run__approach__experiment=experiment)
     keyed = Q(idempotency_key__startswith=compare_key(experiment)) | Q(idempotency_key__startswith=latency_key(experiment))
@@ -348,7 +348,7 @@ def _jobs(experiment: Experiment) -> "QuerySet[Job]":
 
 
 def _open_jobs(experiment: Experiment, kinds: Q | None = None) -> "QuerySet[Job]":
-    return _jobs(experiment).filter(kinds or Q()).exclude(state__in=JobState.terminal())
+    return experiment_jobs(experiment).filter(kinds or Q()).exclude(state__in=JobState.terminal())
 
 
 def _runs(experiment: Experiment) -> "QuerySet[Run]":

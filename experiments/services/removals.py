@@ -9,7 +9,7 @@ from django.db import transaction
 
 from experiments.errors import UserError
 from experiments.models import Artifact, Dataset, DatasetVersion, Evaluation, Experiment, Job, Prediction, PromptTemplate, User
-from experiments.reads.removals import Removal, dataset_removal, experiment_jobs, experiment_removal, prompt_removal
+from experiments.reads.removals import Removal, dataset_removal, experiment_removal, jobs_taken_along, prompt_removal
 from experiments.services.audit import audit_record
 from experiments.storage import forget_stored
 from experiments.wording import listed, quoted
@@ -59,7 +59,7 @@ def experiment_delete(*, experiment: Experiment, by: User | None) -> None:
     with transaction.atomic():
         experiment = Experiment.objects.select_for_update(of=("self",)).select_related("workspace").get(pk=experiment.pk)
         _check(experiment_removal(experiment))
-        jobs = list(experiment_jobs(experiment).values_list("pk", flat=True))
+        jobs = list(jobs_taken_along(experiment).values_list("pk", flat=True))
         records = Artifact.objects.filter(run__approach__experiment=experiment).values_list("files", flat=True)
         files = {file["sha256"] for record in records for file in record.values()}
         audit_record(by=by, verb="deleted", target=experiment, workspace=experiment.workspace)

@@ -6,6 +6,8 @@ from django.core.files.storage import default_storage
 from experiments.errors import UserError
 from experiments.models import AuditEntry, Dataset, Experiment, Job, Prediction, PromptTemplate, Share, TestOpening
 from experiments.services import removals
+from experiments.services.explanations import explanation_start
+from experiments.services.latency import latency_queue
 from experiments.services.reports import report_create, share_create, share_find
 from experiments.storage import store_bytes, stored_path
 from tests import factories
@@ -78,3 +80,42 @@ def test_a_comparison_stays_while_another_started_from_its_tuned_prompt(workspac
 
     with pytest.raises(UserError, match="Comparisons rest on it: “Second round”"):
         removals.experiment_delete(experiment=source.experiment, by=alice)
+
+
+@pytest.mark.parametrize("kind", ["latency", "explain"])
+def test_what_only_waits_to_be_measured_goes_with_its_comparison(workspace, alice, kind):
+    experiment = make_measured(workspace, kind, "queued")
+
+    removals.experiment_delete(experiment=experiment, by=alice)
+
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(("kind", "words"), [("latency", "still running"), ("explain", "being explained")])
+def test_a_comparison_stays_while_it_is_measured(workspace, alice, kind, words):
+    experiment = make_measured(workspace, kind, "running")
+
+    with pytest.raises(UserError, match=words):
+        removals.experiment_delete(experiment=experiment, by=alice)
+
+    assert Job.objects.filter(kind=kind).exists()
+
+
+def test_jobs_of_another_comparison_stay(workspace, alice):
+    other = make_measured(workspace, "explain", "running")
+    experiment = factories.make_experiment(workspace, name="Another", dataset_version=other.dataset_version)
+
+    removals.experiment_delete(experiment=experiment, by=alice)
+
+    assert Job.objects.filter(kind="explain").count() == 1
+
+
+def make_measured(workspace, kind, state):
+    """A comparison whose latency is measured, or whose soft prompt is explained."""
+    experiment = factories.make_experiment(workspace)
+    approach = factories.make_approach(experiment, method="prompt_tuning", family="tuned")
+    run = factories.make_run(approach, state="succeeded", result={"learned_tokens": [{}]})
+    factories.make_artifact(run)
+    job = latency_queue(experiment=experiment, by=None, occasion="once") if kind == "latency" else explanation_start(run=run, by=None)
+    Job.objects.filter(pk=job.pk).update(state=state)
+    return experiment
