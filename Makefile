@@ -20,7 +20,7 @@ run: $(VENV)/.worker ## Start PromptLab with the demonstration on this machine
 test: $(VENV)/.dev ## The fast suite: no server, no browser, no network
 	$(BIN)/python -m pytest -n 2 $(PYTEST_FLAGS)
 
-test-all: $(VENV)/.dev ## Every suite; needs PostgreSQL, Redis and Chromium (see .ci/run)
+test-all: $(VENV)/.dev ## Every suite, with the grid of families; needs PostgreSQL, Redis and Chromium (see .ci/run)
 	$(BIN)/python -m pytest -n 2 -m "not gpu"
 
 check: $(VENV)/.dev ## Lint, types, import law, templates, migrations
