@@ -17,16 +17,19 @@ DTYPES = [
     ("8bit", "8 bits (needs an NVIDIA GPU)"),
     ("4bit", "4 bits (needs an NVIDIA GPU)"),
 ]
+# What each place needs; the fields of the others may stay empty.
+NEEDED = {"local": ["folder"], "hub": ["hub_id", "revision"], "hosted": ["url", "model"]}
 
 
 class BackboneForm(EndpointFields):
     """Only the places that this instance's operator allows are offered, and hosted endpoints."""
 
+    use_required_attribute = False  # the browser cannot ask for a field that another place hides
     name = forms.CharField(max_length=120, help_text="How your team will call it.")
     place = forms.ChoiceField(label="Where it lies", choices=(), widget=forms.RadioSelect)
-    folder = forms.CharField(max_length=400, required=False, help_text="Full path on the workers.")
-    hub_id = forms.CharField(label="Hub id", max_length=200, required=False, help_text="Owner/model, such as HuggingFaceTB/SmolLM2-135M.")
-    revision = forms.CharField(max_length=40, required=False, help_text="The full commit, 40 characters: a branch or tag could move.")
+    folder = forms.CharField(max_length=400, help_text="Full path on the workers.")
+    hub_id = forms.CharField(label="Hub id", max_length=200, help_text="Owner/model, such as HuggingFaceTB/SmolLM2-135M.")
+    revision = forms.CharField(max_length=40, help_text="The full commit, 40 characters: a branch or tag could move.")
     dtype = forms.ChoiceField(label="Number format", choices=DTYPES, initial="auto")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -35,6 +38,10 @@ class BackboneForm(EndpointFields):
         places += [("hub", "The Hugging Face Hub")] if settings.HF_HUB_ALLOWED else []
         places += [("hosted", "A hosted endpoint")]
         self.fields["place"] = forms.ChoiceField(label="Where it lies", choices=places, widget=forms.RadioSelect, initial=places[0][0])
+        if self.is_bound:
+            for place, names in NEEDED.items():
+                for name in names:
+                    self.fields[name].required = place == self.data.get("place")
         self.fields["folder"].help_text = f"Full path on the workers, below {' or '.join(settings.MODEL_FOLDERS)}."
 
     @property

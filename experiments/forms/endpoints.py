@@ -23,11 +23,10 @@ class EndpointFields(forms.Form):
     url = forms.CharField(
         label="Address",
         max_length=400,
-        required=False,
         help_text=f"Where the API lies, such as {EXAMPLE}. Any server that speaks OpenAI's chat or completions API will do.",
         widget=forms.TextInput(attrs={"inputmode": "url", "autocomplete": "off", "spellcheck": "false"}),
     )
-    model = forms.CharField(label="Model", max_length=200, required=False, help_text="As the endpoint calls it, such as gpt-4.1-mini.")
+    model = forms.CharField(label="Model", max_length=200, help_text="As the endpoint calls it, such as gpt-4.1-mini.")
     key = forms.CharField(
         label="Key",
         max_length=600,

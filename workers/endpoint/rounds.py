@@ -216,7 +216,7 @@ class Rounds:
             self._level += 1
         doubled = min(self.pace.first_pause_seconds * 2.0 ** min(self._level - 1, 30), MOST_PAUSE_SECONDS)
         pause = fault.retry_after if fault.retry_after is not None else doubled * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-        if pause > patience:
+        if fault.retry_after is not None and pause > patience:
             raise GivenUp(f"{fault.sentence} It asks to wait {pause:,.0f} seconds. Try again then.", fault)
         if now + pause - self._troubled_since > patience:
             raise GivenUp(f"{fault.sentence} Nothing was answered for {patience:,.0f} seconds. Try again later.", fault)

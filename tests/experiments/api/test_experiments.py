@@ -1,6 +1,9 @@
+from decimal import Decimal
+
 import pytest
 
 from experiments.models import ComparisonTable, Experiment, Job, Role, Run
+from tests.comparison_data import make_price_book
 from tests.factories import (
     make_approach,
     make_backbone,
@@ -171,3 +174,37 @@ def test_state_takes_the_same_number_of_queries_for_one_and_fifty_runs(call, wor
         make_run(approach, seed=seed)
 
     assert num_queries() == few <= 6
+
+
+@pytest.fixture
+def priced(workspace):
+    book = make_price_book(workspace, input_million_tokens=1, output_million_tokens=2)
+    return make_experiment(workspace, price_book=book, endpoint_requests=5)
+
+
+def test_budget_of_hosted_models_is_changed_and_what_is_left_out_has_no_limit(call, priced):
+    answer = call("put", f"experiments/{priced.pk}/budget", {"endpoint_money": "2.5"})
+
+    priced.refresh_from_db()
+    assert answer.status_code == 200
+    assert (priced.endpoint_requests, priced.endpoint_money) == (None, Decimal("2.5"))
+
+
+def test_budget_in_money_needs_prices(call, workspace):
+    experiment = make_experiment(workspace, endpoint_requests=5)
+
+    answer = call("put", f"experiments/{experiment.pk}/budget", {"endpoint_money": "2.5"})
+
+    experiment.refresh_from_db()
+    assert answer.status_code == 422
+    assert "needs prices" in answer.json()["error"]["message"]
+    assert experiment.endpoint_requests == 5
+
+
+@pytest.mark.parametrize("budget", [{"endpoint_requests": -1}, {"endpoint_money": "-1"}, {"endpoint_money": "NaN"}])
+def test_budget_that_is_none_is_refused(call, priced, budget):
+    assert call("put", f"experiments/{priced.pk}/budget", budget).status_code == 422
+
+
+def test_viewers_key_changes_no_budget(caller_for, workspace, priced):
+    assert caller_for(workspace, Role.VIEWER)("put", f"experiments/{priced.pk}/budget", {"endpoint_requests": 9}).status_code == 403
