@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from workers.engine.encoded import EncodedBefore
 from workers.engine.errors import BadSpec, MissingModel, Unsupported
 from workers.engine.families import refuse_unrunnable, sliding_of, window_of
 from workers.engine.placement import loading_arguments
@@ -32,6 +33,7 @@ class Backbone:
         window: longest sequence the model can hold, virtual tokens and answer included.
         sliding: how many tokens back a layer looks, None when all of them.
         weights_hash: the fingerprint when loaded.
+        encoded: what the tokenizer has read lately.
     """
 
     ref: BackboneRef
@@ -45,6 +47,7 @@ class Backbone:
     facts: dict[str, Any] = field(default_factory=dict)
     weights_hash: str = ""
     sliding: int | None = None
+    encoded: EncodedBefore = field(default_factory=EncodedBefore)
 
     @property
     def is_encoder_decoder(self) -> bool:

@@ -189,6 +189,9 @@ class Frame:
         return self._encode_all([text])[0]
 
     def _encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.backbone.encoded.ids_of(texts, f"chat {self.is_chat}", self._encode_anew)
+
+    def _encode_anew(self, texts: Sequence[str]) -> list[list[int]]:
         # A row that spells a control token must not steer the model. A chat template's own control tokens have to be read.
         shown = [self._control.show(text) for text in texts]
         encoded = self.tokenizer(shown, add_special_tokens=False, split_special_tokens=not self.is_chat)["input_ids"]
