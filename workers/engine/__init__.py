@@ -20,6 +20,7 @@ Reading order:
     tuning      the tuned methods: one table, their options, their start values
     training    the one training loop; checkpoints keeps its state on disk
     scoring     the one scoring path; generation writes free text; latency times single requests (asked by latency_spec)
+    serving     many prompts on one model: served (one prompt), mixed (the pass), row_adapters (LoRA and IA3 per row), shelf, requests
     metrics     figures from predictions; pure
     baselines   majority, label overlap, TF-IDF, linear probe
     artifacts   folders of tuned prompts and adapters: PEFT's own files plus a manifest

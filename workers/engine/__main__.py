@@ -1,4 +1,4 @@
-"""The command line: `python -m workers.engine run SPEC.json --out DIR` and `python -m workers.engine host`.
+"""The command line: `python -m workers.engine run SPEC.json --out DIR`, `… answer --model FOLDER …` and `… host`.
 
 torch is imported only once a command needs it, so that a mistyped command answers at once.
 """
@@ -8,8 +8,11 @@ import os
 import sys
 from pathlib import Path
 
-from workers.engine.errors import EngineError
-from workers.engine.spec import RunSpec
+from workers.engine.answer_rules import Generation
+from workers.engine.errors import BadSpec, EngineError
+from workers.engine.requests import answer_lines
+from workers.engine.shelf import DEFAULT_BYTES
+from workers.engine.spec import DTYPES, BackboneRef, RunSpec
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     run = commands.add_parser("run", help="execute one spec; write predictions, result and artifact")
     run.add_argument("spec", type=Path, help="JSON file; see workers/engine/example_spec.json")
     run.add_argument("--out", type=Path, required=True, help="folder for everything the run leaves")
+    _describe_answer(commands.add_parser("answer", help="answer JSON lines on stdin by several prompts on one model, in shared passes"))
     commands.add_parser("host", help="stay warm and execute jobs from JSON lines on stdin")
     chosen = parser.parse_args(arguments)
     # Idle OpenMP threads sleep instead of spinning. On a machine with other work, spinning made two threads thirty times slower
@@ -27,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.command == "host":
         return _host()
     try:
-        return _run(chosen.spec, chosen.out)
+        return _answer(chosen) if chosen.command == "answer" else _run(chosen.spec, chosen.out)
     except EngineError as error:
         print(error.message, file=sys.stderr)
         return 2
@@ -45,6 +49,50 @@ def _run(spec_file: Path, out: Path) -> int:
         print(f"{name}: {metrics.correct} of {metrics.n} correct ({metrics.accuracy:.1%}), {metrics.rows_per_second:.0f} rows/s")
     print(f"Result: {out / 'result.json'}")
     return 0
+
+
+def _describe_answer(answer: argparse.ArgumentParser) -> None:
+    named = "; requests call it NAME, or else by the last part of its path. May be given many times"
+    answer.description = 'A request is a line {"id": "1", "prompt": NAME, "fields": {"text": "…"}}; a reply is a line on stdout, in order.'
+    answer.add_argument("--model", required=True, help="folder of the model, or its Hub id")
+    answer.add_argument("--revision", help="full commit of a model on the Hub")
+    answer.add_argument("--dtype", default="auto", choices=DTYPES)
+    answer.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    answer.add_argument("--artifact", action="append", default=[], metavar="[NAME=]FOLDER", help=f"tuned prompt{named}")
+    answer.add_argument("--prompt", action="append", default=[], metavar="[NAME=]SPEC.json", help=f"written prompt, as a run's spec{named}")
+    answer.add_argument(
+        "--max-bytes", type=int, default=DEFAULT_BYTES, help="most bytes of prefixes and adapters in memory (default 1 GiB)"
+    )
+    answer.add_argument("--max-new-tokens", type=int, default=32, help="longest free answer")
+
+
+def _answer(chosen: argparse.Namespace) -> int:
+    given = [(_named(value), is_artifact) for is_artifact in (True, False) for value in (chosen.prompt, chosen.artifact)[is_artifact]]
+    names = [name for (name, _), _ in given]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadSpec(f"Two prompts are called {name}. Name them apart: NAME=PATH.")
+    rules = Generation(max_new_tokens=chosen.max_new_tokens)
+    specs = {name: RunSpec.from_file(path) for (name, path), is_artifact in given if not is_artifact}
+    from workers.engine.backbone import load_backbone
+    from workers.engine.runtime import quiet_libraries
+    from workers.engine.serving import Answerer
+
+    quiet_libraries()
+    answerer = Answerer(load_backbone(BackboneRef(chosen.model, chosen.revision, chosen.dtype, chosen.device)), chosen.max_bytes)
+    for (name, path), _ in given:
+        answerer.load(name, specs.get(name, path))
+    for line in answer_lines(sys.stdin, lambda requests: answerer.answer(requests, rules)):
+        print(line, flush=True)
+    return 0
+
+
+def _named(value: str) -> tuple[str, Path]:
+    """NAME=PATH, or a path that gives its own name."""
+    name, is_named, path = value.partition("=")
+    if is_named and not Path(value).exists():
+        return name, Path(path)
+    return Path(value).stem if value.endswith(".json") else Path(value).name, Path(value)
 
 
 def _host() -> int:

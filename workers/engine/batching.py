@@ -108,6 +108,23 @@ def tree_batch(rows: Sequence[Sequence[int]], trie: AnswerTrie) -> Batch:
     )
 
 
+def forest_batch(rows: Sequence[Sequence[int]], tries: Sequence[AnswerTrie]) -> Batch:
+    """As `tree_batch`, but every row has a trie of its own, which follows it at once; all pads stand behind it."""
+    lengths = [len(row) for row in rows]
+    width = max(length + trie.num_nodes for length, trie in zip(lengths, tries, strict=True))
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    positions = torch.zeros_like(ids)
+    visible = torch.ones(width, width, dtype=torch.bool).tril().repeat(len(rows), 1, 1)
+    answer_at = torch.zeros(len(rows), width, dtype=torch.bool)
+    for index, (row, end, trie) in enumerate(zip(rows, lengths, tries, strict=True)):
+        last = end + trie.num_nodes
+        ids[index, :last] = torch.tensor([*row, *trie.node_ids])
+        positions[index, :last] = torch.tensor([*range(end), *(end + depth for depth in trie.node_depths)])
+        visible[index, end:last, end:last] = trie.ancestry()
+        answer_at[index, end - 1 : last] = True
+    return Batch(ids, positions, visible, answer_at, torch.empty(0, dtype=torch.long), tuple(lengths))
+
+
 def _tree_visibility(ends: Tensor, width: int, trie: AnswerTrie) -> Tensor:
     """[B or 1, T, T]; one mask for all rows when they are equally long."""
     if int(ends.min()) == int(ends.max()):

@@ -30,7 +30,7 @@ def shared_pass(model: PreTrainedModel, prefix: PrefixStates | None, batch: Batc
     logits: Tensor = model(
         input_ids=batch.ids,
         position_ids=batch.positions + length,
-        attention_mask=_additive_mask(batch.visible, length, model.dtype),
+        attention_mask=additive_mask(batch.visible, length, model.dtype),
         past_key_values=prefix.cache() if prefix else None,
         use_cache=prefix is not None,
         logits_to_keep=batch.answer_at,
@@ -88,7 +88,7 @@ def attention_for_gradients(model: PreTrainedModel) -> Iterator[None]:
         model.config._attn_implementation = chosen
 
 
-def _additive_mask(visible: Tensor, prefix_length: int, dtype: torch.dtype) -> Tensor:
+def additive_mask(visible: Tensor, prefix_length: int, dtype: torch.dtype) -> Tensor:
     """[B or 1, 1, T, P + T]: 0 where a position may look, the lowest number of the dtype elsewhere."""
     mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
     mask.masked_fill_(~visible, torch.finfo(dtype).min)

@@ -4,10 +4,11 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from workers.engine.answer_rules import Generation
 from workers.engine.backbone import Backbone
@@ -21,8 +22,8 @@ from workers.engine.prefix import NO_VIRTUAL, PrefixStates, Virtual, prefix_of
 from workers.engine.scoring import shared_ids
 from workers.engine.spec import Item
 
-_MAX_ROWS = 32
-_MAX_TOKENS = 4096
+MAX_ROWS = 32
+MAX_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ class Generator:
             shared = () if plain else shared_ids(rows)
             prefix = None if plain else prefix_of(self.backbone.model, self.virtual, shared)
             done = 0
-            for group in buckets([len(row) - len(shared) for row in rows], self.rules.max_new_tokens, _MAX_TOKENS, _MAX_ROWS):
+            for group in buckets([len(row) - len(shared) for row in rows], self.rules.max_new_tokens, MAX_TOKENS, MAX_ROWS):
                 started = time.perf_counter()
-                draws = self._draws([names[index] for index in group])
+                draws = self.draws([names[index] for index in group])
                 few = [rows[index][len(shared) :] for index in group]
-                answers = self._write_batch(_PlainSteps(self, few) if plain else _CachedSteps(self, few, prefix), draws)
+                answers = self.write_batch(_PlainSteps(self, few) if plain else CachedSteps.behind(self.backbone, few, prefix), draws)
                 share = (time.perf_counter() - started) / len(group)
                 for index, answer in zip(group, answers, strict=True):
                     written[index], seconds[index] = answer, share
@@ -80,21 +81,27 @@ class Generator:
         with torch.inference_mode():
             if self.reason_for([row]) or tuple(row[: len(opening)]) != tuple(opening) or len(row) == len(opening):
                 return self.write([row], [name])[0][0]
-            return self._write_batch(_CachedSteps(self, [row[len(opening) :]], prefix), self._draws([name]))[0]
+            steps = CachedSteps.behind(self.backbone, [row[len(opening) :]], prefix)
+            return self.write_batch(steps, self.draws([name]))[0]
 
     def reason_for(self, rows: Sequence[Sequence[int]]) -> str | None:
         """Why these rows are run whole for every token, or None when their states are kept."""
         longest = max(map(len, rows)) + self.virtual.length + self.rules.max_new_tokens
         return self.plain_reason or self.backbone.plain_reason or sliding_reason(self.backbone.sliding, longest)
 
-    def _draws(self, names: Sequence[str]) -> list[list[float]]:
+    def draws(self, names: Sequence[str]) -> list[list[float]]:
         """[B][max_new_tokens] uniform numbers, each row's its own; empty when nothing is drawn."""
         if not self.rules.is_sampled:
             return [[] for _ in names]
         return [_uniform(f"{self.rules.seed}:{name}", self.rules.max_new_tokens) for name in names]
 
-    def _write_batch(self, steps: "_PlainSteps | _CachedSteps", draws: Sequence[Sequence[float]]) -> list[list[int]]:
-        """Answers of a batch of rows; it sheds its finished rows once they are half of it."""
+    def write_batch(self, steps: "Steps", draws: Sequence[Sequence[float]]) -> list[list[int]]:
+        """Answers of a batch of rows; it sheds its finished rows once they are half of it.
+
+        Args:
+            steps: what comes next in each row.
+            draws: of each row (`draws`).
+        """
         written: list[list[int]] = [[] for _ in draws]
         live = list(range(len(draws)))
         ended: set[int] = set()
@@ -146,23 +153,46 @@ class Generator:
         return text[: stop_place(text, self.rules.stop)].strip()
 
 
-class _CachedSteps:
-    """Right-padded rows whose states are kept: pads stay masked in the cache, new tokens take the row's next position."""
-
-    def __init__(self, generator: Generator, rows: Sequence[Sequence[int]], prefix: PrefixStates | None) -> None:
-        self.model, device = generator.backbone.model, generator.backbone.device
-        self.batch = line_batch(rows, [(generator.backbone.terminator_id,)] * len(rows), step=1).to(device)
-        ahead = prefix.length if prefix else 0
-        lengths = torch.tensor(self.batch.lengths, device=device)
-        own = torch.arange(self.batch.ids.shape[1], device=device)[None, :] < lengths[:, None]
-        self.ahead = ahead
-        self.places = lengths + ahead  # position of the token that comes next in each row
-        self.seen = torch.cat([own.new_ones(len(rows), ahead), own], dim=1)
-        self.cache = (prefix or PrefixStates((), ())).growing_cache(len(rows))
+class Steps(Protocol):
+    """Rows that are being answered, a token at a time."""
 
     def first(self) -> Tensor:
         """[B, V] after the rows themselves."""
-        return self._run(self.batch.ids, self.batch.positions + self.ahead, self.batch.answer_at)
+
+    def next(self, chosen: Tensor, kept: Sequence[int]) -> Tensor:
+        """[kept, V] after one more token of the rows at the places `kept`; the others are dropped."""
+
+
+class CachedSteps:
+    """Right-padded rows whose states are kept: pads stay masked in the cache, new tokens take the row's next position.
+
+    Args:
+        rows: ids of each row behind its prefix, at least one each.
+        seen: [B, P] bool, which positions of the cache belong to each row's prefix.
+        cache: holds the prefixes already; it grows.
+    """
+
+    def __init__(self, backbone: Backbone, rows: Sequence[Sequence[int]], seen: Tensor, cache: DynamicCache) -> None:
+        self.model, device = backbone.model, backbone.device
+        self.batch = line_batch(rows, [(backbone.terminator_id,)] * len(rows), step=1).to(device)
+        lengths = torch.tensor(self.batch.lengths, device=device)
+        self.own = torch.arange(self.batch.ids.shape[1], device=device)[None, :] < lengths[:, None]
+        self.ahead = seen.sum(1)
+        self.places = lengths + self.ahead  # position of the token that comes next in each row
+        self.seen = torch.cat([seen, self.own], dim=1)
+        self.cache = cache
+
+    @classmethod
+    def behind(cls, backbone: Backbone, rows: Sequence[Sequence[int]], prefix: PrefixStates | None) -> "CachedSteps":
+        """Rows that all stand behind one prefix."""
+        seen = torch.ones(len(rows), prefix.length if prefix else 0, dtype=torch.bool, device=backbone.device)
+        return cls(backbone, rows, seen, (prefix or PrefixStates((), ())).growing_cache(len(rows)))
+
+    def first(self) -> Tensor:
+        """[B, V] after the rows themselves."""
+        # A pad behind a row with a long prefix must not ask for a position that the model lacks.
+        positions = (self.batch.positions * self.own) + self.ahead[:, None]
+        return self._run(self.batch.ids, positions, self.batch.answer_at)
 
     def next(self, chosen: Tensor, kept: Sequence[int]) -> Tensor:
         """[kept, V] after one more token of the rows at the places `kept`; the others are dropped."""

@@ -29,6 +29,17 @@ class PrefixStates:
     def tensors(self) -> tuple[Tensor, ...]:
         return (*self.keys, *self.values)
 
+    @property
+    def num_bytes(self) -> int:
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors)
+
+    def first(self, length: int) -> "PrefixStates | None":
+        """The first `length` positions, which do not depend on those after them; None for no position. Nothing is copied."""
+        if length == self.length:
+            return self
+        cut = [tuple(tensor[..., :length, :] for tensor in part) for part in (self.keys, self.values)]
+        return PrefixStates(*cut) if length else None
+
     def as_leaf(self) -> "PrefixStates":
         """The same states cut off from what made them, collecting the gradients of all micro-batches of a step."""
         keys = tuple(key.detach().requires_grad_() for key in self.keys)

@@ -119,7 +119,7 @@ class Scorer:
             if self.on_rows:
                 self.on_rows(num_done)
 
-        groups = _groups(self.backbone, lengths, extra, self.trie.num_positions)
+        groups = scoring_groups(self.backbone, lengths, extra, self.trie.num_positions)
         # A batch that runs beside others has only its share of the machine.
         seconds /= run_abreast(timed, groups, self.backbone.device, note)
         computed = tuple(length + extra for length in lengths)
@@ -128,7 +128,7 @@ class Scorer:
     def _tree_scores(self, rows: Sequence[Sequence[int]], prefix: PrefixStates | None) -> Tensor:
         batch = tree_batch(rows, self.trie).to(self.backbone.device)
         logits = shared_pass(self.backbone.model, prefix, batch)
-        return _sum_steps(logits.view(batch.size, self.trie.num_positions, -1), self.trie)
+        return sum_steps(logits.view(batch.size, self.trie.num_positions, -1), self.trie)
 
     def _line_scores(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """[B, answers], one whole sequence a row and answer: the slow, obvious way. An encoder still reads each row once."""
@@ -182,12 +182,12 @@ def line_scores(
         sizes = [len(answers[index]) for index in group]
         return torch.stack([part.sum() for part in torch.split(each, sizes)]).cpu()
 
-    groups = _groups(backbone, lengths, 0, max(map(len, answers)))
+    groups = scoring_groups(backbone, lengths, 0, max(map(len, answers)))
     run_abreast(score, groups, backbone.device, found.__setitem__)
     return found
 
 
-def _groups(backbone: Backbone, lengths: Sequence[int], extra: int, positions: int) -> list[list[int]]:
+def scoring_groups(backbone: Backbone, lengths: Sequence[int], extra: int, positions: int) -> list[list[int]]:
     """Batches of rows that fit the device, `positions` of each row being projected onto the vocabulary."""
     on_gpu = backbone.device.type == "cuda"
     most_logits = MAX_LOGITS_ON_GPU if on_gpu else MAX_LOGITS
@@ -208,7 +208,7 @@ def shared_ids(rows: Sequence[Sequence[int]]) -> tuple[int, ...]:
     return shared[: min(len(shared), min(map(len, rows)) - 1)]
 
 
-def _sum_steps(logits: Tensor, trie: AnswerTrie) -> Tensor:
+def sum_steps(logits: Tensor, trie: AnswerTrie) -> Tensor:
     """[B, answers] from [B, 1 + M, V]: along each answer's path, the log-probability of its next token."""
     position, token, answer = (
         torch.tensor(column, device=logits.device)

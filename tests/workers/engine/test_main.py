@@ -31,6 +31,29 @@ def test_a_spec_runs_from_the_command_line(tmp_path, capsys):
     assert "of 6 correct" in capsys.readouterr().out
 
 
+def test_requests_of_several_prompts_are_answered_from_the_command_line(tmp_path, capsys, monkeypatch):
+    model = save_model(tmp_path / "model")
+    spec = example(labels=["card", "cash"], answer_words={}, recipe="hard_prompt", train=None)
+    spec["template"]["demonstrations"] = []
+    (tmp_path / "queue.json").write_text(json.dumps(spec))
+    (tmp_path / "short.json").write_text(json.dumps(spec | {"task": "extraction", "labels": []}))
+    lines = [json.dumps({"id": name, "prompt": name, "fields": {"text": "my card"}}) for name in ("queue", "short", "other")]
+    monkeypatch.setattr("sys.stdin", lines)
+    prompts = ["--prompt", str(tmp_path / "queue.json"), "--prompt", f"short={tmp_path / 'short.json'}"]
+
+    assert main(["answer", "--model", str(model), "--dtype", "fp32", "--max-new-tokens", "3", *prompts]) == 0
+
+    queue, short, other = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert queue["label"] in ("card", "cash")
+    assert isinstance(short["text"], str)
+    assert other["error"] == "No prompt is loaded as 'other'. Loaded: queue, short."
+
+
+def test_two_prompts_of_one_name_are_refused_before_the_model_is_loaded(capsys):
+    assert main(["answer", "--model", "none", "--artifact", "a/artifact", "--artifact", "b/artifact"]) == 2
+    assert capsys.readouterr().err == "Two prompts are called artifact. Name them apart: NAME=PATH.\n"
+
+
 def test_a_fault_is_one_sentence_and_exit_code_two(tmp_path, capsys):
     (tmp_path / "spec.json").write_text(json.dumps(example(labels=["one"])))
 
