@@ -184,7 +184,16 @@ def reply_of(call: EndpointCall) -> Reply:
     """The answer that a kept call holds."""
     kept = call.reply
     top = tuple(tuple((str(word), float(value)) for word, value in token) for token in kept["top"])
-    return Reply(kept["text"], top, kept["finish"], kept["model"], call.input_tokens, call.output_tokens, call.seconds or 0.0)
+    return Reply(
+        kept["text"],
+        top,
+        kept["finish"],
+        kept["model"],
+        call.input_tokens,
+        call.output_tokens,
+        call.seconds or 0.0,
+        kept.get("cached_tokens"),
+    )
 
 
 @dataclass
@@ -305,6 +314,7 @@ class HostedRun:
             "billed": {
                 "input": _mean([reply.input_tokens for reply in replies]),
                 "output": _mean([reply.output_tokens for reply in replies]),
+                "cached": _mean([reply.cached_tokens for reply in replies]),
             },
             "cut_off": sum(reply.finish == "length" for reply in replies),
         }

@@ -25,7 +25,9 @@ class PriceForm(forms.Form):
     currency = forms.CharField(min_length=3, max_length=3, initial="USD")
     effective_on = forms.DateField(label="Valid from", initial=date.today, widget=forms.DateInput(attrs={"type": "date"}))
     device_hour = PriceField(label="Machine, per hour", help_text="The machine or accelerator that tunes and serves.")
-    input_million_tokens = PriceField(label="Input, per million tokens", help_text="Billed input tokens of a hosted model.")
+    input_million_tokens = PriceField(
+        label="Input, per million tokens", help_text="Billed input tokens of a hosted model, cached ones too."
+    )
     output_million_tokens = PriceField(label="Output, per million tokens", help_text="Billed output tokens of a hosted model.")
     wrong_answer = PriceField(label="A wrong answer", help_text="What one wrong answer costs the business.")
     labelled_row = PriceField(label="Labelling a row", help_text="One row, labelled by a person.")

@@ -92,7 +92,7 @@ def test_run_stores_predictions_scores_bill_and_latency(run):
         ("delivery", True, 10),
     ]
     assert evaluation.scores.get(metric="accuracy").value == 1.0
-    assert evaluation.summary["endpoint"]["billed"] == {"input": 10.0, "output": 2.0}
+    assert evaluation.summary["endpoint"]["billed"] == {"input": 10.0, "output": 2.0, "cached": None}
     assert evaluation.summary["endpoint"]["latency"]["rows"] == 2
     assert set(EndpointCall.objects.values_list("state", "input_tokens")) == {(CallState.ANSWERED, 10)}
 
@@ -274,7 +274,20 @@ def test_endpoint_without_usage_has_an_unknown_bill(run, server):
 
     do(run.job)
 
-    assert run.evaluations.get().summary["endpoint"]["billed"] == {"input": None, "output": None}
+    assert run.evaluations.get().summary["endpoint"]["billed"] == {"input": None, "output": None, "cached": None}
+
+
+def test_tokens_from_the_endpoints_cache_are_recorded_and_survive_a_second_try(run, server):
+    body = completion("refund")
+    body["usage"]["prompt_tokens_details"] = {"cached_tokens": 8}
+    left = [Answer(body), Answer({"error": {"message": "bad"}}, 401)]
+    server.script = lambda asked: left.pop(0) if left else Answer(body)
+    assert do(run.job).state == JobState.FAILED
+    job_retry(job=run.job, by=None)
+
+    do(run.job)
+
+    assert run.evaluations.get().summary["endpoint"]["billed"] == {"input": 10.0, "output": 2.0, "cached": 8.0}
 
 
 def test_preview_is_answered_by_the_endpoint(workspace, hosted, server):

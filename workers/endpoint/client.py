@@ -34,6 +34,7 @@ class Reply:
         top: for each token of the answer that the endpoint told, [(token, log-probability in nats)], best first.
         finish: why the answer ended, in the endpoint's word.
         input_tokens, output_tokens: what is billed, or None when the endpoint did not say.
+        cached_tokens: how many of the input tokens came from the endpoint's cache; None when it did not say.
     """
 
     text: str
@@ -43,10 +44,11 @@ class Reply:
     input_tokens: int | None = None
     output_tokens: int | None = None
     seconds: float = 0.0
+    cached_tokens: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What is kept of it beside its tokens and seconds."""
-        return {"text": self.text, "top": self.top, "finish": self.finish, "model": self.model}
+        return {"text": self.text, "top": self.top, "finish": self.finish, "model": self.model, "cached_tokens": self.cached_tokens}
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,7 @@ def read_reply(content: bytes, protocol: str, host: str, seconds: float) -> Repl
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         raise Fault(Trouble.GARBLED, _garbled(content, host), may_be_billed=True) from None
     usage = value.get("usage") if isinstance(value.get("usage"), dict) else {}
+    details = usage.get("prompt_tokens_details")
     return Reply(
         text=_storable(text or ""),
         top=_top(choice.get("logprobs"), protocol),
@@ -185,6 +188,7 @@ def read_reply(content: bytes, protocol: str, host: str, seconds: float) -> Repl
         input_tokens=_count(usage.get("prompt_tokens")),
         output_tokens=_count(usage.get("completion_tokens")),
         seconds=seconds,
+        cached_tokens=_count(details.get("cached_tokens")) if isinstance(details, dict) else None,
     )
 
 

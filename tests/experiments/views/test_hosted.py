@@ -156,7 +156,7 @@ def test_run_page_says_who_was_asked_and_how_labels_were_read(client_for, bob, a
             "host": "api.example.com",
             "calls": 12,
             "asked_again": 2,
-            "billed": {"input": 10.0, "output": 2.0},
+            "billed": {"input": 10.0, "output": 2.0, "cached": 8.0},
             "read_by": {"log-probabilities": 9, "no label": 1},
             "without_answer": 0,
         }
@@ -165,6 +165,7 @@ def test_run_page_says_who_was_asked_and_how_labels_were_read(client_for, bob, a
 
     page = plain(page_of(client_for(bob), "run-detail", run))
 
+    assert "10.0 tokens read (8.0 of them from the endpoint's cache), 2.0 written" in page
     assert "at api.example.com, 12 calls, 2 of them again" in page
     assert "<dt> Label from log-probabilities </dt> <dd>9 rows</dd>" in page
     assert "<dt> No label in the answer </dt> <dd>1 row</dd>" in page

@@ -89,6 +89,15 @@ def test_connection_on_which_the_endpoint_stumbled_is_not_used_again(server, sta
     assert len(server.connections) == connections
 
 
+@pytest.mark.parametrize(("details", "cached"), [({"cached_tokens": 8}, 8), ({"cached_tokens": -1}, None), (["odd"], None), (None, None)])
+def test_tokens_from_the_endpoints_cache_are_read_where_it_tells_them(server, details, cached):
+    body = completion()
+    body["usage"]["prompt_tokens_details"] = details
+    server.always(Answer(body))
+
+    assert ask(server.url).cached_tokens == cached
+
+
 def test_endpoint_that_does_not_run_is_named(server):
     server.close()
 
