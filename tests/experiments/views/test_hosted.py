@@ -44,7 +44,8 @@ def asked(workspace, hosted):
 
 
 def page_of(client, name, noun) -> str:
-    return client.get(reverse(name, args=["acme", noun.pk])).content.decode()
+    content: bytes = client.get(reverse(name, args=["acme", noun.pk])).content
+    return content.decode()
 
 
 def plain(page: str) -> str:
