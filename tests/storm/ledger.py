@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests import factories
 
 IS_REAL = os.environ.get("STORM_ENGINE") == "real"
 LEASE_SECONDS = settings.JOB_LEASE_SECONDS
-NUM_APPROACHES = 2 if IS_REAL else 6
+NUM_APPROACHES, NUM_ROWS = (2, 100) if IS_REAL else (6, 300)
 # Enough steps to be hit in training, few enough to end soon on a model of two layers.
 TUNED = {"max_steps": 60, "evaluate_every": 20, "batch_size": 8, "warmup_steps": 2, "num_virtual_tokens": 4, "validation_rows": 16}
 
@@ -63,6 +64,11 @@ def num_open() -> int:
 
 def num_running() -> int:
     return Job.objects.filter(state=JobState.RUNNING, queue="gpu").count()
+
+
+def num_unheard_since(moment: datetime) -> int:
+    """Running jobs whose lease nobody has renewed since."""
+    return Job.objects.filter(state=JobState.RUNNING, lease_until__lte=moment + timedelta(seconds=LEASE_SECONDS)).count()
 
 
 def num_storing() -> int:
