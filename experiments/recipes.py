@@ -13,6 +13,12 @@ from experiments.wording import listed, quoted
 OptionValue: TypeAlias = int | float | str | list[str] | None
 
 ENGINEERED, TUNED, HYBRID, BASELINE = "engineered", "tuned", "hybrid", "baseline"
+FULL = "full"
+
+
+def hue_of(family: str, method: str) -> str:
+    """The name of the colour an approach is drawn in: its family's; full fine-tuning is a reference and as grey as the baselines."""
+    return FULL if method == FULL else family
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,10 @@ class RecipeKind:
     @property
     def is_tuned(self) -> bool:
         return self.family in (TUNED, HYBRID)
+
+    @property
+    def hue(self) -> str:
+        return hue_of(self.family, self.method)
 
     def default_of(self, name: str) -> OptionValue:
         """Default of a dial; None when the approach has no such dial."""
@@ -300,7 +310,7 @@ _KINDS = (
         "Few-shot, random",
         ENGINEERED,
         "drawn_examples",
-        "The written prompt with examples drawn from the train rows by a seed, the same for every request.",
+        "The written prompt with train rows drawn by chance as its examples.",
         _drawn("random"),
         needs_train=True,
     ),
@@ -309,7 +319,7 @@ _KINDS = (
         "Few-shot, balanced",
         ENGINEERED,
         "drawn_examples",
-        "The written prompt with as many drawn train rows of each label as fit the number, the same for every request.",
+        "The written prompt with as many drawn train rows of each label as its examples.",
         _drawn("balanced"),
         needs_train=True,
     ),
@@ -318,8 +328,7 @@ _KINDS = (
         "Few-shot, nearest",
         ENGINEERED,
         "drawn_examples",
-        "For every request the train rows that the model sees as most alike. Often the best examples, and the dearest: they cannot be "
-        "run once for all requests.",
+        "For every request the train rows most like it. Often the best examples, and the dearest.",
         _drawn("nearest"),
         needs_train=True,
     ),
@@ -328,7 +337,7 @@ _KINDS = (
         "Prior-corrected",
         ENGINEERED,
         "hard_prompt",
-        "The written prompt; what it says about an empty row is taken off each label, so that no label wins by being common.",
+        "The written prompt; no label wins by being common: what an empty row gets is taken off.",
         (replace(_SCORE, default="prior_corrected", choices=_RULES[2:], fixed=True),),
     ),
     RecipeKind(
@@ -336,7 +345,7 @@ _KINDS = (
         "Label bias",
         ENGINEERED,
         "label_bias",
-        "The written prompt and one number a label, added to its score and fitted on train rows. The least that can be learned.",
+        "The written prompt and one learned number a label. The least that can be learned.",
         _LABEL_BIAS,
         needs_train=True,
     ),
@@ -345,8 +354,7 @@ _KINDS = (
         "Prompt search",
         ENGINEERED,
         "prompt_search",
-        "Looks for a better prompt: other wordings by rule and the other chosen prompts, with sets of train rows as examples and other "
-        "answer words, compared on validation rows. The winner becomes a new version of the prompt.",
+        "Tries other wordings, examples and answer words on validation rows. The winner becomes a new version of the prompt.",
         _SEARCH,
         needs_train=True,
     ),
@@ -385,7 +393,7 @@ _KINDS = (
         "rsLoRA",
         TUNED,
         "lora",
-        "LoRA whose update is scaled by the root of its rank, so that a higher rank learns as fast as a low one.",
+        "LoRA scaled by the root of its rank, so that a high rank learns as fast as a low one.",
         _lora("rslora", "Alpha divided by the root of the rank scales the update"),
         needs_train=True,
     ),
@@ -394,7 +402,7 @@ _KINDS = (
         "DoRA",
         TUNED,
         "lora",
-        "LoRA that learns how long each column of a matrix is apart from where it points. Slower than LoRA, often better at a low rank.",
+        "LoRA that learns length and direction apart. Slower than LoRA, often better at a low rank.",
         _lora("dora", "Length and direction of each column are learned apart"),
         needs_train=True,
     ),
@@ -421,7 +429,7 @@ _KINDS = (
         "IA3",
         TUNED,
         "ia3",
-        "Learned scales of keys, values and inner activations; the smallest adapter, with the written prompt in front of the row.",
+        "Learned scales inside the model: the smallest adapter, with the written prompt in front of the row.",
         _IA3,
         needs_train=True,
     ),
@@ -430,8 +438,7 @@ _KINDS = (
         "Context-aware prompt",
         TUNED,
         "cpt",
-        "Learned tokens start as the written prompt with examples and may move only a little from it; the examples' answers stay (CPT). "
-        "Every request carries them all.",
+        "Learned tokens that start as the written prompt with examples and stay near it (CPT). Every request carries them all.",
         _CPT,
         needs_train=True,
     ),
@@ -440,8 +447,7 @@ _KINDS = (
         "Adapter (Houlsby)",
         TUNED,
         "bottleneck",
-        "Two small learned layers in every block, one after attention and one after the feed-forward part, with the written prompt "
-        "in front of the row.",
+        "Two small learned layers in every block of the model, with the written prompt in front of the row.",
         _adapter("houlsby", "After the attention and feed-forward parts of every block"),
         needs_train=True,
     ),
@@ -450,8 +456,7 @@ _KINDS = (
         "Adapter (Pfeiffer)",
         TUNED,
         "bottleneck",
-        "One small learned layer in every block, after the feed-forward part: half the size of Houlsby's, with the written prompt in "
-        "front of the row.",
+        "One small learned layer in every block: half the size of Houlsby's, with the written prompt in front of the row.",
         _adapter("pfeiffer", "After the feed-forward part of every block"),
         needs_train=True,
     ),
@@ -460,8 +465,7 @@ _KINDS = (
         "Full fine-tuning",
         TUNED,
         "full",
-        "Every weight of the model learns: the reference, not a contender to serve. It needs several times the model's memory, and its "
-        "result is a whole model of its own.",
+        "Every weight learns: what tuning can reach at most. Needs several times the model's memory and leaves a whole model.",
         _FULL,
         needs_train=True,
     ),

@@ -174,6 +174,14 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 ACCOUNT_ADAPTER = "experiments.accounts.AccountAdapter"
+ACCOUNT_FORMS = {
+    "login": "experiments.forms.accounts.SignInForm",
+    "change_password": "experiments.forms.accounts.PasswordChangeForm",
+    "set_password": "experiments.forms.accounts.PasswordSetForm",
+    "reset_password": "experiments.forms.accounts.PasswordResetForm",
+    "reset_password_from_key": "experiments.forms.accounts.PasswordResetKeyForm",
+    "reauthenticate": "experiments.forms.accounts.ReauthenticateForm",
+}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None

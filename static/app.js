@@ -113,6 +113,16 @@
     setTimeout(() => { button.textContent = before; }, 1500);
   }
 
+  /* Parts of a form that matter for one choice only stand there while it is chosen. */
+  function showNeeded() {
+    document.querySelectorAll("[data-needs]").forEach((part) => {
+      part.hidden = !document.querySelector(`${part.dataset.needs}:checked`);
+    });
+  }
+
+  document.addEventListener("change", showNeeded);
+  window.addEventListener("pageshow", showNeeded);
+
   window.promptlab = { say };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();

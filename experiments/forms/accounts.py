@@ -1,9 +1,50 @@
 """What people type about themselves, their team and its keys. Cleaned here, checked against the rows in services."""
 
+from typing import Any
+
+from allauth.account import forms as allauth
 from django import forms
 
 from experiments.models import Role
 from experiments.services.keys import KEY_ROLES
+
+
+class PlainFields:
+    """A form of the sign-in library in our words: "New password", not "New Password", and no label said twice."""
+
+    fields: dict[str, forms.Field]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.widget.attrs.pop("placeholder", None)
+            field.label = str(field.label).capitalize()
+        if "remember" in self.fields:
+            self.fields["remember"].label = "Stay signed in on this computer"
+
+
+class SignInForm(PlainFields, allauth.LoginForm):  # type: ignore[misc]  # the library has no types
+    pass
+
+
+class PasswordChangeForm(PlainFields, allauth.ChangePasswordForm):  # type: ignore[misc]
+    pass
+
+
+class PasswordSetForm(PlainFields, allauth.SetPasswordForm):  # type: ignore[misc]
+    pass
+
+
+class PasswordResetForm(PlainFields, allauth.ResetPasswordForm):  # type: ignore[misc]
+    pass
+
+
+class PasswordResetKeyForm(PlainFields, allauth.ResetPasswordKeyForm):  # type: ignore[misc]
+    pass
+
+
+class ReauthenticateForm(PlainFields, allauth.ReauthenticateForm):  # type: ignore[misc]
+    pass
 
 
 class JoinForm(forms.Form):

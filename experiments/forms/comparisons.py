@@ -16,7 +16,7 @@ from experiments.models.backbones import BackboneKind
 from experiments.models.comparisons import TooLong
 from experiments.models.datasets import Task
 from experiments.plans import Choice, ExperimentPlan, approaches_expand
-from experiments.recipes import BASELINE, CATALOGUE, PACK, RecipeKind, RecipeOption
+from experiments.recipes import BASELINE, CATALOGUE, ENGINEERED, FULL, HYBRID, PACK, TUNED, RecipeKind, RecipeOption
 from experiments.slots import slot_names
 from experiments.starts import STARTABLE, methods_to_start_from, start_name
 from experiments.wording import counted
@@ -25,6 +25,23 @@ CHOICES = [(kind.key, kind.name) for kind in CATALOGUE.values() if kind.family !
 MAX_PRESELECTED = 6
 MAX_STARTS = 200
 DIALLED = [kind for kind in CATALOGUE.values() if kind.free_options]
+# The approaches beside the usual ones, by hue.
+FURTHER = {
+    ENGINEERED: "More from written prompts",
+    TUNED: "More that is learned",
+    HYBRID: "More of written and learned together",
+    FULL: "For reference",
+}
+
+
+class DataSelect(forms.Select):
+    """Each choice says its task, so that the page shows only what matters for the chosen data."""
+
+    def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        option: dict[str, Any] = super().create_option(name, value, *args, **kwargs)
+        if version := getattr(value, "instance", None):
+            option["attrs"]["data-task"] = version.task
+        return option
 
 
 class DatasetVersionField(forms.ModelChoiceField):  # type: ignore[type-arg]  # Django's class takes no argument at run time
@@ -85,11 +102,24 @@ class BudgetForm(forms.Form):
     )
 
 
+@dataclass(frozen=True)
+class RecipeGroup:
+    """Approaches that stand together, each with its tick box. `is_open` while one of the folded ones is ticked."""
+
+    title: str
+    hue: str
+    boxes: list[tuple[RecipeKind, Any]]
+
+    @property
+    def is_open(self) -> bool:
+        return any(box.data["selected"] for _, box in self.boxes)
+
+
 class ComparisonForm(BudgetForm):
     """One form for the whole comparison. `plan()` is what it asks for; `notes` says what was left out."""
 
     name = forms.CharField(max_length=120, label="Name", help_text="What the comparison should settle, such as “Which prompt for triage?”")
-    dataset_version = DatasetVersionField(DatasetVersion.objects.none(), label="Data")
+    dataset_version = DatasetVersionField(DatasetVersion.objects.none(), label="Data", widget=DataSelect)
     templates = PromptField(
         TemplateVersion.objects.none(),
         label="Prompts",
@@ -110,10 +140,9 @@ class ComparisonForm(BudgetForm):
     tuned_template = forms.ModelChoiceField(
         TemplateVersion.objects.none(),
         required=False,
-        label="Prompt of the tuned approaches",
+        label="Prompt that learning starts from",
         empty_label="The first chosen prompt without examples",
-        help_text="The hybrid and LoRA keep this prompt; the soft prompt starts from its words; drawn examples, label bias and search "
-        "use it too.",
+        help_text="Every approach that learns, draws examples or searches begins with it.",
     )
     seeds = SeedsField(
         initial=(0, 1),
@@ -160,6 +189,7 @@ class ComparisonForm(BudgetForm):
         self._offer("endpoints", models.filter(kind=BackboneKind.HOSTED))
         self._offer("price_book", PriceBook.objects.filter(workspace=workspace))
         columns = sorted({column for version in versions for column in version.columns})
+        self.offers_free_answers = any(version.task == Task.EXTRACTION for version in versions)
         self.fields["truncate_column"] = forms.ChoiceField(
             required=False, label="Column to cut", choices=[("", "–"), *((column, column) for column in columns)]
         )
@@ -218,9 +248,20 @@ class ComparisonForm(BudgetForm):
         """Each choosable line of the catalogue with its tick box."""
         return [(CATALOGUE[box.data["value"]], box) for box in self["recipes"]]
 
-    def advanced(self) -> list[tuple[RecipeKind, list[forms.BoundField]]]:
-        """The dials of each approach that has any, for the folded part of the form."""
-        return [(kind, [self[name] for name in (*_start_names(self, kind), *_option_names(kind))]) for kind in DIALLED]
+    def usual_boxes(self) -> list[tuple[RecipeKind, Any]]:
+        """The approaches that nearly every comparison holds."""
+        return [(kind, box) for kind, box in self.recipe_boxes() if kind.preselected]
+
+    def further_groups(self) -> list[RecipeGroup]:
+        """All others, by what they are."""
+        others = [(kind, box) for kind, box in self.recipe_boxes() if not kind.preselected]
+        return [RecipeGroup(title, hue, [each for each in others if each[0].hue == hue]) for hue, title in FURTHER.items()]
+
+    def advanced(self) -> list[tuple[RecipeKind, Any, list[forms.BoundField]]]:
+        """The dials of each approach that has any, with its tick box, for the folded part of the form; the usual approaches first."""
+        boxes = {kind.key: box for kind, box in self.recipe_boxes()}
+        dialled = sorted(DIALLED, key=lambda kind: not kind.preselected)
+        return [(kind, boxes[kind.key], [self[name] for name in (*_start_names(self, kind), *_option_names(kind))]) for kind in dialled]
 
     def changed_options(self) -> dict[str, dict[str, Any]]:
         """{recipe: {option: value}} of the fields that somebody filled in; an empty field keeps its default."""

@@ -9,6 +9,7 @@ from experiments.models.datasets import DatasetVersion, Split
 from experiments.models.jobs import Job
 from experiments.models.pricing import PriceBook
 from experiments.models.prompts import PromptTemplate, TemplateVersion
+from experiments.recipes import hue_of
 
 
 class Family(models.TextChoices):
@@ -91,6 +92,11 @@ class Approach(Noun):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def hue(self) -> str:
+        """The name of its colour; see `recipes.hue_of`."""
+        return hue_of(self.family, self.method)
 
 
 class Run(Noun):

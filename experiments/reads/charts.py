@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from experiments.recipes import hue_of
 from experiments.wording import listed
 
 # Plotly's name of each marker and dash, with the same drawn in a 28 by 12 box for the key beside the chart.
@@ -29,10 +30,10 @@ FIRST_VOLUME = 100  # below this, nobody asks what a request costs
 
 @dataclass(frozen=True)
 class Key:
-    """How one member is drawn: its family's hue, a marker (SVG path) and a dash (SVG dash array), either of them empty."""
+    """How one member is drawn: its hue, a marker (SVG path) and a dash (SVG dash array), either of them empty."""
 
     name: str
-    family: str
+    hue: str
     marker: str = ""
     dash: str = ""
 
@@ -56,6 +57,10 @@ class Chart:
 def plain(text: str) -> str:
     """A person's text that Plotly shows as it is written."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _hue(row: Mapping[str, Any]) -> str:
+    return hue_of(row["family"], row["method"])
 
 
 def symbol(member: int) -> str:
@@ -92,7 +97,7 @@ def quality_chart(payload: Mapping[str, Any]) -> Chart | None:
         "Right answers against cost" if by_money else "Right answers against tokens",
         f"Higher is better, further left is cheaper. Nothing is both cheaper and better than {listed(names, most=8)}.",
         figure,
-        tuple(Key(row["name"], row["family"], marker=MARKERS[symbol(row["member"])]) for row in shown),
+        tuple(Key(row["name"], _hue(row), marker=MARKERS[symbol(row["member"])]) for row in shown),
         ("Approach", unit, "Right", "95 % interval"),
         tuple(
             (row["name"], f"{x:,.4g}", _percent(row["accuracy"]), f"{_percent(row['low'])} to {_percent(row['high'])}") for row, x in points
@@ -126,11 +131,11 @@ def _point(row: Mapping[str, Any], x: float, unit: str) -> dict[str, Any]:
             "symmetric": False,
             "array": [row["high"] - row["accuracy"]],
             "arrayminus": [row["accuracy"] - row["low"]],
-            "color": f"token:{row['family']}",
+            "color": f"token:{_hue(row)}",
             "thickness": 1.5,
             "width": 4,
         },
-        "marker": {"symbol": symbol(row["member"]), "size": 11, "color": f"token:{row['family']}"},
+        "marker": {"symbol": symbol(row["member"]), "size": 11, "color": f"token:{_hue(row)}"},
         "hoverinfo": "text",
         "hovertext": [text],
     }
@@ -169,7 +174,7 @@ def break_even_chart(payload: Mapping[str, Any]) -> Chart | None:
         "Cost by number of requests",
         "One-off cost plus serving, both axes in powers of ten. Where two lines cross, the cheaper one changes.",
         {"data": traces, "layout": layout},
-        tuple(Key(row["name"], row["family"], dash=DASHES[dash(row["member"])]) for row in rows),
+        tuple(Key(row["name"], _hue(row), dash=DASHES[dash(row["member"])]) for row in rows),
         ("Approach", *(f"{volumes[at]:,}" for at in shown)),
         tuple((row["name"], *(f"{totals[row['approach']][at]:,.2f}" for at in shown)) for row in rows),
     )
@@ -192,7 +197,7 @@ def _money_line(row: Mapping[str, Any], volumes: Sequence[int], totals: Sequence
         "name": plain(row["name"]),
         "x": list(volumes),
         "y": [max(total, 1e-9) for total in totals],
-        "line": {"color": f"token:{row['family']}", "width": 2, "dash": dash(row["member"])},
+        "line": {"color": f"token:{_hue(row)}", "width": 2, "dash": dash(row["member"])},
     }
 
 
@@ -207,7 +212,7 @@ class Curve:
     """
 
     name: str
-    family: str
+    hue: str
     member: int
     seed: int
     points: tuple[Mapping[str, Any], ...]
@@ -293,7 +298,7 @@ def _curve_chart(curves: Sequence[Curve], against: str, unit: str, kind: CurveKi
     if against == "step" and (steps := max(curve.steps for curve in curves)):
         layout["xaxis"] |= {"range": [0, steps * 1.02]}  # while it trains, the empty part shows how much is still to come
     figure = {"data": traces, "layout": layout}
-    keys = tuple(Key(curve.label, curve.family, MARKERS[symbol(curve.member)], DASHES[dash(curve.seed)]) for curve in curves)
+    keys = tuple(Key(curve.label, curve.hue, MARKERS[symbol(curve.member)], DASHES[dash(curve.seed)]) for curve in curves)
     return Chart(kind.id, kind.title, kind.summary, figure, keys, ("Run", unit, kind.title), tuple(rows))
 
 
@@ -304,7 +309,7 @@ def _curve_trace(curve: Curve, x: Sequence[float], y: Sequence[float]) -> dict[s
         "name": plain(curve.label),
         "x": list(x),
         "y": list(y),
-        "line": {"color": f"token:{curve.family}", "width": 2, "dash": dash(curve.seed)},
+        "line": {"color": f"token:{curve.hue}", "width": 2, "dash": dash(curve.seed)},
         "marker": {"symbol": symbol(curve.member), "size": 6},
     }
 

@@ -6,7 +6,6 @@ from decimal import Decimal
 from django.db.models import Count, Q
 
 from experiments.models import CallState, EndpointCall, Experiment
-from experiments.models.comparisons import Family
 from experiments.services.endpoint_calls import PAID, money_of, tokens_billed
 
 
@@ -28,10 +27,8 @@ class Spending:
     money: Decimal | None
 
 
-def endpoint_spending(experiment: Experiment) -> Spending | None:
-    """The spending of a comparison; None when none of its approaches asks an endpoint."""
-    if not experiment.approaches.filter(family=Family.HOSTED).exists():
-        return None
+def endpoint_spending(experiment: Experiment) -> Spending:
+    """The spending of a comparison."""
     calls = EndpointCall.objects.filter(experiment=experiment)
     counts = calls.aggregate(
         calls=Count("pk"),

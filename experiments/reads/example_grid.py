@@ -12,6 +12,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.fields.json import KeyTextTransform
 
 from experiments.models import Evaluation, Example, Experiment, Prediction
+from experiments.recipes import hue_of
 
 PAGE = 50
 SHOWN_CHARACTERS = 160
@@ -59,7 +60,7 @@ class Grid:
 
 def example_grid(experiment: Experiment, payload: Mapping[str, Any], query: GridQuery) -> Grid:
     """A page of the split that the payload describes, with the answers of each approach's chosen artifact."""
-    columns = tuple(payload["rows"])
+    columns = tuple({**row, "hue": hue_of(row["family"], row["method"])} for row in payload["rows"])
     rows = _found(experiment, payload, query)
     backwards = query.before > 0
     if backwards:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.evidence.verdicts import only_by_correction, points
+from experiments.recipes import hue_of
 
 Row = Mapping[str, Any]
 MATRIX_LABELS = 20
@@ -163,9 +164,26 @@ class TableView:
         return any(_at("latency", "p50_ms")(row) is not None for row in self.rows)
 
     @property
+    def any_tuned(self) -> bool:
+        """Whether anything was trained; else the columns about training say nothing."""
+        return any(row.get("train_seconds") or row.get("trainable") or row.get("artifact_bytes") for row in self.rows)
+
+    @property
+    def any_forgetting(self) -> bool:
+        return any(row["forgotten"] is not None for row in self.rows)
+
+    @property
     def shown_columns(self) -> set[str]:
         """Keys of the columns that say something."""
-        empty = {key for key, says in (("latency", self.any_latency), ("billed", self.any_billed)) if not says}
+        says = {
+            "latency": self.any_latency,
+            "billed": self.any_billed,
+            "training": self.any_tuned,
+            "trainable": self.any_tuned,
+            "artifact": self.any_tuned,
+            "forgetting": self.any_forgetting,
+        }
+        empty = {key for key, something in says.items() if not something}
         return set(BY_KEY) - empty
 
     @property
@@ -225,6 +243,7 @@ def shown(row: Row, columns: Sequence[Column] = ()) -> Row:
     return {
         **row,
         "interval": (row["low"], row["high"]),
+        "hue": hue_of(row["family"], row["method"]),
         "forgotten": forgotten(row),
         "closeness_cells": [_closeness_cell(row, column.key) for column in columns],
         "trained_share": trained / total if trained and total else None,
@@ -323,7 +342,7 @@ def _money_line(row: Row, line: Mapping[str, Any]) -> dict[str, Any]:
     plain, priced = line.get("break_even"), line.get("break_even_with_mistakes")
     return {
         "name": row["name"],
-        "family": row["family"],
+        "hue": hue_of(row["family"], row["method"]),
         "one_off": line["one_off"]["value"],
         "per_thousand": line["per_thousand"]["value"],
         "monthly": line["monthly"]["value"],

@@ -90,7 +90,7 @@ def comparison_detail(request: HttpRequest, slug: str, experiment_id: UUID) -> H
         "state": state,
         "live_charts": live_charts(experiment, state),
         **results,
-        "spending": endpoint_spending(experiment),
+        "spending": endpoint_spending(experiment) if state.asks_hosted_models else None,
         "curve_charts": curve_charts(curves, against="seconds" if request.GET.get("curves") == "seconds" else "step"),
         "reports": experiment.reports.only("title", "created_at")[:MAX_REPORTS],
         "num_test_rows": experiment.dataset_version.split_counts.get(Split.TEST, 0),

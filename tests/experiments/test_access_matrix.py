@@ -38,7 +38,7 @@ READ = names("""
     workspace-overview workspace-activity dataset-list dataset-detail dataset-version-detail dataset-version-progress
     dataset-version-download prompt-list prompt-detail preview-detail preview-state comparison-list comparison-detail
     comparison-state comparison-table comparison-examples report-detail report-csv report-json run-detail run-state run-explanation
-    run-trials library backbone-detail backbone-state artifact-download workspace-settings price-list share-list
+    run-trials library family-list backbone-detail backbone-state artifact-download workspace-settings price-list share-list
 """)
 # A viewer is refused whatever the verb.
 WRITE = names("""

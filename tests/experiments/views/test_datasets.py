@@ -107,7 +107,7 @@ def test_a_file_goes_from_the_form_to_stored_rows(upload, dora_client):
     work_off()
     page = page_of(dora_client)
     assert "What do the columns mean?" in page
-    assert re.search(r'<option value="label" selected>Label</option>', page)
+    assert re.search(r'<option value="label" selected>Label or reference</option>', page)
 
     assert map_it(dora_client).status_code == 302
     work_off()
