@@ -152,7 +152,7 @@ def start_comparison(expert: Visitor) -> str:
     page.get_by_label("Prices").select_option(index=1)
     page.get_by_text("Advanced: how each approach is made").click()
     for name in TUNED:
-        recipe = page.locator("details.recipe").filter(has=page.locator("summary", has_text=name))
+        recipe = page.locator("details.recipe").filter(has=page.locator("summary").get_by_text(name, exact=True))
         recipe.locator("summary").click()
         recipe.get_by_label(re.compile(r"^\s*Steps\b")).fill(str(STEPS))
         recipe.get_by_label(re.compile(r"^\s*Look every\b")).fill(str(STEPS // 2))

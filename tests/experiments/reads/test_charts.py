@@ -43,6 +43,15 @@ def test_quality_chart_uses_money_when_every_price_is_known(payload):
     }
 
 
+def test_full_fine_tuning_is_as_grey_as_a_reference(payload):
+    row = next(row for row in payload["rows"] if row["method"] == "lora")
+    row["method"] = "full"
+
+    chart = drawn(quality_chart(payload))
+
+    assert [key.hue for key in chart.keys if key.name == row["name"]] == ["full"]
+
+
 def test_quality_chart_falls_back_to_tokens_and_says_so(payload):
     payload["rows"][0]["cost"]["per_thousand"] = None
 

@@ -81,6 +81,13 @@ def test_pages_of_the_sign_in_library_that_are_not_used_stay_shut(client_for, al
     assert client_for(alice).get(f"/accounts/{path}").status_code == 404
 
 
+def test_sign_in_says_each_label_once_and_in_plain_words(db):
+    page = Client().get("/accounts/login/").content.decode()
+
+    assert "Stay signed in on this computer" in page
+    assert "placeholder" not in page
+
+
 def test_somebody_without_a_password_sets_one(client_for, alice):
     alice.set_unusable_password()
     alice.save()

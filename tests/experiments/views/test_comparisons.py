@@ -7,6 +7,7 @@ from django.urls import reverse
 
 from experiments.models import Experiment, Job, JobKind, JobState, TemplateVersion, TestOpening
 from experiments.reads.reports import build_table
+from experiments.recipes import BASELINE, CATALOGUE, PACK
 from experiments.services.experiments import comparison_store
 from tests import factories
 from tests.comparison_data import make_finished_experiment, make_price_book
@@ -49,6 +50,25 @@ def test_member_sees_the_form_with_the_pack_ticked(client_for, alice, ready):
     assert page.count("checked") == 6  # five approaches and the prompt
     assert "None: costs are shown as unknown" in page
     assert "0 to 2,000 tokens" in page
+
+
+def test_the_usual_approaches_stand_open_and_every_other_one_is_folded(client_for, alice, ready):
+    page = client_for(alice).get(reverse("comparison-create", args=["acme"])).content.decode()
+    choices = page[page.index("<legend>Approaches") : page.index("</fieldset>", page.index("<legend>Approaches"))]
+    standing = choices[: choices.index("<details")]
+
+    assert re.findall(r'name="recipes" value="(\w+)"', standing) == list(PACK)
+    assert "<details open" not in choices.replace('class="recipe" ', "")
+    assert len(re.findall(r'name="recipes"', choices)) == sum(kind.family != BASELINE for kind in CATALOGUE.values())
+
+
+def test_free_answers_are_asked_about_only_where_there_is_data_for_them(client_for, alice, workspace, ready):
+    address = reverse("comparison-create", args=["acme"])
+    assert "how free answers are written" not in client_for(alice).get(address).content.decode()
+
+    factories.make_dataset_version(workspace, dataset=factories.make_dataset(workspace, name="Cities"), task="extraction", labels=[])
+
+    assert "how free answers are written" in client_for(alice).get(address).content.decode()
 
 
 def test_older_versions_of_a_prompt_may_be_compared_and_only_the_newest_is_ticked(client_for, alice, ready):

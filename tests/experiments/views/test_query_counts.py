@@ -11,7 +11,7 @@ from tests.comparison_data import make_finished_experiment, make_price_book
 
 pytestmark = pytest.mark.django_db
 
-NUMBERS = {"comparison-detail": 16, "comparison-state": 9, "comparison-table": 6, "comparison-examples": 9, "report-create": 12}
+NUMBERS = {"comparison-detail": 15, "comparison-state": 9, "comparison-table": 6, "comparison-examples": 9, "report-create": 12}
 
 
 def cost(client, name, experiment, **query):
