@@ -17,7 +17,8 @@ from experiments.models import Artifact, Backbone, DatasetVersion, Example, Pric
 from experiments.models.backbones import BackboneKind
 from experiments.models.comparisons import TooLong
 from experiments.models.datasets import Task
-from experiments.recipes import BASELINE, BASELINES, CATALOGUE, ENGINEERED, RecipeKind, recipe_get, recipe_options
+from experiments.recipe_kinds import BASELINE, ENGINEERED, RecipeKind
+from experiments.recipes import BASELINES, CATALOGUE, recipe_get, recipe_options
 from experiments.slots import slot_names, slot_problems
 from experiments.starts import start_problems
 from experiments.wording import counted, listed, quoted

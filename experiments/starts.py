@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from experiments.models import Artifact, Backbone
-from experiments.recipes import CATALOGUE, RecipeKind, RecipeOption
+from experiments.recipe_kinds import RecipeKind, RecipeOption
+from experiments.recipes import CATALOGUE
 from experiments.wording import counted, listed, quoted
 
 # A soft prompt is one vector a token, whichever of these methods learned it.

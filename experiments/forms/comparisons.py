@@ -16,7 +16,8 @@ from experiments.models.backbones import BackboneKind
 from experiments.models.comparisons import TooLong
 from experiments.models.datasets import Task
 from experiments.plans import Choice, ExperimentPlan, approaches_expand
-from experiments.recipes import BASELINE, CATALOGUE, ENGINEERED, FULL, HYBRID, PACK, TUNED, RecipeKind, RecipeOption
+from experiments.recipe_kinds import BASELINE, ENGINEERED, FULL, HYBRID, TUNED, RecipeKind, RecipeOption
+from experiments.recipes import CATALOGUE, PACK
 from experiments.slots import slot_names
 from experiments.starts import STARTABLE, methods_to_start_from, start_name
 from experiments.wording import counted

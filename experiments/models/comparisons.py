@@ -9,7 +9,7 @@ from experiments.models.datasets import DatasetVersion, Split
 from experiments.models.jobs import Job
 from experiments.models.pricing import PriceBook
 from experiments.models.prompts import PromptTemplate, TemplateVersion
-from experiments.recipes import hue_of
+from experiments.recipe_kinds import hue_of
 
 
 class Family(models.TextChoices):

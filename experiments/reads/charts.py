@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.recipes import hue_of
+from experiments.recipe_kinds import hue_of
 from experiments.wording import listed
 
 # Plotly's name of each marker and dash, with the same drawn in a 28 by 12 box for the key beside the chart.

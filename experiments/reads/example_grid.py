@@ -12,7 +12,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.fields.json import KeyTextTransform
 
 from experiments.models import Evaluation, Example, Experiment, Prediction
-from experiments.recipes import hue_of
+from experiments.recipe_kinds import hue_of
 
 PAGE = 50
 SHOWN_CHARACTERS = 160

@@ -9,7 +9,7 @@ from django.db.models import Q
 from experiments.models import ComparisonTable, Evaluation, Experiment, Job, JobKind, JobState, Queue, Run, Split, TestOpening
 from experiments.models.comparisons import Family
 from experiments.reads.charts import Curve
-from experiments.recipes import hue_of
+from experiments.recipe_kinds import hue_of
 from experiments.services.experiments import compare_key
 from experiments.services.jobs import queue_health
 from experiments.services.latency import latency_key

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.evidence.verdicts import only_by_correction, points
-from experiments.recipes import hue_of
+from experiments.recipe_kinds import hue_of
 
 Row = Mapping[str, Any]
 MATRIX_LABELS = 20

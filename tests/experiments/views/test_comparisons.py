@@ -7,7 +7,8 @@ from django.urls import reverse
 
 from experiments.models import Experiment, Job, JobKind, JobState, TemplateVersion, TestOpening
 from experiments.reads.reports import build_table
-from experiments.recipes import BASELINE, CATALOGUE, PACK
+from experiments.recipe_kinds import BASELINE
+from experiments.recipes import CATALOGUE, PACK
 from experiments.services.experiments import comparison_store
 from tests import factories
 from tests.comparison_data import make_finished_experiment, make_price_book

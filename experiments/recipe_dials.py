@@ -1,0 +1,196 @@
+"""The dials of every approach, by the engine's option names as plain text (tests/architecture compares both tables).
+
+Knows no approach as a whole; imports no model library and no Django.
+"""
+
+from experiments.recipe_kinds import RecipeOption
+
+
+def _learning_rate(default: float, *, relative: bool = False) -> RecipeOption:
+    if relative:
+        text = "Size of a step, as a multiple of the typical coordinate of the model's embeddings. Worth trying: 0.02, 0.05, 0.15."
+        return RecipeOption("learning_rate", "Learning rate", default, text, 1e-5, 10.0, unit="× embedding size")
+    return RecipeOption("learning_rate", "Learning rate", default, "Size of a training step.", 1e-7, 1.0)
+
+
+_TRAINING = (
+    RecipeOption("max_steps", "Steps", 250, "Most training steps; each sees one batch of rows.", 1, 1_000_000, unit="steps"),
+    RecipeOption("batch_size", "Batch", 16, "Train rows that make one step.", 1, 4096, unit="rows"),
+    RecipeOption("micro_batch_size", "Rows in memory", 0, "Rows held in memory at once; 0 takes the whole batch.", 0, 4096, unit="rows"),
+    RecipeOption("warmup_steps", "Warm-up", 20, "Steps over which the learning rate rises to its value.", 0, 100_000, unit="steps"),
+    RecipeOption(
+        "schedule",
+        "After warm-up",
+        "linear",
+        "How the learning rate goes on after warm-up.",
+        choices=(("linear", "falls to zero in a line"), ("constant", "stays as it is")),
+    ),
+    RecipeOption("weight_decay", "Weight decay", 0.0, "Pull of the learned values towards zero.", 0.0, 1.0),
+    RecipeOption("clip_norm", "Gradient limit", 1.0, "Longest gradient that is used as it is; 0 never shortens one.", 0.0, 1000.0),
+    RecipeOption("evaluate_every", "Look every", 50, "Steps between two looks at the validation rows.", 1, 1_000_000, unit="steps"),
+    RecipeOption("patience", "Patience", 4, "Looks without a better result before it stops early; 0 never does.", 0, 10_000, unit="looks"),
+    RecipeOption(
+        "validation_rows", "Rows per look", 512, "Validation rows of each look; the best step is chosen on them.", 1, 1_000_000, unit="rows"
+    ),
+    RecipeOption("inner_share", "Inner share", 0.1, "Share of train rows set aside when no validation rows are given.", 0.01, 0.5),
+)
+_VIRTUAL_TOKENS = RecipeOption(
+    "num_virtual_tokens",
+    "Learned tokens",
+    20,
+    "Learned vectors in front of the row; they take room in it. 0 takes as many as the text has that they start from.",
+    0,
+    2000,
+    unit="tokens",
+    shapes=True,
+)
+_STARTS = (
+    ("template", "the written prompt"),
+    ("label_words", "the answer words"),
+    ("vocabulary", "words drawn from the vocabulary"),
+    ("random", "random numbers"),
+)
+_INIT = RecipeOption("init", "Start from", "template", "What the learned tokens are before training.", choices=_STARTS)
+_PREFIX_INIT = RecipeOption(
+    "init", "Start from", "template", "What the learned keys and values are before training.", choices=(*_STARTS, ("zero", "zeros"))
+)
+_INIT_TEXT = RecipeOption("init_text", "Start text", "", "Text to start from in place of the written prompt; empty takes the prompt.")
+
+
+def _fixed(name: str, label: str, value: str, words: str, *, shapes: bool = False) -> RecipeOption:
+    """A dial that makes the approach what it is."""
+    return RecipeOption(name, label, value, f"{words}.", choices=((value, words),), fixed=True, shapes=shapes)
+
+
+def template_text(value: str) -> RecipeOption:
+    words = {"kept": "stays in front of the row", "replaced": "is replaced by the learned tokens"}
+    return _fixed("template_text", "Written prompt", value, f"The written prompt {words[value]}")
+
+
+_OPTIMIZER = RecipeOption(
+    "optimizer",
+    "Optimiser",
+    "adamw",
+    "Adafactor is how T5's soft prompts were trained, and for T5 only: the learning rate is then the step itself, 0.3 in the paper.",
+    choices=(("adamw", "AdamW"), ("adafactor", "Adafactor, for T5")),
+)
+SOFT = (_learning_rate(0.05, relative=True), *_TRAINING, _OPTIMIZER, _VIRTUAL_TOKENS, _INIT, _INIT_TEXT)
+P_TUNING = (
+    _learning_rate(1e-3),
+    *_TRAINING,
+    _VIRTUAL_TOKENS,
+    RecipeOption(
+        "encoder_hidden_size", "Network width", 128, "Width of the small network that writes the learned tokens.", 8, 8192, shapes=True
+    ),
+    template_text("kept"),
+)
+PREFIX = (_learning_rate(5e-3), *_TRAINING, _VIRTUAL_TOKENS, _PREFIX_INIT, _INIT_TEXT, template_text("replaced"))
+IA3 = (_learning_rate(5e-3), *_TRAINING, template_text("kept"))
+_LORA = (
+    _learning_rate(2e-3),
+    *_TRAINING,
+    template_text("kept"),
+    RecipeOption("rank", "Rank", 8, "Width of the learned update of each weight matrix.", 1, 512, shapes=True),
+    RecipeOption("alpha", "Alpha", 16.0, "Scale of the update; alpha divided by rank (rsLoRA: by its root) multiplies it.", 0.0, 4096.0),
+    RecipeOption("dropout", "Dropout", 0.0, "Share of the update's inputs that training leaves out.", 0.0, 0.9),
+    RecipeOption(
+        "target_modules", "Matrices", None, "Weight matrices to adapt, comma-separated; empty takes all in the blocks.", shapes=True
+    ),
+)
+
+RULES = (
+    ("sum", "the probability of its words"),
+    ("mean", "the mean over its tokens"),
+    ("prior_corrected", "the probability less what an empty row gets"),
+)
+SCORE = RecipeOption("score", "Label chosen by", "sum", "What the labels are compared by; the other ways are recorded too.", choices=RULES)
+_POLICIES = (("random", "drawn by chance"), ("balanced", "the same number of each label"), ("nearest", "nearest to each row"))
+_DRAW_SEED = RecipeOption("draw_seed", "Seed of the draw", 0, "The same seed draws the same train rows.", 0, 2**31 - 1)
+_NUM_EXAMPLES = RecipeOption("num_examples", "Examples", 8, "Train rows shown in the prompt.", 1, 64, unit="rows")
+
+
+def drawn(policy: str) -> tuple[RecipeOption, ...]:
+    choices = tuple(choice for choice in _POLICIES if choice[0] == policy)
+    return (
+        RecipeOption("policy", "Examples are", policy, "How the examples are chosen among the train rows.", choices=choices, fixed=True),
+        _NUM_EXAMPLES,
+        _DRAW_SEED,
+    )
+
+
+LABEL_BIAS = (
+    RecipeOption("train_rows", "Rows to fit on", 512, "Train rows that are scored to fit one number a label.", 2, 100_000, unit="rows"),
+    RecipeOption("penalty", "Pull to zero", 0.01, "Keeps the numbers small where few rows tell.", 1e-4, 100.0),
+    _DRAW_SEED,
+)
+
+
+def lora(variant: str, words: str) -> tuple[RecipeOption, ...]:
+    return (*_LORA, _fixed("variant", "Variant", variant, words, shapes=True))
+
+
+def adapter(placement: str, words: str) -> tuple[RecipeOption, ...]:
+    return (
+        _learning_rate(1e-3),
+        *_TRAINING,
+        template_text("kept"),
+        _fixed("placement", "Place", placement, words, shapes=True),
+        RecipeOption("width", "Width", 32, "Inner width of an adapter.", 1, 4096, shapes=True),
+        RecipeOption(
+            "activation",
+            "Bend",
+            "gelu",
+            "The curve between an adapter's two matrices.",
+            choices=(("gelu", "GELU"), ("relu", "ReLU"), ("silu", "SiLU")),
+        ),
+    )
+
+
+CPT = (
+    _learning_rate(0.05, relative=True),
+    *_TRAINING,
+    template_text("replaced"),
+    RecipeOption(
+        "context_examples",
+        "Examples",
+        8,
+        "Train rows shown in the prompt that the learned tokens start from, when it shows none itself.",
+        0,
+        200,
+        unit="rows",
+    ),
+    RecipeOption(
+        "largest_change",
+        "Largest change",
+        0.2,
+        "How far a learned token may move from its start, as a share of the typical length of the model's embeddings.",
+        1e-6,
+        100.0,
+    ),
+    RecipeOption(
+        "loss_decay", "Decay", 0.95, "Weight of an example's answer in the loss; the example before it weighs this much less.", 0.0, 1.0
+    ),
+)
+FULL = (_learning_rate(1e-4), *_TRAINING, template_text("kept"))
+SEARCH = (
+    RecipeOption(
+        "budget",
+        "Budget",
+        4096,
+        "Evaluations that the search may spend; one is one prompt on one validation row.",
+        64,
+        10_000_000,
+        unit="evaluations",
+    ),
+    RecipeOption("max_candidates", "Prompts", 64, "Most prompts that are tried.", 2, 2000, unit="prompts"),
+    RecipeOption(
+        "num_examples",
+        "Examples",
+        8,
+        "Train rows in the larger sets of examples that are tried, half as many in the smaller; 0 tries none.",
+        0,
+        64,
+        unit="rows",
+    ),
+    _DRAW_SEED,
+)

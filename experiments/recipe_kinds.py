@@ -1,0 +1,89 @@
+"""What a line of the catalogue of approaches is: its dials with defaults, ranges and help.
+
+Knows no particular approach; imports nothing of the project.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+OptionValue: TypeAlias = int | float | str | list[str] | None
+
+ENGINEERED, TUNED, HYBRID, BASELINE = "engineered", "tuned", "hybrid", "baseline"
+FULL = "full"
+
+
+def hue_of(family: str, method: str) -> str:
+    """The name of the colour an approach is drawn in: its family's; full fine-tuning is a reference and as grey as the baselines."""
+    return FULL if method == FULL else family
+
+
+@dataclass(frozen=True)
+class RecipeOption:
+    """One dial of an approach.
+
+    Args:
+        name: the engine's name.
+        label: the name on the page.
+        default: value when nobody sets it; its type decides how input is read. None stands for an optional list of names.
+        help: one sentence for the person who sets it.
+        low, high: inclusive range of a number.
+        choices: (engine's word, word on the page) of a choice.
+        fixed: the approach is what it is because of this value, so that no form offers it.
+        shapes: it decides how large the learned part is, so that a start from another one must have the same value.
+    """
+
+    name: str
+    label: str
+    default: OptionValue
+    help: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[tuple[str, str], ...] = ()
+    unit: str = ""
+    fixed: bool = False
+    shapes: bool = False
+
+    @property
+    def range_text(self) -> str:
+        """The allowed range with its unit, such as "1 to 2,000 tokens"; empty when there is none."""
+        if self.low is None or self.high is None:
+            return ""
+        return f"{self.low:,g} to {self.high:,.10g} {self.unit}".strip()
+
+
+@dataclass(frozen=True)
+class RecipeKind:
+    """One line of the catalogue.
+
+    Args:
+        key: stable name in forms and in the API.
+        method: the engine's method.
+        demonstrations: True needs a prompt with examples, False one without, None takes either.
+    """
+
+    key: str
+    name: str
+    family: str
+    method: str
+    help: str
+    options: tuple[RecipeOption, ...] = ()
+    demonstrations: bool | None = None
+    preselected: bool = False
+    needs_train: bool = False
+
+    @property
+    def is_tuned(self) -> bool:
+        return self.family in (TUNED, HYBRID)
+
+    @property
+    def hue(self) -> str:
+        return hue_of(self.family, self.method)
+
+    def default_of(self, name: str) -> OptionValue:
+        """Default of a dial; None when the approach has no such dial."""
+        return next((option.default for option in self.options if option.name == name), None)
+
+    @property
+    def free_options(self) -> tuple[RecipeOption, ...]:
+        """The dials that a form offers."""
+        return tuple(option for option in self.options if not option.fixed)
