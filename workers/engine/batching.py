@@ -14,6 +14,7 @@ from workers.engine.answers import AnswerTrie
 
 # Few distinct lengths keep the allocator on blocks it already holds.
 LENGTH_STEP = 4
+_WINDOW_BATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -160,3 +161,34 @@ def buckets(lengths: Sequence[int], extra: int, max_tokens: int, max_rows: int) 
 
 def _round_up(value: int, step: int) -> int:
     return -(-value // step) * step
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Training rows as ids: contexts without virtual tokens, and the answer that each is to be followed by."""
+
+    contexts: tuple[tuple[int, ...], ...]
+    answers: tuple[tuple[int, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.contexts)
+
+
+def shuffled_batches(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]]:
+    """Batches of training rows without end: seeded shuffles, sorted by length inside windows so that little is spent on padding.
+
+    Args:
+        lengths: tokens of each row.
+        size: rows a batch; the last of a window may hold fewer.
+    """
+    epoch = 0
+    while True:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        order = torch.randperm(len(lengths), generator=generator).tolist()
+        window = size * _WINDOW_BATCHES
+        for at in range(0, len(order), window):
+            rows = sorted(order[at : at + window], key=lengths.__getitem__)
+            cut = [rows[i : i + size] for i in range(0, len(rows), size)]
+            for place in torch.randperm(len(cut), generator=generator).tolist():
+                yield cut[place]
+        epoch += 1

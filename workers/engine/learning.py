@@ -6,14 +6,15 @@ from pathlib import Path
 import torch
 
 from workers.engine.backbone import Backbone
+from workers.engine.batching import Lines
 from workers.engine.errors import BadData
 from workers.engine.frame import EncodedRow, Frame
-from workers.engine.outcome import TrainingRecord
+from workers.engine.outcome import Quality, TrainingRecord
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
 from workers.engine.scoring import Scorer, line_scores
 from workers.engine.spec import Item
-from workers.engine.training import Hooks, Lines, Quality, Trainer
+from workers.engine.training import Hooks, Trainer
 from workers.engine.tuned import Tuning
 
 

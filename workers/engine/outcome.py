@@ -7,6 +7,24 @@ from pathlib import Path
 from typing import Any
 
 
+@dataclass(frozen=True)
+class Quality:
+    """How good a candidate is on the rows that choices are made on; more accurate is better, then less loss.
+
+    accuracy: None where answers are free text, whose looks at the validation rows measure the loss of the reference alone.
+    """
+
+    accuracy: float | None
+    loss: float
+
+    def beats(self, other: "Quality | None") -> bool:
+        if other is None:
+            return True
+        if math.isnan(self.loss):
+            return False
+        return (self.accuracy or 0.0, -self.loss) > (other.accuracy or 0.0, -other.loss)
+
+
 @dataclass
 class CurvePoint:
     """One look at the validation rows during training."""

@@ -7,7 +7,7 @@ on the rows. The loss is the mean over the label tokens of the whole batch, so m
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,12 +19,12 @@ from transformers.optimization import Adafactor
 
 from workers.engine.abreast import run_abreast
 from workers.engine.backbone import Backbone
-from workers.engine.batching import Batch, line_batch
+from workers.engine.batching import Batch, Lines, line_batch, shuffled_batches
 from workers.engine.checkpoints import load_checkpoint, save_checkpoint
 from workers.engine.errors import BadSpec, NonFinite, OutOfMemory
 from workers.engine.families import sliding_reason
 from workers.engine.forward import attention_for_gradients, plain_pass, shared_pass
-from workers.engine.outcome import CurvePoint, LossPoint, Progress, TrainingRecord
+from workers.engine.outcome import CurvePoint, LossPoint, Progress, Quality, TrainingRecord
 from workers.engine.prefix import prefix_of
 from workers.engine.probe import dropout_reason, gradient_reason
 from workers.engine.runtime import is_out_of_memory
@@ -34,40 +34,10 @@ from workers.engine.tuned import Tuning
 
 # Few distinct lengths mean few distinct shapes, so that memory once touched is used again; coarser steps cost more in pads.
 _LENGTH_STEP = 2
-_WINDOW_BATCHES = 8
 _MAX_SKIPPED_IN_A_ROW = 3
 # Parts of a batch that run side by side: fewer rows do not fill a thread, and each part holds gradients of its own.
 _LEAST_ROWS_ABREAST = 4
 _MOST_PARAMETERS_ABREAST = 10_000_000
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Training rows as ids: contexts without virtual tokens, and the answer that each is to be followed by."""
-
-    contexts: tuple[tuple[int, ...], ...]
-    answers: tuple[tuple[int, ...], ...]
-
-    def __len__(self) -> int:
-        return len(self.contexts)
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How good a candidate is on the rows that choices are made on; more accurate is better, then less loss.
-
-    accuracy: None where answers are free text, whose looks at the validation rows measure the loss of the reference alone.
-    """
-
-    accuracy: float | None
-    loss: float
-
-    def beats(self, other: "Quality | None") -> bool:
-        if other is None:
-            return True
-        if math.isnan(self.loss):
-            return False
-        return (self.accuracy or 0.0, -self.loss) > (other.accuracy or 0.0, -other.loss)
 
 
 @dataclass(frozen=True)
@@ -139,7 +109,7 @@ class Trainer:
         if not resumed:
             self._look(train_loss=None)
         saved_at = time.monotonic()
-        batches = self._batches()
+        batches = shuffled_batches([len(row) for row in self.lines.contexts], self.batch_size, self.seed)
         for _ in range(self.step):
             next(batches)
         while self.step < int(self.options["max_steps"]) and not self.record.stopped_early:
@@ -297,20 +267,6 @@ class Trainer:
     def _batch(self, indices: Sequence[int], start: int) -> Batch:
         rows = [self.lines.contexts[index][start:] for index in indices]
         return line_batch(rows, [self.lines.answers[index] for index in indices], _LENGTH_STEP).to(self.backbone.device)
-
-    def _batches(self) -> Iterator[list[int]]:
-        """Batches without end: seeded shuffles, sorted by length inside windows so that little is spent on padding."""
-        epoch = 0
-        while True:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            order = torch.randperm(len(self.lines), generator=generator).tolist()
-            window = self.batch_size * _WINDOW_BATCHES
-            for at in range(0, len(order), window):
-                rows = sorted(order[at : at + window], key=lambda index: len(self.lines.contexts[index]))
-                cut = [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]
-                for place in torch.randperm(len(cut), generator=generator).tolist():
-                    yield cut[place]
-            epoch += 1
 
     def _rate(self) -> float:
         """Step size of the coming step: a linear rise, then constant or a linear fall to zero."""

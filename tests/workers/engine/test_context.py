@@ -7,10 +7,12 @@ import torch
 
 from tests.workers.engine.fakes import LABELS, TEMPLATE, make_backbone, make_frame, make_items, make_run, make_spec
 from tests.workers.engine.test_training import flat
+from workers.engine.batching import Lines
 from workers.engine.context import context_tokens, with_examples
 from workers.engine.execute import execute
+from workers.engine.outcome import Quality
 from workers.engine.spec import Demonstration, FileRef, Recipe
-from workers.engine.training import Hooks, Lines, Quality, Trainer
+from workers.engine.training import Hooks, Trainer
 from workers.engine.tuning import create_tuning
 
 SHOWN = tuple(Demonstration(item.fields, item.label) for item in make_items(3))

@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from tests.workers.engine.fakes import FAMILIES, QUICK, make_backbone, make_frame, make_items, make_run
+from workers.engine.batching import Lines
 from workers.engine.checkpoints import load_checkpoint
 from workers.engine.errors import BadSpec, NonFinite, RunStopped
 from workers.engine.execute import execute
+from workers.engine.outcome import Quality
 from workers.engine.recipes import METHODS as ENGINE_METHODS
 from workers.engine.spec import Recipe
-from workers.engine.training import Hooks, Lines, Quality, Trainer
+from workers.engine.training import Hooks, Trainer
 from workers.engine.tuning import create_tuning
 
 METHODS = tuple(name for name, method in ENGINE_METHODS.items() if method.family == "tuned")
