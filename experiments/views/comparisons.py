@@ -1,5 +1,6 @@
 """Comparisons: the list, the form with its estimate, the page of one comparison with its live part, and what can be done to it."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +36,16 @@ def experiment_at(request: HttpRequest, slug: str, experiment_id: UUID, *, write
     experiment = get_experiment_for(viewer(request), experiment_id, write=write)
     require_here(experiment.workspace, slug)
     return experiment
+
+
+def _asked(service: Callable[..., object], request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
+    """One wish of a person about a comparison: done, or refused with a sentence, and back to its page."""
+    experiment = experiment_at(request, slug, experiment_id, write=True)
+    try:
+        service(experiment=experiment, by=viewer(request))
+    except UserError as error:
+        messages.error(request, str(error))
+    return redirect("comparison-detail", slug, experiment.pk)
 
 
 @require_safe
@@ -128,12 +139,7 @@ def comparison_table(request: HttpRequest, slug: str, experiment_id: UUID) -> Ht
 
 @require_POST
 def comparison_open_test(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
-    experiment = experiment_at(request, slug, experiment_id, write=True)
-    try:
-        services.experiment_open_test(experiment=experiment, by=viewer(request))
-    except UserError as error:
-        messages.error(request, str(error))
-    return redirect("comparison-detail", slug, experiment.pk)
+    return _asked(services.experiment_open_test, request, slug, experiment_id)
 
 
 @require_POST
@@ -175,23 +181,13 @@ def comparison_budget(request: HttpRequest, slug: str, experiment_id: UUID) -> H
 @require_POST
 def comparison_compute(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
     """Try a comparison again that could not be computed."""
-    experiment = experiment_at(request, slug, experiment_id, write=True)
-    try:
-        services.comparison_retry(experiment=experiment, by=viewer(request))
-    except UserError as error:
-        messages.error(request, str(error))
-    return redirect("comparison-detail", slug, experiment.pk)
+    return _asked(services.comparison_retry, request, slug, experiment_id)
 
 
 @require_POST
 def comparison_latency(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
     """Time single requests once more, at a moment that a person chose."""
-    experiment = experiment_at(request, slug, experiment_id, write=True)
-    try:
-        services.experiment_measure_latency(experiment=experiment, by=viewer(request))
-    except UserError as error:
-        messages.error(request, str(error))
-    return redirect("comparison-detail", slug, experiment.pk)
+    return _asked(services.experiment_measure_latency, request, slug, experiment_id)
 
 
 def results_of(request: HttpRequest, experiment: Experiment) -> dict[str, Any]:
