@@ -173,6 +173,10 @@ class Lines:
     def __len__(self) -> int:
         return len(self.contexts)
 
+    def label_tokens(self, indices: Sequence[int]) -> int:
+        """Answer tokens of some rows."""
+        return sum(len(self.answers[index]) for index in indices)
+
 
 def shuffled_batches(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]]:
     """Batches of training rows without end: seeded shuffles, sorted by length inside windows so that little is spent on padding.

@@ -5,6 +5,7 @@ run before are one thing. Prefixes are padded on the right; pads are masked, and
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -48,6 +49,11 @@ class PrefixRows:
 
     def padded(self, layer: int) -> tuple[Tensor, Tensor]:
         """Keys and values of one layer, [B, heads, P, head size] each, zeros where a prefix has ended."""
+        if self._equal is not None:
+            held, owners = self._equal
+            both = zip(*((states.keys[layer], states.values[layer]) for states in held), strict=True)
+            keys, values = (torch.cat(part).index_select(0, owners) for part in both)
+            return keys, values
         # Rows with the same prefix are filled by one copy.
         places: dict[int, list[int]] = {}
         for row, states in enumerate(self.rows):
@@ -62,6 +68,15 @@ class PrefixRows:
                 keys[rows, :, : states.length] = states.keys[layer]
                 values[rows, :, : states.length] = states.values[layer]
         return keys, values
+
+    @cached_property
+    def _equal(self) -> tuple[list[PrefixStates], Tensor] | None:
+        """Each prefix once, and [B] which of them a row has; None where they differ in length, so that some have to be padded."""
+        held = list({id(states): states for states in self.rows if states}.values())
+        if None in self.rows or len({states.length for states in held}) != 1:
+            return None
+        place_of = {id(states): place for place, states in enumerate(held)}
+        return held, torch.tensor([place_of[id(states)] for states in self.rows], device=held[0].keys[0].device)
 
     def _num_layers(self) -> int:
         return next(len(states.keys) for states in self.rows if states)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,10 @@ class Metrics:
 
 @dataclass
 class TrainingRecord:
-    """How training went. Step 0 is the untrained start and always a candidate."""
+    """How training went. Step 0 is the untrained start and always a candidate.
+
+    sweep_seconds: training and looks of the other configurations that were tried before this one was kept.
+    """
 
     steps: int = 0
     best_step: int = 0
@@ -166,6 +170,14 @@ class TrainingRecord:
     stopped_early: bool = False
     resumed_from: int | None = None
     validation_source: str = ""
+    sweep_seconds: float = 0.0
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "TrainingRecord":
+        """The record that `asdict` made plain."""
+        curve = [CurvePoint(**point) for point in value["curve"]]
+        losses = [LossPoint(**point) for point in value.get("losses", [])]
+        return cls(**{**value, "curve": curve, "losses": losses})
 
 
 @dataclass
@@ -202,6 +214,7 @@ class RunResult:
     forgetting: Forgetting | None = None
     learned_tokens: dict[str, Any] | None = None
     ablation: dict[str, Any] | None = None
+    sweep: dict[str, Any] = field(default_factory=dict)
     peak_memory_bytes: int = 0
     timings: dict[str, float] = field(default_factory=dict)
     device: str = ""

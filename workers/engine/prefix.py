@@ -16,10 +16,17 @@ from transformers.cache_utils import DynamicLayer
 
 @dataclass(frozen=True)
 class PrefixStates:
-    """Keys and values of the prefix, per layer [1, heads, P, head size]."""
+    """Keys and values of the prefix, per layer [1, heads, P, head size]; of K prefixes that were run side by side, [K, …]."""
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
+
+    @classmethod
+    def side_by_side(cls, states: "Sequence[PrefixStates]") -> "PrefixStates":
+        """Prefixes of one length as one batch."""
+        keys = tuple(torch.cat(layer) for layer in zip(*(each.keys for each in states), strict=True))
+        values = tuple(torch.cat(layer) for layer in zip(*(each.values for each in states), strict=True))
+        return cls(keys, values)
 
     @property
     def length(self) -> int:
@@ -39,6 +46,11 @@ class PrefixStates:
             return self
         cut = [tuple(tensor[..., :length, :] for tensor in part) for part in (self.keys, self.values)]
         return PrefixStates(*cut) if length else None
+
+    def only(self, place: int) -> "PrefixStates":
+        """One of several prefixes that were run side by side."""
+        keys, values = (tuple(tensor[place : place + 1] for tensor in part) for part in (self.keys, self.values))
+        return PrefixStates(keys, values)
 
     def as_leaf(self) -> "PrefixStates":
         """The same states cut off from what made them, collecting the gradients of all micro-batches of a step."""
@@ -106,23 +118,37 @@ def prefix_of(model: PreTrainedModel, virtual: Virtual, text_ids: Sequence[int])
     return run_prefix(model, torch.cat(parts).to(model.dtype), virtual.states)
 
 
+def prefixes_of(model: PreTrainedModel, virtuals: Sequence[Virtual], text_ids: Sequence[int]) -> PrefixStates:
+    """`prefix_of` for K learned parts of one kind and length, in one pass; states [K, heads, P, head size] a layer."""
+    vectors = [virtual.vectors for virtual in virtuals if virtual.vectors is not None]
+    states = [virtual.states for virtual in virtuals if virtual.states]
+    before = PrefixStates.side_by_side(states) if states else None
+    parts = [torch.stack(vectors)] if vectors else []
+    if text_ids:
+        parts.append(embed(model, text_ids).expand(len(virtuals), -1, -1))
+    if before and not parts:
+        return before
+    return run_prefix(model, torch.cat(parts, dim=1).to(model.dtype), before)
+
+
 def run_prefix(model: PreTrainedModel, vectors: Tensor, before: PrefixStates | None = None) -> PrefixStates:
     """Keys and values of a prefix.
 
     Args:
         model: the causal model, adapters included.
-        vectors: [P, H] input vectors, learned or embedded text, in the model's dtype.
+        vectors: [P, H] input vectors, learned or embedded text, in the model's dtype; [K, P, H] of K prefixes side by side.
         before: states that stand in front of these vectors (a learned key-value prefix).
     Returns:
         States of everything up to the last vector, differentiable with respect to `vectors` and `before`.
     """
     start = before.length if before else 0
-    cache = before.growing_cache(1) if before else DynamicCache()
-    length = vectors.shape[0]
+    inputs = vectors if vectors.dim() == 3 else vectors[None]
+    number, length = inputs.shape[:2]
+    cache = before.growing_cache(number) if before else DynamicCache()
     model(
-        inputs_embeds=vectors[None],
-        position_ids=torch.arange(start, start + length, device=vectors.device)[None],
-        attention_mask=torch.ones(1, start + length, dtype=torch.long, device=vectors.device),
+        inputs_embeds=inputs,
+        position_ids=torch.arange(start, start + length, device=vectors.device).expand(number, -1),
+        attention_mask=torch.ones(number, start + length, dtype=torch.long, device=vectors.device),
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=torch.empty(0, dtype=torch.long, device=vectors.device),  # states are wanted, no predictions

@@ -7,7 +7,7 @@ on the rows. The loss is the mean over the label tokens of the whole batch, so m
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.optimization import Adafactor
 
 from workers.engine.abreast import run_abreast
 from workers.engine.backbone import Backbone
@@ -31,12 +30,13 @@ from workers.engine.runtime import is_out_of_memory
 from workers.engine.scoring import shared_ids
 from workers.engine.trail import loss_added, thinned
 from workers.engine.tuned import Tuning
+from workers.engine.updates import load_optimizer, make_optimizer, optimizer_tensors, rate_at
 
 # Few distinct lengths mean few distinct shapes, so that memory once touched is used again; coarser steps cost more in pads.
-_LENGTH_STEP = 2
+LENGTH_STEP = 2
 _MAX_SKIPPED_IN_A_ROW = 3
 # Parts of a batch that run side by side: fewer rows do not fill a thread, and each part holds gradients of its own.
-_LEAST_ROWS_ABREAST = 4
+LEAST_ROWS_ABREAST = 4
 _MOST_PARAMETERS_ABREAST = 10_000_000
 
 
@@ -50,19 +50,6 @@ class Hooks:
     checkpoint_dir: Path | None = None
     checkpoint_seconds: float = 60.0
     resume: bool = False
-
-
-def _optimizer(parameters: Iterable[Tensor], options: dict[str, Any]) -> torch.optim.Optimizer:
-    """AdamW, or Adafactor with steps of the given size: no scaling by the parameters' size, no step size of its own.
-
-    Source: Lester et al. 2021 (arXiv 2104.08691), for T5's soft prompts.
-    """
-    if options.get("optimizer") == "adafactor":
-        fixed: torch.optim.Optimizer = Adafactor(
-            parameters, lr=1.0, weight_decay=options["weight_decay"], scale_parameter=False, relative_step=False, warmup_init=False
-        )
-        return fixed
-    return torch.optim.AdamW(parameters, lr=1.0, betas=(0.9, 0.95), weight_decay=options["weight_decay"], fused=True)
 
 
 class Trainer:
@@ -81,7 +68,7 @@ class Trainer:
         self.options: dict[str, Any] = dict(tuning.recipe.options)
         self.parameters = tuning.parameters()
         self.masters = {name: p if p.dtype == torch.float32 else p.detach().float() for name, p in self.parameters.items()}
-        self.optimizer = _optimizer(self.masters.values(), self.options)
+        self.optimizer = make_optimizer(self.masters.values(), self.options)
         self.peak_rate = tuning.learning_rate(backbone)
         self.batch_size = min(int(self.options["batch_size"]), len(lines))
         self.micro_size = min(int(self.options["micro_batch_size"]) or self.batch_size, self.batch_size)
@@ -91,9 +78,11 @@ class Trainer:
         self.step = 0
         self.best: Quality | None = None
         self.best_state = self._state()
-        self._bad_steps = 0
-        self._looks_without_gain = 0
+        self._bad_steps, self._looks_without_gain = 0, 0
         self._recent_losses: list[float] = []
+        self._saved_at = time.monotonic()
+        self._batches: Iterator[list[int]] = iter(())
+        self.failure: NonFinite | None = None
 
     def train(self) -> TrainingRecord:
         """Run all steps and leave the best candidate in place.
@@ -103,28 +92,58 @@ class Trainer:
             NonFinite: three steps in a row gave numbers that are not finite.
             OutOfMemory: not even a single row fits.
         """
+        self.begin()
+        self.go_on()
+        return self.finish()
+
+    def begin(self, like: "Trainer | None" = None) -> None:
+        """Go to the last checkpoint where there is one, else look at the untrained start.
+
+        Args:
+            like: a trainer of the same method on the same model that has begun, so that the model is not asked again what it can share.
+        """
         self.tuning.set_dropout(active=True)
-        self.plain_reason = self._plain_reason()
-        resumed = self._resume()
-        if not resumed:
+        self.plain_reason = like.plain_reason if like else self._plain_reason()
+        if not self._resume():
             self._look(train_loss=None)
-        saved_at = time.monotonic()
-        batches = shuffled_batches([len(row) for row in self.lines.contexts], self.batch_size, self.seed)
+        self._saved_at = time.monotonic()
+        self._batches = shuffled_batches([len(row) for row in self.lines.contexts], self.batch_size, self.seed)
         for _ in range(self.step):
-            next(batches)
-        while self.step < int(self.options["max_steps"]) and not self.record.stopped_early:
+            next(self._batches)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.step >= int(self.options["max_steps"]) or self.record.stopped_early or self.failure is not None
+
+    def go_on(self, until: int | None = None) -> None:
+        """Take steps until there are this many, or until training ends."""
+        while not self.has_ended and (until is None or self.step < until):
             self.hooks.check_stop()
             started = time.perf_counter()
-            self._take_step(next(batches))
-            self.step += 1
-            self.record.train_seconds += time.perf_counter() - started
-            self._note_loss()
-            self._report()
-            if self.step % int(self.options["evaluate_every"]) == 0 or self.step == int(self.options["max_steps"]):
-                self._look(train_loss=self._mean_recent_loss())
-            if time.monotonic() - saved_at >= self.hooks.checkpoint_seconds:
-                self._save()
-                saved_at = time.monotonic()
+            self._take_step(self.next_rows())
+            self.end_step(time.perf_counter() - started)
+
+    def next_rows(self) -> list[int]:
+        """Rows of the coming step."""
+        return next(self._batches)
+
+    def end_step(self, seconds: float) -> None:
+        """Count a step that was taken, look at the validation rows and keep a checkpoint when it is time.
+
+        Args:
+            seconds: what the step took.
+        """
+        self.step += 1
+        self.record.train_seconds += seconds
+        self._note_loss()
+        self._report()
+        if self.step % int(self.options["evaluate_every"]) == 0 or self.step == int(self.options["max_steps"]):
+            self._look(train_loss=self._mean_recent_loss())
+        if time.monotonic() - self._saved_at >= self.hooks.checkpoint_seconds:
+            self.save()
+
+    def finish(self) -> TrainingRecord:
+        """Put the best candidate in place."""
         self.tuning.set_dropout(active=False)
         self._restore(self.best_state)
         self.record.steps = self.step
@@ -137,16 +156,26 @@ class Trainer:
             indices: rows of the batch.
             plain: run whole sequences instead of sharing the prefix.
         """
-        self._clear_gradients()
+        self.clear_gradients()
         loss = self._backward(indices, plain)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.parameters.values()]
-        self._clear_gradients()
+        self.clear_gradients()
         return loss, gradients
 
     def _take_step(self, indices: Sequence[int]) -> None:
-        self._clear_gradients()
-        loss = self._backward_or_shrink(indices)
-        self._hand_gradients_to_masters()
+        self.count_tokens(indices)
+        self.clear_gradients()
+        self.use_gradients(self._backward_or_shrink(indices))
+
+    def use_gradients(self, loss: float) -> None:
+        """One update by the gradients that the parameters hold; a step whose numbers are not finite is skipped.
+
+        Raises:
+            NonFinite: it was the third one in a row.
+        """
+        for name, parameter in self.parameters.items():
+            if self.masters[name] is not parameter and parameter.grad is not None:
+                self.masters[name].grad = parameter.grad.float()
         norm = nn.utils.clip_grad_norm_(self.masters.values(), float(self.options["clip_norm"]) or math.inf)
         if not math.isfinite(loss) or not bool(torch.isfinite(norm)):
             self._skip_step()
@@ -154,16 +183,12 @@ class Trainer:
         self._bad_steps = 0
         self._recent_losses.append(loss)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = rate_at(self.step, self.peak_rate, self.options)
         self.optimizer.step()
         self._restore(self.masters)
 
-    def _hand_gradients_to_masters(self) -> None:
-        for name, parameter in self.parameters.items():
-            if self.masters[name] is not parameter and parameter.grad is not None:
-                self.masters[name].grad = parameter.grad.float()
-
-    def _clear_gradients(self) -> None:
+    def clear_gradients(self) -> None:
+        """Forget the gradients of the last step."""
         for tensor in (*self.parameters.values(), *self.masters.values()):
             tensor.grad = None
 
@@ -187,15 +212,13 @@ class Trainer:
                     raise
                 if self.micro_size <= 1:
                     raise OutOfMemory("Not even one row fits into memory for training. Shorten the rows or use a smaller model.") from error
-            self._clear_gradients()
+            self.clear_gradients()
             self.micro_size = math.ceil(self.micro_size / 2)
             self.record.micro_batch_size = self.micro_size
 
     def _backward(self, indices: Sequence[int], plain: bool) -> float:
-        label_tokens = sum(len(self.lines.answers[index]) for index in indices)
+        label_tokens = self.lines.label_tokens(indices)
         micro = [indices[at : at + self.micro_size] for at in range(0, len(indices), self.micro_size)]
-        self.record.label_tokens += label_tokens
-        self.record.row_tokens += sum(len(self.lines.contexts[index]) for index in indices)
         run = self._plain_losses if plain else self._shared_losses
         with attention_for_gradients(self.backbone.model):
             own = self.tuning.own_loss()
@@ -206,6 +229,12 @@ class Trainer:
             loss = own.total * (len(indices) / tokens)
             torch.autograd.backward([loss])
             return run(micro, tokens) + float(loss.detach())
+
+    def count_tokens(self, indices: Sequence[int]) -> int:
+        """Write down what a batch holds; returns its label tokens."""
+        self.record.label_tokens += (label_tokens := self.lines.label_tokens(indices))
+        self.record.row_tokens += sum(len(self.lines.contexts[index]) for index in indices)
+        return label_tokens
 
     def _shared_losses(self, micro: Sequence[Sequence[int]], label_tokens: int) -> float:
         prefix = prefix_of(self.backbone.model, self.tuning.virtual(), self.shared)
@@ -260,22 +289,13 @@ class Trainer:
         can = self.backbone.device.type == "cpu" and not self.options.get("dropout")
         if not can or sum(parameter.numel() for parameter in self.parameters.values()) > _MOST_PARAMETERS_ABREAST:
             return [indices]
-        number = max(1, min(torch.get_num_threads(), len(indices) // _LEAST_ROWS_ABREAST))
+        number = max(1, min(torch.get_num_threads(), len(indices) // LEAST_ROWS_ABREAST))
         cuts = [len(indices) * part // number for part in range(number + 1)]
         return [indices[start:end] for start, end in pairwise(cuts)]
 
     def _batch(self, indices: Sequence[int], start: int) -> Batch:
         rows = [self.lines.contexts[index][start:] for index in indices]
-        return line_batch(rows, [self.lines.answers[index] for index in indices], _LENGTH_STEP).to(self.backbone.device)
-
-    def _rate(self) -> float:
-        """Step size of the coming step: a linear rise, then constant or a linear fall to zero."""
-        warmup, steps = int(self.options["warmup_steps"]), int(self.options["max_steps"])
-        if self.step < warmup:
-            return self.peak_rate * (self.step + 1) / warmup
-        if self.options["schedule"] == "constant":
-            return self.peak_rate
-        return self.peak_rate * (steps - self.step) / max(1, steps - warmup)
+        return line_batch(rows, [self.lines.answers[index] for index in indices], LENGTH_STEP).to(self.backbone.device)
 
     def _plain_reason(self) -> str | None:
         """Why rows must not share a prefix in training, or None: asked of the model on two rows."""
@@ -340,14 +360,14 @@ class Trainer:
                     if kept is not state[name]:
                         kept.copy_(state[name])
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Keep a checkpoint where there is a place for it."""
+        self._saved_at = time.monotonic()
         if self.hooks.checkpoint_dir is None:
             return
         tensors = {f"now/{name}": tensor for name, tensor in self._state().items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best_state.items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            # Adafactor counts its steps in plain numbers.
-            tensors |= {f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in state.items()}
+        tensors |= optimizer_tensors(self.optimizer)
         facts = {
             "record": asdict(self.record),
             "best": None if self.best is None else asdict(self.best),
@@ -370,21 +390,11 @@ class Trainer:
             raise BadSpec("The checkpoint belongs to another recipe. Start this run without resuming.")
         self._restore({name: tensors[f"now/{name}"] for name in self.parameters})
         self.best_state = {name: tensors[f"best/{name}"].to(p.device) for name, p in self.parameters.items()}
-        self._load_optimizer(tensors)
+        load_optimizer(self.optimizer, tensors)
         self.step, self.micro_size = step, facts["micro_size"]
-        curve = [CurvePoint(**point) for point in facts["record"].pop("curve")]
-        losses = [LossPoint(**point) for point in facts["record"].pop("losses", [])]
-        self.record = TrainingRecord(**facts["record"], curve=curve, losses=losses)
+        self.record = TrainingRecord.from_json(facts["record"])
         self.record.resumed_from = step
         self.best = Quality(**facts["best"]) if facts["best"] else None
         self._looks_without_gain, self._bad_steps = facts["looks_without_gain"], facts["bad_steps"]
         self._recent_losses = facts["recent_losses"]
         return True
-
-    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer/"):
-                _, index, key = name.split("/")
-                state.setdefault(int(index), {})[key] = tensor
-        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
