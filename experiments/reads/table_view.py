@@ -69,33 +69,39 @@ COLUMNS = (
     Column(
         "accuracy",
         "Right",
-        "Right answers of all rows, with the 95 % Wilson interval. No answer counts as wrong.",
+        "Accuracy: right answers of all rows, with the 95 % Wilson interval. No answer counts as wrong.",
         _at("accuracy"),
     ),
     Column(
         "delta",
         "Against baseline",
-        "Difference on the same rows, with interval; the verdict is Holm-corrected.",
+        "Difference in accuracy on the same rows, with its interval; the verdict is Holm-corrected for the number of comparisons.",
         _at("delta", "value"),
     ),
     MACRO_F1,
-    Column("coverage", "Answered", "Rows that got an answer; errors and skipped rows beside it.", _at("coverage")),
+    Column("coverage", "Answered", "Coverage: rows that got an answer; errors and skipped rows beside it.", _at("coverage")),
     Column(
         "context",
-        "Context",
-        "Tokens in a request's context: fixed prompt, row, learned tokens, answer.",
+        "Context tokens",
+        "Tokens in a request's context: fixed prompt + row + learned (virtual) tokens + answer.",
         _at("tokens", "context"),
         "lower",
     ),
-    Column("computed", "Computed", "Tokens computed for a request after the shared prefix is cached.", _at("tokens", "computed"), "lower"),
+    Column(
+        "computed",
+        "Computed tokens",
+        "Tokens computed for a request once the prefix that all requests share is cached.",
+        _at("tokens", "computed"),
+        "lower",
+    ),
     Column(
         "billed",
-        "Billed",
+        "Billed tokens",
         "Tokens that a hosted endpoint bills; a model of your own bills none.",
         _at("tokens", "billed"),
         "lower",
     ),
-    Column("throughput", "Rows/s", "Rows scored a second, in batches.", _at("rows_per_second")),
+    Column("throughput", "Rows/s", "Throughput: rows scored a second, in batches.", _at("rows_per_second")),
     Column(
         "latency",
         "Latency",
@@ -103,9 +109,9 @@ COLUMNS = (
         _at("latency", "p50_ms"),
         "lower",
     ),
-    Column("cost", "Per 1,000", "What 1,000 requests cost at the price book's prices.", _cost, "lower"),
+    Column("cost", "Cost per 1,000", "What 1,000 requests cost at the prices of the comparison, training not included.", _cost, "lower"),
     Column("training", "Training", "Seconds of training, without the looks at validation rows.", _at("train_seconds"), "lower"),
-    Column("trainable", "Trained", "Trained parameters and their share of the model.", _at("trainable"), "lower"),
+    Column("trainable", "Trained", "Trainable parameters and their share of the model.", _at("trainable"), "lower"),
     Column(
         "forgetting",
         "Forgetting",
@@ -113,7 +119,7 @@ COLUMNS = (
         forgotten,
         "lower",
     ),
-    Column("artifact", "Size", "Bytes of the tuned prompt or adapter.", _at("artifact_bytes"), "lower"),
+    Column("artifact", "Size", "File size of the tuned prompt or adapter.", _at("artifact_bytes"), "lower"),
 )
 BY_KEY = {column.key: column for column in (*COLUMNS, *CLOSENESS)}
 
@@ -171,6 +177,11 @@ class TableView:
     @property
     def any_forgetting(self) -> bool:
         return any(row["forgotten"] is not None for row in self.rows)
+
+    @property
+    def shown_headings(self) -> list[Heading]:
+        """The heads of the columns that say something."""
+        return [heading for heading in self.headings if heading.column.key in self.shown_columns]
 
     @property
     def shown_columns(self) -> set[str]:
