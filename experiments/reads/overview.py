@@ -1,10 +1,12 @@
 """What the overview of a workspace shows: the steps to the first answer, recent comparisons, work in progress. Reads only."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 
 from experiments.models import DatasetVersion, Experiment, Job, JobState, TemplateVersion, Workspace
+from experiments.reads.comparison_rows import comparison_rows
 from experiments.services.jobs import queue_health
 
 NUM_RECENT = 6
@@ -45,10 +47,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Work:
-    """A job that goes on, and what it is for: an approach, a file, a model; empty when its kind says it all."""
+    """A job that goes on, and what it is for: a run, a file, a model; empty when its kind says it all.
+
+    Args:
+        page: name of the address where the subject stands; empty without a subject.
+        noun: id of the subject at that address.
+    """
 
     job: Job
-    subject: str
+    subject: str = ""
+    page: str = ""
+    noun: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -69,16 +78,11 @@ class Overview:
 def overview_of(workspace: Workspace) -> Overview:
     """Read the overview; the number of queries does not grow with the workspace."""
     alive = Job.objects.filter(workspace=workspace, state__in=[JobState.QUEUED, JobState.RUNNING])
-    recent = (
-        workspace.experiments.select_related("dataset_version__dataset", "created_by")
-        .annotate(num_approaches=Count("approaches"))
-        .order_by("-created_at")
-    )
     waiting_for = alive.order_by("queue").values_list("queue", flat=True).distinct()
     return Overview(
         steps=_steps(workspace),
-        experiments=tuple(recent[:NUM_RECENT]),
-        work=tuple(Work(job, _subject(job)) for job in _with_subjects(alive).order_by("-state", "created_at")[:NUM_RECENT]),
+        experiments=tuple(comparison_rows(workspace)[:NUM_RECENT]),
+        work=tuple(_work(job) for job in _with_subjects(alive).order_by("-state", "created_at")[:NUM_RECENT]),
         num_waiting=alive.count(),
         health=tuple(sentence for queue in waiting_for if (sentence := queue_health(queue))),
     )
@@ -86,14 +90,18 @@ def overview_of(workspace: Workspace) -> Overview:
 
 def _with_subjects(jobs: QuerySet[Job]) -> QuerySet[Job]:
     """The jobs with the nouns that they serve, in a fixed number of queries."""
-    return jobs.select_related("run__approach").prefetch_related("evaluations__run__approach", "dataset_versions__dataset", "backbones")
+    return jobs.select_related("run__approach__experiment").prefetch_related(
+        "evaluations__run__approach__experiment", "dataset_versions__dataset", "backbones"
+    )
 
 
-def _subject(job: Job) -> str:
-    if hasattr(job, "run"):
-        return str(job.run)
-    served = [evaluation.run for evaluation in job.evaluations.all()]
-    return ", ".join(str(noun) for noun in (*served, *job.dataset_versions.all(), *job.backbones.all()))
+def _work(job: Job) -> Work:
+    runs = [job.run] if hasattr(job, "run") else [evaluation.run for evaluation in job.evaluations.all()]
+    served = [("run-detail", run, f"{run.approach.experiment}: {run}") for run in runs]
+    served += [("dataset-version-detail", version, str(version)) for version in job.dataset_versions.all()]
+    served += [("backbone-detail", backbone, str(backbone)) for backbone in job.backbones.all()]
+    page, noun, subject = served[0] if served else ("", None, "")
+    return Work(job, subject, page, noun.pk if noun else None)
 
 
 def _steps(workspace: Workspace) -> tuple[Step, ...]:

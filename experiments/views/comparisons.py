@@ -6,7 +6,6 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -17,9 +16,11 @@ from experiments.forms.comparisons import BudgetForm, ComparisonForm
 from experiments.models import Experiment, Role, Split, TestOpening
 from experiments.plans import plan_problems
 from experiments.reads.charts import Chart, break_even_chart, curve_charts, quality_chart
+from experiments.reads.comparison_rows import comparison_rows
 from experiments.reads.endpoints import endpoint_spending
 from experiments.reads.estimates import plan_estimate
 from experiments.reads.headlines import headline
+from experiments.reads.key_figures import key_figures
 from experiments.reads.live import LiveState, curves_of, live_state
 from experiments.reads.table_view import confusion_view, table_view
 from experiments.services import experiments as services
@@ -51,9 +52,7 @@ def _asked(service: Callable[..., object], request: HttpRequest, slug: str, expe
 @require_safe
 def comparison_list(request: HttpRequest, slug: str) -> HttpResponse:
     workspace = get_workspace_for(viewer(request), slug)
-    # Counting drops the model's own order, so it is asked for again.
-    rows = workspace.experiments.select_related("dataset_version__dataset", "created_by").annotate(num_approaches=Count("approaches"))
-    page = Paginator(rows.order_by("-created_at"), PAGE).get_page(request.GET.get("page"))
+    page = Paginator(comparison_rows(workspace), PAGE).get_page(request.GET.get("page"))
     return render(request, "comparison_list.html", {"page": page})
 
 
@@ -96,13 +95,15 @@ def comparison_detail(request: HttpRequest, slug: str, experiment_id: UUID) -> H
     state = live_state(experiment)
     results = results_of(request, experiment)
     curves = curves_of(experiment) if results["table"] else []
+    against = "seconds" if request.GET.get("curves") == "seconds" else "step"
     context = {
         "experiment": experiment,
         "state": state,
         "live_charts": live_charts(experiment, state),
         **results,
         "spending": endpoint_spending(experiment) if state.asks_hosted_models else None,
-        "curve_charts": curve_charts(curves, against="seconds" if request.GET.get("curves") == "seconds" else "step"),
+        "curve_charts": curve_charts(curves, against=against),
+        "against": against,
         "reports": experiment.reports.only("title", "created_at")[:MAX_REPORTS],
         "num_test_rows": experiment.dataset_version.split_counts.get(Split.TEST, 0),
         "num_openings": TestOpening.objects.filter(version__dataset=experiment.dataset_version.dataset_id).count(),
@@ -204,6 +205,7 @@ def results_of(request: HttpRequest, experiment: Experiment) -> dict[str, Any]:
         "splits": splits,
         "computed_at": table.computed_at,
         "headline": headline(table.payload),
+        "figures": key_figures(table.payload),
         "charts": [chart for chart in (quality_chart(table.payload), break_even_chart(table.payload)) if chart],
         "confusion": confusion_view(table.payload, request.GET.get("confusion", "")),
     }
