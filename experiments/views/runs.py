@@ -14,6 +14,7 @@ from experiments.access import get_run_for
 from experiments.errors import UserError
 from experiments.models import Run
 from experiments.reads.charts import Chart, curve_charts
+from experiments.reads.dial_lines import dial_lines
 from experiments.reads.explanations import explanation_of
 from experiments.reads.live import curves_of, progress_sentence
 from experiments.reads.trials import search_view, trials_of
@@ -40,6 +41,7 @@ def run_detail(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
         "evaluations": run.evaluations.select_related("job").prefetch_related("scores"),
         "curve_charts": _curves(run, against) if run.job.has_ended else [],
         "against": against,
+        "dials": dial_lines(run.approach.method, run.approach.recipe),
         "explanation": explanation_of(run),
         **state_of(run),
     }

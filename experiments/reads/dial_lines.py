@@ -1,0 +1,47 @@
+"""What a run was asked, in the words of the form: each dial with its label and value, and whether somebody changed it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.recipe_kinds import RecipeKind
+from experiments.recipes import CATALOGUE
+
+
+@dataclass(frozen=True)
+class DialLine:
+    """One dial. `name` is the engine's own word; `changed` says that somebody set another value than the default."""
+
+    name: str
+    label: str
+    value: str
+    changed: bool
+
+
+def dial_lines(method: str, recipe: Mapping[str, Any]) -> list[DialLine]:
+    """The dials of an approach in the order in which they are stored; one that the catalogue no longer knows keeps its bare name."""
+    kind = _kind_of(method, recipe)
+    return list(_lines(kind, recipe))
+
+
+def _kind_of(method: str, recipe: Mapping[str, Any]) -> RecipeKind | None:
+    """The line of the catalogue with this method whose fixed dials have the stored values."""
+    kinds = [kind for kind in CATALOGUE.values() if kind.method == method]
+    fitting = (kind for kind in kinds if all(recipe.get(option.name) == option.default for option in kind.options if option.fixed))
+    return next(fitting, None)
+
+
+def _lines(kind: RecipeKind | None, recipe: Mapping[str, Any]) -> Iterator[DialLine]:
+    options = {option.name: option for option in kind.options} if kind else {}
+    for name, value in recipe.items():
+        option = options.get(name)
+        words = dict(option.choices).get(value, value) if option and not isinstance(value, list) else value
+        yield DialLine(name, option.label if option else name, _said(words), option is not None and value != option.default)
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "all"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "–" if value == "" else str(value)
