@@ -51,6 +51,12 @@ def datasets_of(workspace: Workspace) -> "QuerySet[Dataset]":
     return counted.prefetch_related(Prefetch("versions", versions, to_attr="all_versions"))
 
 
+def only_empty_rows_block(gate_report: Mapping[str, Any]) -> bool:
+    """Whether rows without a text or a label are all that stands in the way: leaving them out lets the rest be stored."""
+    blocking = {finding["code"] for finding in gate_report.get("findings", []) if finding["severity"] == "blocks"}
+    return bool(blocking) and blocking <= {"empty_text", "empty_label"}
+
+
 def newest_version(dataset: Dataset) -> DatasetVersion | None:
     """The newest complete version, or the newest draft when there is none."""
     versions = dataset.versions.defer(*HEAVY)

@@ -103,7 +103,7 @@ def dataset_version_detail(request: HttpRequest, slug: str, version_id: UUID) ->
         return render(request, "dataset_version_detail.html", _complete_context(request, version))
     context = {"version": version, "stage": stage, "versions": reads.versions_beside(version), "health": queue_health(Queue.IO)}
     if stage == reads.MAPPING:
-        context["form"] = _mapping_form(version)
+        context |= {"form": _mapping_form(version), "only_empty_rows": reads.only_empty_rows_block(version.gate_report)}
     return render(request, f"dataset_version_{'waiting' if stage in (reads.READING, reads.STORING) else stage}.html", context)
 
 

@@ -240,6 +240,30 @@ def test_one_label_is_refused_with_its_name_and_can_be_mapped_again(upload, dora
     assert not Example.objects.exists()
 
 
+def test_rows_that_are_empty_are_left_out_by_one_button(upload, dora_client):
+    upload(CSV + b",a\nsomething,\n")
+    work_off()
+    map_it(dora_client)
+    work_off()
+    button = re.search(r'<button [^>]*name="(leave_out_empty)" value="(on)">Leave these rows out', page_of(dora_client))
+    assert button
+
+    map_it(dora_client, **{button[1]: button[2]})
+    work_off()
+
+    assert "2 rows were left out" in page_of(dora_client)
+    assert Example.objects.count() == CSV.count(b"\n") - 1
+
+
+def test_a_file_with_another_fault_offers_no_button_that_would_not_help(upload, dora_client):
+    upload(CSV.replace(b",b\n", b",a\n") + b",a\n")
+    work_off()
+    map_it(dora_client)
+    work_off()
+
+    assert "Leave these rows out" not in page_of(dora_client)
+
+
 def test_500_labels_are_stored_with_a_warning(upload, dora_client):
     upload(b"text,label\n" + "".join(f"text {n},label {n % 500}\n" for n in range(2000)).encode())
     work_off()
