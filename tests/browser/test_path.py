@@ -30,6 +30,8 @@ def test_a_shared_report_opens_signed_out(told: Story, arrive: Arrive, look: Loo
 
     assert answer.status == 200
     expect(reader.page.get_by_role("heading", name="Which way for parcel mail?")).to_be_visible()
+    for figure in ("Best approach", "Right answers", "Against the best written prompt", "Cost of 1,000 requests", "Pays"):
+        expect(reader.page.get_by_role("term").filter(has_text=figure).first).to_be_in_viewport()
     expect_charts(reader.page)
     reader.check()
     assert reader.context.cookies() == []
@@ -43,6 +45,7 @@ def test_a_revoked_link_opens_nothing(told: Story, arrive: Arrive) -> None:
     assert reader.open(link).status == 200
 
     expert.page.get_by_role("button", name="Revoke").first.click()
+    expert.page.get_by_role("dialog", name="Revoke this link?").get_by_role("button", name="Revoke").click()
     expect(expert.page.get_by_text("revoked").first).to_be_visible()
 
     assert reader.context.request.get(link).status == 404
