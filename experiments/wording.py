@@ -14,6 +14,14 @@ def counted(number: int, singular: str, plural: str = "") -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
+def lasting(seconds: float) -> str:
+    """A time that is only roughly known: "40 seconds", "12 minutes", "2.5 hours"."""
+    if seconds < 90:
+        return counted(max(1, round(seconds)), "second")
+    minutes = round(seconds / 60)
+    return counted(minutes, "minute") if minutes < 120 else f"{seconds / 3600:.1f} hours"
+
+
 def listed(values: Iterable[str], *, most: int = 5) -> str:
     """Values in a row of words: "a, b and c", or "a, b and 7 more"."""
     words = list(values)

@@ -12,7 +12,7 @@ from typing import Any
 from experiments.models import Backbone, Evaluation, Example, JobState, Run, Split
 from experiments.plans import ApproachPlan, ExperimentPlan
 from experiments.recipes import recipe_options
-from experiments.wording import counted, listed
+from experiments.wording import lasting, listed
 
 RECENT = 100
 SAMPLE = 200
@@ -61,7 +61,7 @@ class Estimate:
         """The time as a sentence, which says what it does not know."""
         if self.seconds is None:
             return "Time: unknown until the first run of these approaches on this model."
-        text = f"Time: about {_duration(self.seconds)}, one run after another, as measured on earlier runs."
+        text = f"Time: about {lasting(self.seconds)}, one run after another, as measured on earlier runs."
         if self.unknown:
             text += f" Not counted, because never run on this model: {listed(self.unknown)}."
         return text
@@ -145,10 +145,3 @@ def _collect(into: list[float], values: Iterable[float | None]) -> None:
 
 def _median(values: list[float]) -> float | None:
     return median(values) if values else None
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return counted(max(1, round(seconds)), "second")
-    minutes = round(seconds / 60)
-    return counted(minutes, "minute") if minutes < 120 else f"{seconds / 3600:.1f} hours"

@@ -13,6 +13,7 @@ from experiments.recipe_kinds import hue_of
 from experiments.services.experiments import compare_key
 from experiments.services.jobs import queue_health
 from experiments.services.latency import latency_key
+from experiments.wording import lasting
 
 CURVE_FIELDS = (
     *("approach__position", "seed", "approach__recipe__max_steps", "result__training__curve", "result__training__losses"),
@@ -69,7 +70,8 @@ def progress_sentence(job: Job) -> str:
     progress = job.progress if job.state == JobState.RUNNING else {}
     phase = progress.get("phase", "")
     if phase == "training" and progress.get("steps"):
-        return f"training, step {progress.get('step') or 0:,} of {progress['steps']:,}{_measured(progress.get('metrics') or {})}"
+        done = f"training, step {progress.get('step') or 0:,} of {progress['steps']:,}"
+        return done + _measured(progress.get("metrics") or {}) + _left(progress)
     if phase == "searching" and progress.get("steps"):
         best = (progress.get("metrics") or {}).get("validation_accuracy")
         so_far = "" if best is None else f", best so far {best:.1%}"
@@ -86,6 +88,15 @@ def _measured(metrics: Mapping[str, Any]) -> str:
     loss, right = metrics.get("train_loss"), metrics.get("validation_accuracy")
     said = [f"loss {loss:.3f}" if loss is not None else "", f"{right:.1%} right on validation rows" if right is not None else ""]
     return "".join(f", {part}" for part in said if part)
+
+
+def _left(progress: Mapping[str, Any]) -> str:
+    """How long the training steps that are left take at the speed of those that were made; it may stop earlier."""
+    last = (progress.get("curve") or [{}])[-1]
+    if not last.get("step") or not last.get("seconds"):
+        return ""
+    seconds = (progress["steps"] - (progress.get("step") or 0)) * last["seconds"] / last["step"]
+    return f", at most about {lasting(seconds)} of training left" if seconds > 0 else ""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Numbers and people's values inside sentences."""
 
 from experiments.intake.folding import fingerprint, folded
-from experiments.wording import counted, listed, quoted, rows_named
+from experiments.wording import counted, lasting, listed, quoted, rows_named
 
 
 def test_counts_agree_with_their_noun():
@@ -30,3 +30,13 @@ def test_rows_open_a_sentence():
 def test_texts_are_the_same_after_case_space_and_composition():
     assert folded("  STRASSE\t\u00c9 ") == folded("straße e\u0301")
     assert fingerprint(["a", "b"]) != fingerprint(["ab", ""])
+
+
+def test_a_rough_time_is_told_in_the_unit_that_reads_best():
+    assert [lasting(seconds) for seconds in (0.2, 40, 90, 7_000, 9_000)] == [
+        "1 second",
+        "40 seconds",
+        "2 minutes",
+        "117 minutes",
+        "2.5 hours",
+    ]

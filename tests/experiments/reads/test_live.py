@@ -1,0 +1,25 @@
+"""What a run that goes on says of itself."""
+
+import pytest
+
+from experiments.models import Job
+from experiments.reads.live import progress_sentence
+
+CURVE = [{"step": 0, "seconds": 0.0}, {"step": 50, "seconds": 100.0}]
+
+
+def training(**progress):
+    return Job(state="running", progress={"phase": "training", "step": 60, "steps": 250} | progress)
+
+
+def test_training_tells_what_is_left_at_its_own_speed():
+    assert progress_sentence(training(curve=CURVE)) == "training, step 60 of 250, at most about 6 minutes of training left"
+
+
+@pytest.mark.parametrize("curve", [None, [], CURVE[:1]])
+def test_nothing_is_guessed_before_any_step_was_measured(curve):
+    assert progress_sentence(training(curve=curve)) == "training, step 60 of 250"
+
+
+def test_a_run_at_its_last_step_has_nothing_left_to_train():
+    assert progress_sentence(training(curve=CURVE, step=250)) == "training, step 250 of 250"
