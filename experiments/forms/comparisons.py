@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django import forms
 from django.db.models import OuterRef, Q, Subquery
+from django.utils import timezone
 
 from experiments.errors import UserError
 from experiments.forms.generation import GenerationForm
@@ -189,6 +190,7 @@ class ComparisonForm(BudgetForm):
         self._offer("backbone", models)
         self._offer("endpoints", models.filter(kind=BackboneKind.HOSTED))
         self._offer("price_book", PriceBook.objects.filter(workspace=workspace))
+        self.fields["price_book"].initial = PriceBook.objects.filter(workspace=workspace, effective_on__lte=timezone.now().date()).first()
         columns = sorted({column for version in versions for column in version.columns})
         self.offers_free_answers = any(version.task == Task.EXTRACTION for version in versions)
         self.fields["truncate_column"] = forms.ChoiceField(
