@@ -37,7 +37,7 @@ class Shares:
     def __post_init__(self) -> None:
         shares = self.by_split.values()
         if not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
-            raise BadSplits("The shares of train, validation and test must each lie between 0 and 100 % and make 100 % together.")
+            raise BadSplits("The shares of train, validation and test must each lie between 0 and 100% and make 100% together.")
 
     @property
     def by_split(self) -> dict[str, float]:

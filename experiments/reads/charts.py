@@ -98,7 +98,7 @@ def quality_chart(payload: Mapping[str, Any]) -> Chart | None:
         f"Higher is better, further left is cheaper. Nothing is both cheaper and better than {listed(names, most=8)}.",
         figure,
         tuple(Key(row["name"], _hue(row), marker=MARKERS[symbol(row["member"])]) for row in shown),
-        ("Approach", unit, "Right", "95 % interval"),
+        ("Approach", unit, "Right", "95% interval"),
         tuple(
             (row["name"], f"{x:,.4g}", _percent(row["accuracy"]), f"{_percent(row['low'])} to {_percent(row['high'])}") for row, x in points
         ),
@@ -337,4 +337,4 @@ def _layout(x_title: str, y_title: str, *, y_percent: bool = False) -> dict[str,
 
 
 def _percent(share: float) -> str:
-    return f"{share * 100:.1f} %"
+    return f"{share * 100:.1f}%"

@@ -69,7 +69,7 @@ COLUMNS = (
     Column(
         "accuracy",
         "Right",
-        "Accuracy: right answers of all rows, with the 95 % Wilson interval. No answer counts as wrong.",
+        "Accuracy: right answers of all rows, with the 95% Wilson interval. No answer counts as wrong.",
         _at("accuracy"),
     ),
     Column(
@@ -233,7 +233,7 @@ def columns_of(payload: Mapping[str, Any]) -> list[Column]:
     if payload.get("task") != "extraction":
         return list(COLUMNS)
     at = COLUMNS.index(MACRO_F1)
-    exact = replace(BY_KEY["accuracy"], label="Exact match", help="Answers equal to the reference, of all rows; 95 % Wilson interval.")
+    exact = replace(BY_KEY["accuracy"], label="Exact match", help="Answers equal to the reference, of all rows; 95% Wilson interval.")
     columns = [*COLUMNS[:at], *closeness_of(payload), *COLUMNS[at + 1 :]]
     return [exact if column.key == "accuracy" else column for column in columns]
 

@@ -73,7 +73,7 @@ def test_mapping_that_comes_before_the_file_is_read_is_refused_with_the_reason(u
         ({"label_column": "nope"}, "no column"),
         ({"text_columns": ["queue"]}, "chosen twice"),
         ({"split_meaning": {"train": "moon"}}, "train, validation or test"),
-        ({"shares": {"train": 0.9, "validation": 0.9, "test": 0.9}}, "100 %"),
+        ({"shares": {"train": 0.9, "validation": 0.9, "test": 0.9}}, "100%"),
     ],
 )
 def test_impossible_mapping_is_refused_with_the_column_or_value(upload, call, change, sentence):

@@ -33,7 +33,7 @@ def test_values_without_a_meaning_are_named():
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5, 0.5), (1.2, -0.1, -0.1), (float("nan"), 0.5, 0.5)])
 def test_shares_must_make_a_whole(shares):
-    with pytest.raises(BadSplits, match="100 % together"):
+    with pytest.raises(BadSplits, match="100% together"):
         Shares(*shares)
 
 

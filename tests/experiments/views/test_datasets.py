@@ -294,7 +294,7 @@ def test_shares_that_do_not_make_100_are_said_in_the_form(upload, dora_client):
     response = map_it(dora_client, train=50)
 
     assert response.status_code == 422
-    assert "make 100 % together" in response.content.decode()
+    assert "make 100% together" in response.content.decode()
 
 
 def test_a_changed_role_shows_how_the_rows_are_divided(upload, dora_client):
