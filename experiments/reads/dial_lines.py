@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.recipe_kinds import RecipeKind
+from experiments.recipe_kinds import RecipeKind, RecipeOption
 from experiments.recipes import CATALOGUE
 
 
@@ -36,12 +36,15 @@ def _lines(kind: RecipeKind | None, recipe: Mapping[str, Any]) -> Iterator[DialL
     for name, value in recipe.items():
         option = options.get(name)
         words = dict(option.choices).get(value, value) if option and not isinstance(value, list) else value
-        yield DialLine(name, option.label if option else name, _said(words), option is not None and value != option.default)
+        changed = option is not None and value != option.default
+        yield DialLine(name, option.label if option else name, _said(words, option), changed)
 
 
-def _said(value: Any) -> str:
+def _said(value: Any, option: RecipeOption | None) -> str:
+    """The value with its unit, unless the label names the unit already."""
     if value is None:
         return "all"
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return "–" if value == "" else str(value)
+    unit = option.unit if option and option.unit not in option.label.lower() else ""
+    return f"{value} {unit}".strip() if value != "" else "–"

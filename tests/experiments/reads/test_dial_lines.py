@@ -9,7 +9,7 @@ def test_dials_stand_under_their_labels_and_say_what_somebody_changed():
 
     assert lines["max_steps"] == DialLine("max_steps", "Steps", "100", changed=True)
     assert lines["schedule"].value == "stays as it is"
-    assert not lines["batch_size"].changed
+    assert lines["batch_size"] == DialLine("batch_size", "Batch", "16 rows", changed=False)
 
 
 def test_two_approaches_of_one_method_are_told_apart_by_what_is_fixed_in_them():
