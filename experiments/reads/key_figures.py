@@ -55,7 +55,7 @@ def _pays(best: Row, ledger: Mapping[str, Any]) -> Pays:
     if plain is None:
         return Pays("Pays", "at once", ("nothing has to be paid back",))
     if plain["pays"] == "unknown":
-        return Pays("Pays from", "unknown", (plain["sentence"],))
+        return Pays("Pays from", "unknown", (plain["sentence"].removeprefix("Unknown: "),))
     notes = [_months(plain, ledger.get("demand") or {}), _mistakes(priced)]
     return Pays(*_worded(plain), tuple(note for note in notes if note))
 

@@ -13,8 +13,8 @@ from typing import Any
 from django.db.models import F
 
 from experiments.models import Example, Experiment, Prediction, TestOpening
+from experiments.reads.confusions import MIX_UPS, NO_ANSWER
 from experiments.reads.headlines import LEARNED, headline
-from experiments.reads.table_view import MIX_UPS, NO_ANSWER
 
 SCHEMA = 1
 NUM_EXAMPLES = 20

@@ -8,9 +8,6 @@ from experiments.evidence.verdicts import only_by_correction, points
 from experiments.recipe_kinds import hue_of
 
 Row = Mapping[str, Any]
-MATRIX_LABELS = 20
-MIX_UPS = 12
-NO_ANSWER = "no answer"
 TONES = {"better": "delta-better", "worse": "delta-worse", "no detectable difference": "delta-same"}
 
 
@@ -289,47 +286,6 @@ def _heading(column: Column, split: str, current: Column | None, reverse: bool) 
     descending = (column.better == "higher") != reverse
     turned = "" if reverse else "&turn=1"
     return Heading(column, f"split={split}&sort={column.key}{turned}", "descending" if descending else "ascending")
-
-
-@dataclass(frozen=True)
-class ConfusionView:
-    """Which label was taken for which, of one approach: a matrix where it fits on a page, and the most frequent mix-ups."""
-
-    row: Row
-    labels: tuple[str, ...]
-    lines: tuple[tuple[str, tuple[tuple[int, str], ...]], ...]
-    mix_ups: tuple[tuple[str, str, int], ...]
-
-    @property
-    def has_none(self) -> bool:
-        """Whether some rows got no answer, which the last column of the matrix counts."""
-        return any(cells[-1][0] for _, cells in self.lines)
-
-
-def confusion_view(payload: Mapping[str, Any], approach: str) -> ConfusionView | None:
-    """The confusion of an approach (of the best one when it is unknown); None where answers are free text."""
-    rows = {row["approach"]: row for row in payload.get("rows", [])}
-    row = rows.get(approach) or rows.get(payload.get("best", ""))
-    labels = tuple(payload.get("labels", []))
-    if row is None or not labels:
-        return None
-    counts = {(truth, answer): count for truth, answer, count in row["confusion"]}
-    wrong = sorted(((count, pair) for pair, count in counts.items() if pair[0] != pair[1]), key=lambda each: -each[0])
-    mix_ups = tuple((labels[truth], labels[answer] if answer >= 0 else NO_ANSWER, count) for count, (truth, answer) in wrong[:MIX_UPS])
-    lines = tuple((label, _cells(counts, at, len(labels))) for at, label in enumerate(labels)) if len(labels) <= MATRIX_LABELS else ()
-    return ConfusionView(row, labels, lines, mix_ups)
-
-
-def _cells(counts: Mapping[tuple[int, int], int], truth: int, num_labels: int) -> tuple[tuple[int, str], ...]:
-    """Counts of one line with their CSS classes; the last cell counts rows without an answer."""
-    numbers = [counts.get((truth, answer), 0) for answer in [*range(num_labels), -1]]
-    total = sum(numbers) or 1
-    return tuple((number, _shade(number / total, right=at == truth)) for at, number in enumerate(numbers))
-
-
-def _shade(share: float, *, right: bool) -> str:
-    level = 0 if share == 0 else 1 if share < 0.1 else 2 if share < 0.3 else 3 if share < 0.6 else 4
-    return f"shade-{level}{' right' if right else ''}"
 
 
 PRICE_LABELS = {

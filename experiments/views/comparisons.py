@@ -17,12 +17,13 @@ from experiments.models import Experiment, Role, Split, TestOpening
 from experiments.plans import plan_problems
 from experiments.reads.charts import Chart, break_even_chart, curve_charts, quality_chart
 from experiments.reads.comparison_rows import comparison_rows
+from experiments.reads.confusions import confusion_view
 from experiments.reads.endpoints import endpoint_spending
 from experiments.reads.estimates import plan_estimate
 from experiments.reads.headlines import headline
 from experiments.reads.key_figures import key_figures
 from experiments.reads.live import LiveState, curves_of, live_state
-from experiments.reads.table_view import confusion_view, table_view
+from experiments.reads.table_view import table_view
 from experiments.services import experiments as services
 from experiments.services.endpoint_calls import endpoint_budget_set
 from experiments.views.viewer import require_here, viewer

@@ -71,7 +71,7 @@ def test_an_unknown_break_even_says_what_is_missing_and_names_no_number():
 
     pays = key_figures(table(PROMPT, LORA, break_even=missing)).pays
 
-    assert pays == Pays("Pays from", "unknown", ("Unknown: the price of a device-hour is missing.",))
+    assert pays == Pays("Pays from", "unknown", ("the price of a device-hour is missing.",))
 
 
 def test_a_table_without_rows_has_no_figures():
