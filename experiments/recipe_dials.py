@@ -38,7 +38,7 @@ _VIRTUAL_TOKENS = RecipeOption(
     "num_virtual_tokens",
     "Learned tokens",
     20,
-    "Learned vectors in front of the row; they take room in it. 0 takes as many as the text has that they start from.",
+    "Learned vectors in front of the row, the virtual tokens; they take room in it. 0 takes as many as the text has that they start from.",
     0,
     2000,
     unit="tokens",

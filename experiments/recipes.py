@@ -56,7 +56,7 @@ _KINDS = (
         "Few-shot, nearest",
         ENGINEERED,
         "drawn_examples",
-        "For every request the train rows most like it. Often the best examples, and the dearest.",
+        "For every request the train rows most like it (retrieved demonstrations). Often the best examples, and the dearest.",
         dials.drawn("nearest"),
         needs_train=True,
     ),
@@ -65,7 +65,7 @@ _KINDS = (
         "Prior-corrected",
         ENGINEERED,
         "hard_prompt",
-        "The written prompt; no label wins by being common: what an empty row gets is taken off.",
+        "The written prompt; no label wins by being common: what an empty row gets is taken off (contextual calibration).",
         (replace(dials.SCORE, default="prior_corrected", choices=dials.RULES[2:], fixed=True),),
     ),
     RecipeKind(

@@ -163,7 +163,7 @@ class ComparisonForm(BudgetForm):
         max_value=50,
         initial=1.0,
         label="Margin in points",
-        help_text="“Not worse” means: at most this many points of accuracy less.",
+        help_text="“Not worse” means: at most this many points of accuracy less (non-inferiority).",
     )
     too_long = forms.ChoiceField(choices=TooLong.choices, initial=TooLong.REFUSE, label="Rows longer than the model can hold")
     truncate_column = forms.ChoiceField(required=False, label="Column to cut", help_text="Only when rows are cut.")
