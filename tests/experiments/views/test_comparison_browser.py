@@ -3,7 +3,9 @@
 import os
 
 import pytest
+from django.utils import timezone
 
+from experiments.models import Workspace
 from experiments.services.reports import report_create, share_create
 from tests import factories
 from tests.comparison_data import make_finished_experiment, make_price_book
@@ -88,7 +90,7 @@ def test_shared_page_works_without_a_cookie_and_asks_no_other_host(browser, stag
     page.on("request", lambda request: asked.append(request.url))
     page.goto(pages["share"], wait_until="networkidle")
 
-    assert "LoRA" in page.inner_text("h1 + p")
+    assert "LoRA" in page.inner_text("h1 + .key-figures")
     assert all(url.startswith((live_server.url, "data:")) for url in asked)
     assert context.cookies() == []
     assert page.evaluate("document.referrer") == ""
@@ -105,6 +107,24 @@ def test_table_sorts_in_place_and_the_address_follows(browser, stage):
     page.locator("#results th[aria-sort=descending]").wait_for()
 
     assert "LoRA" in page.locator("#results tbody tr").first.inner_text()
+
+
+def test_the_keyboard_keeps_its_place_while_the_page_asks_again(browser, stage, live_server):
+    _, cookie = stage
+    experiment = factories.make_experiment(Workspace.objects.get(), launched_at=timezone.now(), launch_key="going on")
+    run = factories.make_run(factories.make_approach(experiment), state="queued")
+    context = browser.new_context()
+    context.add_cookies([cookie])
+    page = context.new_page()
+    page.goto(f"{live_server.url}/w/acme/comparisons/{experiment.pk}/")
+    page.get_by_role("link", name="Zero-shot").focus()
+
+    for _ in range(2):
+        with page.expect_response("**/state/**"):
+            pass
+    page.wait_for_timeout(100)  # the answer is put into the page after it has come
+
+    assert page.evaluate("document.activeElement.id") == f"run-{run.pk}"
 
 
 def test_estimate_follows_the_form(browser, stage):
