@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from experiments.wording import listed
+
 Document = Mapping[str, Any]
 
 
@@ -70,12 +72,16 @@ def _kind(document: Document, schema: Document) -> str:
     """A field's type in words, such as "list of text" or "refuse | truncate | skip"."""
     if "$ref" in schema:
         return _kind(document, _resolved(document, schema))
+    if "allOf" in schema:  # a named part with a default of its own
+        return _kind(document, schema["allOf"][0])
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
     if "anyOf" in schema:
         return " or ".join(_kind(document, part) for part in schema["anyOf"] if part.get("type") != "null")
     if schema.get("type") == "array":
         return f"list of {_kind(document, schema.get('items', {}))}"
+    if schema.get("properties"):
+        return f"object with {listed(schema['properties'], most=8)}"
     words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "object": "object"}
     return {"uuid": "id", "date": "date", "binary": "file"}.get(schema.get("format", "")) or words.get(schema.get("type", ""), "any value")
 

@@ -22,3 +22,10 @@ def test_reference_page_lists_every_operation_and_loads_nothing_from_elsewhere(d
 
     assert all(path in page for path in document["paths"])
     assert "//" not in page.replace("http://www.w3.org", "").replace("<!--", "").split("<body")[0]
+
+
+def test_reference_page_names_the_parts_of_an_object(db):
+    page = Client().get("/api/v1/").content.decode()
+
+    assert "object with train, validation and test" in page
+    assert "any value" not in page
