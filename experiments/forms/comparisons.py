@@ -54,8 +54,10 @@ class DatasetVersionField(forms.ModelChoiceField):  # type: ignore[type-arg]  # 
 
 class PromptField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
     def label_from_instance(self, obj: TemplateVersion) -> str:
-        shown = len(obj.demonstrations)
-        return f"{obj} ({counted(shown, 'example')} shown)" if shown else str(obj)
+        shown, data = len(obj.demonstrations), obj.template.dataset
+        facts = [f"written for {data}" if data else "", f"{counted(shown, 'example')} shown" if shown else ""]
+        said = ", ".join(filter(None, facts))
+        return f"{obj} ({said})" if said else str(obj)
 
 
 class SeedsField(forms.CharField):
@@ -214,7 +216,7 @@ class ComparisonForm(BudgetForm):
             field.initial = rows.first()
 
     def _preselect_prompts(self, versions: Any, prompts: Any) -> None:
-        """Tick the newest version of each prompt that fits the first data: whose slots are its columns."""
+        """Tick the newest version of each prompt that was written for the first data; without any, of those whose slots are its columns."""
         newest = versions.first()
         columns = set(newest.columns) if newest else set()
         fitting = [
@@ -222,7 +224,8 @@ class ComparisonForm(BudgetForm):
             for prompt in prompts
             if prompt.is_newest and columns.issuperset(slot_names(prompt.system, prompt.user, prompt.answer_cue))
         ]
-        self.fields["templates"].initial = fitting[:MAX_PRESELECTED]
+        own = [prompt for prompt in fitting if newest and prompt.template.dataset_id == newest.dataset_id]
+        self.fields["templates"].initial = (own or fitting)[:MAX_PRESELECTED]
 
     def _add_option_fields(self) -> None:
         for kind in DIALLED:
@@ -326,7 +329,7 @@ def prompt_versions(workspace: Workspace) -> Any:
     """Every version of each prompt of a workspace, by prompt name and newest first; `is_newest` marks the first of each."""
     newest = TemplateVersion.objects.filter(template=OuterRef("template")).order_by("-number").values("number")[:1]
     rows = TemplateVersion.objects.filter(template__workspace=workspace).annotate(is_newest=Q(number=Subquery(newest)))
-    return rows.select_related("template").order_by("template__name", "template", "-number")
+    return rows.select_related("template__dataset").order_by("template__name", "template", "-number")
 
 
 def _start_field(kind: RecipeKind) -> str:

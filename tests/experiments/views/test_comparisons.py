@@ -1,11 +1,12 @@
 """The comparison's pages: they work, refuse strangers and wrong verbs, and cost a fixed number of queries."""
 
 import re
+from datetime import date
 
 import pytest
 from django.urls import reverse
 
-from experiments.models import Experiment, Job, JobKind, JobState, TemplateVersion, TestOpening
+from experiments.models import DatasetVersion, Experiment, Job, JobKind, JobState, PromptTemplate, TemplateVersion, TestOpening
 from experiments.reads.reports import build_table
 from experiments.recipe_kinds import BASELINE
 from experiments.recipes import CATALOGUE, PACK
@@ -84,6 +85,26 @@ def test_older_versions_of_a_prompt_may_be_compared_and_only_the_newest_is_ticke
 
     client.post(reverse("comparison-create", args=["acme"]), ready | {"templates": [str(first.pk)], "recipes": ["zero_shot"]})
     assert Experiment.objects.get().approaches.get(method="hard_prompt").template_version == first
+
+
+def test_prompts_that_were_written_for_the_data_are_ticked_before_others_that_would_fit(client_for, alice, workspace, ready):
+    data = DatasetVersion.objects.get().dataset
+    own = factories.make_template_version(workspace, template=PromptTemplate.objects.create(workspace=workspace, name="Own", dataset=data))
+
+    page = client_for(alice).get(reverse("comparison-create", args=["acme"])).content.decode()
+
+    assert re.findall(r'name="templates" value="([^"]+)"[^>]* checked', page) == [str(own.pk)]
+    assert "Own v1 (written for Support mail)" in page
+
+
+def test_the_newest_prices_in_force_are_chosen_already(client_for, alice, workspace, ready):
+    make_price_book(workspace, name="Old", effective_on=date(2020, 1, 1))
+    current = make_price_book(workspace, name="Current", effective_on=date(2026, 1, 1))
+    make_price_book(workspace, name="Next century", effective_on=date(2126, 1, 1))
+
+    page = client_for(alice).get(reverse("comparison-create", args=["acme"])).content.decode()
+
+    assert f'<option value="{current.pk}" selected>' in page
 
 
 def test_launch_leads_to_the_comparison(client_for, alice, ready):
