@@ -9,7 +9,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --unsafe-
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check lock clean
+.PHONY: help run test test-all bench check lock clean
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ test: $(VENV)/.dev ## The fast suite: no server, no browser, no network
 
 test-all: $(VENV)/.dev ## Every suite, with the grid of families; needs PostgreSQL, Redis and Chromium (see .ci/run)
 	$(BIN)/python -m pytest -n 2 -m "not gpu"
+
+bench: $(VENV)/.dev ## The engine against its peers, on an idle machine; QUICK=1 for a first look, BENCH_ONLY=a1,b for some
+	$(BIN)/python -m workers.bench
 
 check: $(VENV)/.dev ## Lint, types, import law, templates, migrations
 	$(BIN)/ruff check .

@@ -14,6 +14,8 @@ from workers.engine.answers import AnswerTrie
 
 # Few distinct lengths keep the allocator on blocks it already holds.
 LENGTH_STEP = 4
+# Matrix products over fewer tokens leave a thread's arithmetic waiting for the weights.
+_LEAST_TOKENS = 64
 _WINDOW_BATCHES = 8
 
 
@@ -157,6 +159,23 @@ def buckets(lengths: Sequence[int], extra: int, max_tokens: int, max_rows: int) 
         group.append(index)
     if group:
         yield group
+
+
+def even_buckets(lengths: Sequence[int], extra: int, max_tokens: int, max_rows: int, at_once: int) -> list[list[int]]:
+    """As `buckets`, but as many batches as fill `at_once` threads, of nearly equal size, so that none waits for another at the end.
+
+    Args:
+        at_once: batches that run side by side; batches are not cut smaller than what keeps one thread at its full speed.
+    """
+    groups = list(buckets(lengths, extra, max_tokens, max_rows))
+    total = sum(lengths) + extra * len(lengths)
+    wanted = min(_round_up(max(1, len(groups)), at_once), len(lengths), max(1, total // _LEAST_TOKENS))
+    if wanted < max(2, len(groups)):
+        return groups
+    limit, longest = -(-total // wanted), max(lengths) + extra
+    while len(even := list(buckets(lengths, extra, min(limit, max_tokens), max_rows))) > wanted and limit < max_tokens:
+        limit += max(1, longest // 4)
+    return even if len(even) <= wanted else groups
 
 
 def _round_up(value: int, step: int) -> int:

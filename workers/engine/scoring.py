@@ -11,7 +11,7 @@ from torch.nn import functional
 from workers.engine.abreast import run_abreast
 from workers.engine.answers import AnswerTrie
 from workers.engine.backbone import Backbone
-from workers.engine.batching import buckets, line_batch, tree_batch
+from workers.engine.batching import buckets, even_buckets, line_batch, tree_batch
 from workers.engine.families import sliding_reason
 from workers.engine.forward import plain_pass, shared_pass
 from workers.engine.frame import common_prefix
@@ -192,7 +192,9 @@ def scoring_groups(backbone: Backbone, lengths: Sequence[int], extra: int, posit
     on_gpu = backbone.device.type == "cuda"
     most_logits = MAX_LOGITS_ON_GPU if on_gpu else MAX_LOGITS
     rows = max(1, min(MAX_ROWS, most_logits // (positions * backbone.model.config.vocab_size)))
-    return list(buckets(lengths, extra, MAX_TOKENS_ON_GPU if on_gpu else MAX_TOKENS, rows))
+    if on_gpu:
+        return list(buckets(lengths, extra, MAX_TOKENS_ON_GPU, rows))
+    return even_buckets(lengths, extra, MAX_TOKENS, rows, torch.get_num_threads())
 
 
 def label_scores(answers: Tensor, trie: AnswerTrie) -> Tensor:

@@ -1,0 +1,94 @@
+"""Which measures run, when none does, and that both sides of each find the same."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lm_eval", reason="the peers are development dependencies")
+pytest.importorskip("trl", reason="the peers are development dependencies")
+
+from workers.bench import __main__ as bench
+from workers.bench import machine
+from workers.bench.gates import GATES
+from workers.bench.shapes import SMOL_135M
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_every_measure_has_its_gate_and_every_gate_its_measure():
+    assert list(bench.MEASURES) == list(GATES)
+
+
+def test_measures_are_chosen_by_the_beginnings_of_their_ids():
+    assert bench.choose("") == list(GATES)
+    assert bench.choose("c1, a4") == ["a4", "c1-p20", "c1-p100"]
+
+
+def test_a_word_that_fits_no_measure_is_refused_with_the_names():
+    with pytest.raises(SystemExit, match=r"'z9', which no measure begins with\. Measures: a1, a2"):
+        bench.choose("a1,z9")
+
+
+class Crowd:
+    """Other programs that keep some cores busy."""
+
+    def __init__(self, cores) -> None:
+        self._cores = cores
+
+    def cores(self) -> float:
+        return self._cores
+
+
+def test_a_busy_machine_is_refused_with_one_sentence_that_says_what_to_do(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(machine, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(machine, "OtherLoad", lambda: Crowd(1.4))
+    monkeypatch.setattr(bench, "make_lab", lambda *args: pytest.fail("nothing is measured"))
+    monkeypatch.setenv("PROMPTLAB_HOME", str(tmp_path))
+    for name in ("QUICK", "BENCH_CLOCK", "BENCH_ONLY"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert bench.main() == 2
+
+    said = capsys.readouterr().err
+    assert "This machine is busy: other programs use 1.4 of" in said
+    assert "BENCH_CLOCK=cpu" in said
+    assert not (tmp_path / "bench" / "latest.json").exists()
+
+
+def test_a_quiet_machine_is_taken(monkeypatch):
+    monkeypatch.setattr(machine, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(machine, "OtherLoad", lambda: Crowd(0.1))
+
+    assert machine.refuse_busy_machine() == 0.1
+
+
+def test_an_unknown_clock_is_refused(monkeypatch, capsys):
+    monkeypatch.setenv("BENCH_CLOCK", "sundial")
+    monkeypatch.delenv("BENCH_ONLY", raising=False)
+
+    assert bench.main() == 2
+    assert "must be wall or cpu" in capsys.readouterr().err
+
+
+def test_operations_are_counted_as_the_shape_has_them():
+    """The published model of this shape has 134,515,008 weights, 28,311,552 of them in its table of words."""
+    norms = 61 * 576
+    assert SMOL_135M.body + norms + 49152 * 576 == 134_515_008
+    assert SMOL_135M.forward_flop(1, 0, 0) == 2 * SMOL_135M.body
+    assert SMOL_135M.forward_flop(0, 0, 1) == 2 * 28_311_552
+
+
+@pytest.mark.slow
+def test_both_sides_of_every_measure_find_the_same_on_a_small_shape(tmp_path):
+    environment = {**os.environ, "QUICK": "1", "BENCH_CLOCK": "cpu", "BENCH_ROUNDS": "1", "PROMPTLAB_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-m", "workers.bench"], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "bench" / "latest.json").read_text())
+    assert written["failures"] == {}
+    assert [entry["id"] for entry in written["entries"]] == list(GATES)
+    assert all(entry["ok"] is None for entry in written["entries"]), "a quick look judges nothing"

@@ -1,0 +1,143 @@
+"""b5: seconds until the loss on validation rows has fallen to a target, looks at them included, against PEFT with Trainer.
+
+The task can be learned by a model of drawn weights: four answers recur, so that a soft prompt can make them likely.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import Trainer as LibraryTrainer
+from transformers import TrainingArguments
+
+from workers.bench.lab import Lab
+from workers.bench.protocol import Clock, Entry, Side, compare, require_close, require_same
+from workers.bench.tuning import BATCH, Steps, Task, Way, arguments_of, collator, frame_of, library_rows, make_task, recipe_of, soft_prompt
+from workers.engine.batching import Lines
+from workers.engine.errors import RunStopped
+from workers.engine.outcome import Quality
+from workers.engine.scoring import line_scores
+from workers.engine.training import Hooks, Trainer
+from workers.engine.tuned import Tuning
+from workers.engine.tuning import create_tuning
+
+_VIRTUAL = 20
+_MOST_STEPS = 60
+_LOOK_EVERY = 4
+_ROWS_TO_LOOK_AT = 32
+_RATE = 0.5
+_FALL = 0.85  # of the loss at the start
+_WAY = Way("PEFT + Trainer, dynamic")
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The looks that it took: steps, and the loss at each."""
+
+    steps: list[int]
+    losses: list[float]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What both sides train towards."""
+
+    task: Task
+    looked_at: Lines
+    loss: float
+
+
+def make_goal(lab: Lab) -> Goal:
+    """Train rows, validation rows and a loss between that of the start and none."""
+    lines = make_task(lab, _VIRTUAL).lines
+    task = Task(lines, _VIRTUAL, _MOST_STEPS)
+    looked_at = Lines(tuple(lab.rows(_ROWS_TO_LOOK_AT, 17, 28, seed=8)), tuple(lines.answers[place] for place in range(_ROWS_TO_LOOK_AT)))
+    tuning = create_tuning(lab.backbone, frame_of(lab), recipe_of(task), 0)
+    try:
+        return Goal(task, looked_at, _FALL * loss_of(lab, tuning, looked_at))
+    finally:
+        tuning.remove()
+
+
+def loss_of(lab: Lab, tuning: Tuning, lines: Lines) -> float:
+    """Mean loss of an answer's token (nats)."""
+    found = line_scores(lab.backbone, tuning.virtual(), lines.contexts, lines.answers)
+    return -float(found.sum()) / sum(map(len, lines.answers))
+
+
+def ours(lab: Lab, goal: Goal, clock: Clock) -> Reached:
+    """The engine's loop, stopped as a person would stop it."""
+    recipe = recipe_of(goal.task, evaluate_every=_LOOK_EVERY, learning_rate=_RATE)
+    tuning = create_tuning(lab.backbone, frame_of(lab), recipe, 0)
+    found = Reached([], [])
+
+    def look() -> Quality:
+        loss = loss_of(lab, tuning, goal.looked_at)
+        if trainer.step:
+            found.steps.append(trainer.step)
+            found.losses.append(loss)
+            if loss <= goal.loss:
+                raise RunStopped("The target is reached.")
+        return Quality(None, loss)
+
+    trainer = Trainer(lab.backbone, tuning, goal.task.lines, 0, Hooks(look, lambda progress: None, clock.start))
+    try:
+        trainer.train()
+    except RunStopped:
+        pass
+    finally:
+        clock.stop()
+        tuning.remove()
+    return found
+
+
+class _Until(Steps):
+    """Ends a peer's training at the first look that finds the target."""
+
+    def __init__(self, clock: Clock, loss: float) -> None:
+        super().__init__(clock)
+        self.target, self.found = loss, Reached([], [])
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float] | None = None, **kwargs: Any) -> None:
+        assert metrics is not None, "a look has its figures"
+        self.found.steps.append(state.global_step)
+        self.found.losses.append(metrics["eval_loss"])
+        self.clock.stop()
+        control.should_training_stop = control.should_training_stop or metrics["eval_loss"] <= self.target
+
+
+def library(lab: Lab, goal: Goal, clock: Clock) -> Reached:
+    """PEFT with Trainer, which looks as often at the same rows."""
+    until = _Until(clock, goal.loss)
+    model = soft_prompt(lab, goal.task)
+    arguments = arguments_of(lab, goal.task, _WAY) | {
+        "learning_rate": _RATE * lab.backbone.embedding_rms(),
+        "eval_strategy": "steps",
+        "eval_steps": _LOOK_EVERY,
+        "per_device_eval_batch_size": BATCH,
+        "prediction_loss_only": True,
+    }
+    looked_at = library_rows(goal.looked_at, range(len(goal.looked_at)))
+    LibraryTrainer(
+        model,
+        TrainingArguments(**arguments),
+        collator(lab, _WAY),
+        train_dataset=library_rows(goal.task.lines, goal.task.order()),
+        eval_dataset=looked_at,
+        callbacks=[until],
+    ).train()
+    lab.peer.eval().requires_grad_(False)
+    return until.found
+
+
+def b5(lab: Lab) -> Entry:
+    goal = make_goal(lab)
+    theirs = Side(_WAY.name, lambda clock: library(lab, goal, clock))
+    mine = Side("Trainer", lambda clock: ours(lab, goal, clock))
+
+    def check(a: Reached, b: Reached) -> str:
+        # Rounding errors grow from step to step, so that the looks agree less closely than the first losses do.
+        looks = require_same("looks", a.steps, b.steps)
+        close = require_close("validation losses", a.losses, b.losses, relative=0.02)
+        return f"{looks}, {close}, {a.steps[-1]} steps, {'reached' if b.losses[-1] <= goal.loss else 'not reached'}"
+
+    return compare(lab.rules, "b5", theirs, mine, check, (1, "targets/s"))
