@@ -4,6 +4,7 @@ Environment: QUICK=1 takes a small shape and judges nothing; BENCH_ONLY=a1,b tak
 an equal benchmark has left in the report; BENCH_CLOCK=cpu counts processor time of one thread; BENCH_ROUNDS=5.
 """
 
+import logging
 import os
 import shutil
 import sys
@@ -56,6 +57,7 @@ _APART = ("memory", "host-warm", "host-cold")
 def main() -> int:
     """Run the chosen measures; 1 when a gate is missed or a measure failed, 2 when the machine is busy."""
     quiet_libraries()
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     keep_freed_memory()
     chosen = choose(os.environ.get("BENCH_ONLY", ""))
     quick, clock = os.environ.get("QUICK", "") not in ("", "0"), os.environ.get("BENCH_CLOCK", "wall")

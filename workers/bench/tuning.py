@@ -15,6 +15,7 @@ from peft import PeftModel, PromptTuningConfig, get_peft_model
 from torch import Tensor
 from transformers import Trainer as LibraryTrainer
 from transformers import TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
 
 from workers.bench.lab import Lab
 from workers.bench.protocol import Clock, Entry, NotEqual, Side, compare, require_close
@@ -160,7 +161,9 @@ def library(lab: Lab, task: Task, way: Way, clock: Clock) -> Trained:
     model = soft_prompt(lab, task)
     rows = library_rows(task.lines, task.order())
     arguments = TrainingArguments(**arguments_of(lab, task, way))
-    LibraryTrainer(model, arguments, collator(lab, way), train_dataset=rows, callbacks=[steps]).train()
+    trainer = LibraryTrainer(model, arguments, collator(lab, way), train_dataset=rows, callbacks=[steps])
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
     return _found(lab, model, steps)
 
 
@@ -173,14 +176,16 @@ def trl(lab: Lab, task: Task, way: Way, clock: Clock) -> Trained:
     model = soft_prompt(lab, task)
     own = {"gradient_checkpointing": False, "packing": False, "max_length": None, "dataset_kwargs": {"skip_prepare_dataset": True}}
     try:
-        SFTTrainer(
+        trainer = SFTTrainer(
             model,
             SFTConfig(**arguments_of(lab, task, way), **own),
             collator(lab, way),
             Dataset.from_list(library_rows(task.lines, task.order())),
             processing_class=lab.backbone.tokenizer,
             callbacks=[steps],
-        ).train()
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
     finally:
         lab.peer.__dict__.pop("forward", None)  # its fused head stays on the model otherwise, and the next one on top of it
     return _found(lab, model, steps)

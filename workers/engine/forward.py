@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from workers.engine.batching import Batch
+from workers.engine.folded_attention import folding, folds
 from workers.engine.prefix import PrefixStates, Virtual
 from workers.engine.seq2seq import encoder_decoder_pass
 
@@ -26,6 +27,8 @@ def shared_pass(model: PreTrainedModel, prefix: PrefixStates | None, batch: Batc
     Returns:
         [A, V] logits in row-major order of `batch.answer_at`.
     """
+    if prefix and folds(model, prefix):
+        return folded_pass(model, prefix, batch)
     length = prefix.length if prefix else 0
     logits: Tensor = model(
         input_ids=batch.ids,
@@ -35,6 +38,19 @@ def shared_pass(model: PreTrainedModel, prefix: PrefixStates | None, batch: Batc
         use_cache=prefix is not None,
         logits_to_keep=batch.answer_at,
     ).logits
+    return logits
+
+
+def folded_pass(model: PreTrainedModel, prefix: PrefixStates, batch: Batch) -> Tensor:
+    """As `shared_pass`, the prefix read as it lies; for models that were found equal that way (`probe.sharing_reason`)."""
+    with folding(prefix):
+        logits: Tensor = model(
+            input_ids=batch.ids,
+            position_ids=batch.positions + prefix.length,
+            attention_mask=additive_mask(batch.visible, 0, model.dtype),
+            use_cache=False,
+            logits_to_keep=batch.answer_at,
+        ).logits
     return logits
 
 

@@ -1,5 +1,6 @@
 """May the shared prefix be used with this model? Asked of the model itself at run time, never of its name."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,10 +10,11 @@ from transformers import PreTrainedModel
 
 from workers.engine.answers import build_trie
 from workers.engine.backbone import Backbone
-from workers.engine.batching import line_batch
+from workers.engine.batching import Batch, line_batch
 from workers.engine.families import plain_by_design
-from workers.engine.forward import plain_pass, shared_pass
-from workers.engine.prefix import NO_VIRTUAL, Virtual, embed, prefix_of
+from workers.engine.folded_attention import NAME, can_fold
+from workers.engine.forward import folded_pass, plain_pass, shared_pass
+from workers.engine.prefix import NO_VIRTUAL, PrefixStates, Virtual, embed, prefix_of
 from workers.engine.scoring import Scorer, line_scores, shared_ids
 
 # Largest allowed difference between the shared and the plain computation, by dtype: log-likelihoods in nats, and gradients
@@ -67,7 +69,25 @@ def sharing_reason(backbone: Backbone) -> str | None:
             gap = float((shared - plain_pass(model, NO_VIRTUAL, whole).log_softmax(-1)).abs().max())
     except _CANNOT as error:
         return _cannot(error)
-    return None if gap <= SCORE_TOLERANCE[backbone.dtype] else f"shared and plain scores differ by {gap:.3g} nats"
+    if not gap <= SCORE_TOLERANCE[backbone.dtype]:
+        return f"shared and plain scores differ by {gap:.3g} nats"
+    _fold_where_equal(model, prefix_of(model, NO_VIRTUAL, drawn[:3]), rows, shared)
+    return None
+
+
+def _fold_where_equal(model: PreTrainedModel, prefix: PrefixStates | None, rows: Batch, expected: Tensor) -> None:
+    """Let this model read a prefix as it lies when that gives what it gives with the prefix copied to every row."""
+    chosen = model.config._attn_implementation
+    if prefix is None or not can_fold(model):
+        return
+    model.config._attn_implementation = NAME
+    try:
+        with torch.inference_mode():
+            gap = float((folded_pass(model, prefix, rows).log_softmax(-1) - expected).abs().max())
+    except _CANNOT:
+        gap = math.inf
+    if not gap <= SCORE_TOLERANCE[model.dtype] / 10:
+        model.config._attn_implementation = chosen
 
 
 def scoring_reason(scorer: Scorer, rows: Sequence[Sequence[int]]) -> str | None:
