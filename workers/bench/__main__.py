@@ -39,6 +39,7 @@ MEASURES: dict[str, Callable[[Lab], Entry]] = {
     "b2-trainer": tuning.b2_trainer,
     "b2-trl": tuning.b2_trl,
     "b3": tuning.b3,
+    "b4": tuning.b4,
     "b5": target.b5,
     "c1-p20": serving.c1_p20,
     "c1-p100": serving.c1_p100,

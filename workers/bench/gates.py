@@ -34,6 +34,7 @@ GATES: dict[str, Gate] = {
     "b2-trainer": Gate("the same, against dynamic padding by length", 1.5, 1.7),
     "b2-trl": Gate("the same, against TRL's SFTTrainer", 2.0, 2.3),
     "b3": Gate("train a soft prompt of 100", 3.0, 3.4),
+    "b4": Gate("eight seeds and step sizes in one forward, against eight runs", 2.0, 2.5, 3.0),
     "b5": Gate("seconds until a validation loss is reached", 1.5, 1.7),
     "c1-p20": Gate("32 requests to 16 soft prompts of 20", 2.5),
     "c1-p100": Gate("32 requests to 16 soft prompts of 100", 5.0),

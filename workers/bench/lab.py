@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -54,6 +55,8 @@ class Lab:
     Args:
         folder: where its model and artifacts lie; its own.
         dtype: `fp32` or `bf16`, of both sides.
+        swept: settings that were found best for the peers.
+        served: prompts that are loaded already, by their length.
     """
 
     folder: Path
@@ -63,6 +66,7 @@ class Lab:
     device: str = "cpu"
     dtype: str = "fp32"
     swept: dict[str, int] = field(default_factory=dict)
+    served: dict[int, Any] = field(default_factory=dict)
 
     @cached_property
     def model_folder(self) -> Path:

@@ -57,6 +57,12 @@ class Clock:
         self.spent = Spent(time.perf_counter() - wall, time.process_time() - cpu)
 
 
+def total(clocks: Sequence[Clock]) -> Spent:
+    """What several clocks counted, for a round that is made of parts."""
+    spent = [clock.spent for clock in clocks if clock.spent]
+    return Spent(sum(each.wall for each in spent), sum(each.cpu for each in spent))
+
+
 @dataclass(frozen=True)
 class Side(Generic[Found]):
     """One contender of a measure.

@@ -28,6 +28,7 @@ from workers.engine.tuning import create_tuning, replaces_text, reserved_positio
 
 LABELS = ("ba", "du", "ki", "po")
 _CUE = "\nka"
+_TOKENS = 20
 _TURNS = 100
 _NOISE = 0.5  # how far the prompts are moved from their starts, as a multiple of their own spread
 
@@ -69,7 +70,9 @@ class Served:
 
 
 def make_served(lab: Lab, virtual: int) -> Served:
-    """Soft prompts written once, loaded by both sides."""
+    """Soft prompts written once, loaded by both sides; kept for the next measure."""
+    if virtual in lab.served:
+        return lab.served[virtual]
     names = [f"p{virtual}-{place}" for place in range(lab.sizes.prompts)]
     answerer = Answerer(lab.backbone)
     model = None
@@ -85,8 +88,23 @@ def make_served(lab: Lab, virtual: int) -> Served:
     drawn = random.Random(7)
     asked = [names[place % len(names)] for place in range(lab.sizes.requests)]
     drawn.shuffle(asked)
-    requests = [Request(str(place), name, {"text": text(drawn, drawn.randint(9, 12))}) for place, name in enumerate(asked)]
-    return Served(answerer, model.eval(), requests, virtual)
+    tokenizer = lab.backbone.tokenizer
+    requests = [Request(str(place), name, {"text": _text_of(drawn, tokenizer)}) for place, name in enumerate(asked)]
+    lab.served[virtual] = Served(answerer, model.eval(), requests, virtual)
+    return lab.served[virtual]
+
+
+def _text_of(drawn: random.Random, tokenizer: Any) -> str:
+    """A row of a fixed number of tokens, so that the peer may group requests without pads, which would change what PEFT computes."""
+    words: list[str] = []
+    for _ in range(20 * _TOKENS):
+        longer = [*words, text(drawn, 1)]
+        count = len(tokenizer(" ".join(longer) + _CUE)["input_ids"])
+        if count <= _TOKENS:
+            words = longer
+        if count == _TOKENS:
+            return " ".join(words)
+    raise AssertionError("words of a token or two add up to any number of tokens")
 
 
 def context_of(served: Served, request: Request) -> list[int]:
@@ -113,7 +131,7 @@ def switched(served: Served, grouped: bool, clock: Clock) -> list[int]:
         for places in groups_of(served.requests, grouped):
             served.model.set_adapter(served.requests[places[0]].prompt)
             rows = [context_of(served, served.requests[place]) for place in places]
-            inputs = padded(rows, served.answerer.backbone.terminator_id, left=False)
+            inputs = padded(rows, served.answerer.backbone.terminator_id)
             logits = served.model(**inputs, use_cache=False).logits
             for row, place in enumerate(places):
                 found[place] = int(logits[row, served.virtual + len(rows[row]) - 1, firsts].argmax())
@@ -121,12 +139,11 @@ def switched(served: Served, grouped: bool, clock: Clock) -> list[int]:
     return [found[place] for place in range(len(found))]
 
 
-def padded(rows: Sequence[Sequence[int]], pad: int, left: bool) -> dict[str, torch.Tensor]:
-    """Ids and mask of a batch."""
+def padded(rows: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor]:
+    """Ids and mask of a batch, pads on the right."""
     width = max(map(len, rows))
-    blanks = [width - len(row) for row in rows]
-    ids = [[pad] * blank + list(row) if left else list(row) + [pad] * blank for row, blank in zip(rows, blanks, strict=True)]
-    mask = [[0] * blank + [1] * len(row) if left else [1] * len(row) + [0] * blank for row, blank in zip(rows, blanks, strict=True)]
+    ids = [[*row, *[pad] * (width - len(row))] for row in rows]
+    mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
     return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
 
 
@@ -178,9 +195,7 @@ def classify(lab: Lab, name: str, virtual: int) -> Entry:
         flop=switched_flop(lab, served),
     )
     mine = Side("Answerer", lambda clock: answered(served, clock), flop=mixed_flop(lab, served))
-    entry = compare(lab.rules, name, theirs, mine, lambda a, b: f"{found}, {len(a)} answers", (len(served.requests), "requests/s"))
-    _put_away(lab, served)
-    return entry
+    return compare(lab.rules, name, theirs, mine, lambda a, b: f"{found}, {len(a)} answers", (len(served.requests), "requests/s"))
 
 
 def switched_flop(lab: Lab, served: Served) -> float:
@@ -200,11 +215,6 @@ def mixed_flop(lab: Lab, served: Served) -> float:
     return total
 
 
-def _put_away(lab: Lab, served: Served) -> None:
-    del served
-    lab.peer.eval().requires_grad_(False)
-
-
 def c1_p20(lab: Lab) -> Entry:
     return classify(lab, "c1-p20", 20)
 
@@ -222,22 +232,13 @@ def generated(lab: Lab, served: Served, grouped: bool, clock: Clock) -> list[str
     with torch.inference_mode():
         for places in groups_of(served.requests, grouped):
             served.model.set_adapter(served.requests[places[0]].prompt)
-            for same in _of_one_length(served, places):
-                inputs = padded([context_of(served, served.requests[place]) for place in same], end, left=False)
-                ids = served.model.generate(**inputs, max_new_tokens=lab.sizes.told, do_sample=False, pad_token_id=end, eos_token_id=end)
-                for row, place in enumerate(same):
-                    written = ids[row, inputs["input_ids"].shape[1] :]
-                    found[place] = str(tokenizer.decode(written, skip_special_tokens=True)).strip()
+            inputs = padded([context_of(served, served.requests[place]) for place in places], end)
+            ids = served.model.generate(**inputs, max_new_tokens=lab.sizes.told, do_sample=False, pad_token_id=end, eos_token_id=end)
+            for row, place in enumerate(places):
+                written = ids[row, inputs["input_ids"].shape[1] :]
+                found[place] = str(tokenizer.decode(written, skip_special_tokens=True)).strip()
     clock.stop()
     return [found[place] for place in range(len(found))]
-
-
-def _of_one_length(served: Served, places: list[int]) -> list[list[int]]:
-    """Rows that need no pads: left pads behind a soft prompt would change what PEFT writes."""
-    lengths: dict[int, list[int]] = {}
-    for place in places:
-        lengths.setdefault(len(context_of(served, served.requests[place])), []).append(place)
-    return list(lengths.values())
 
 
 def written(lab: Lab, served: Served, clock: Clock) -> list[str]:
@@ -257,9 +258,7 @@ def write(lab: Lab, name: str, grouped: bool) -> Entry:
     )
     mine = Side("Answerer", lambda clock: written(lab, served, clock))
     amount = (float(len(served.requests) * lab.sizes.told), "tokens/s")
-    entry = compare(lab.rules, name, theirs, mine, lambda a, b: require_same("answers", a, b), amount)
-    _put_away(lab, served)
-    return entry
+    return compare(lab.rules, name, theirs, mine, lambda a, b: require_same("answers", a, b), amount)
 
 
 def c2(lab: Lab) -> Entry:

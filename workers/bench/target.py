@@ -24,7 +24,7 @@ from workers.engine.tuned import Tuning
 from workers.engine.tuning import create_tuning
 
 _VIRTUAL = 20
-_STEPS = 16
+_STEPS = 12
 _LOOK_EVERY = 4
 _ROWS_TO_LOOK_AT = 32
 _RATE = 0.5
@@ -52,7 +52,7 @@ def make_goal(lab: Lab) -> Goal:
     """Train rows, validation rows and the loss that some steps reach, found by an untimed training of ours."""
     lines = make_task(lab, _VIRTUAL).lines
     looked_at = Lines(tuple(lab.rows(_ROWS_TO_LOOK_AT, 17, 28, seed=8)), lines.answers[:_ROWS_TO_LOOK_AT])
-    goal = Goal(Task(lines, _VIRTUAL, _STEPS), looked_at, -math.inf)
+    goal = Goal(Task(lines, _VIRTUAL, _STEPS, rate=_RATE), looked_at, -math.inf)
     losses = ours(lab, goal, Clock()).losses
     # The peer's rounding may leave it a hair above.
     return replace(goal, loss=losses[-1] + 0.02 * abs(losses[-2] - losses[-1]))
@@ -66,7 +66,7 @@ def loss_of(lab: Lab, tuning: Tuning, lines: Lines) -> float:
 
 def ours(lab: Lab, goal: Goal, clock: Clock) -> Reached:
     """The engine's loop, stopped as a person would stop it."""
-    recipe = recipe_of(goal.task, evaluate_every=_LOOK_EVERY, learning_rate=_RATE)
+    recipe = recipe_of(goal.task, evaluate_every=_LOOK_EVERY)
     tuning = create_tuning(lab.backbone, frame_of(lab), recipe, 0)
     found = Reached([], [])
 
@@ -110,7 +110,6 @@ def library(lab: Lab, goal: Goal, clock: Clock) -> Reached:
     until = _Until(clock, goal.loss)
     model = soft_prompt(lab, goal.task)
     arguments = arguments_of(lab, goal.task, _WAY) | {
-        "learning_rate": _RATE * lab.backbone.embedding_rms(),
         "eval_strategy": "steps",
         "eval_steps": _LOOK_EVERY,
         "per_device_eval_batch_size": BATCH,

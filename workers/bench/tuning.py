@@ -1,10 +1,10 @@
-"""b1 to b3 and b5: training one soft prompt, against PEFT with transformers' Trainer and against TRL's SFTTrainer.
+"""b1 to b4: training soft prompts, against PEFT with transformers' Trainer and against TRL's SFTTrainer.
 
 Same start values, rows, order, optimizer, step size and clipping, no dropout on either side. The clock runs from the beginning of the
 first step to the end of the last, so that neither side pays for setting up.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -18,19 +18,19 @@ from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from workers.bench.lab import Lab
-from workers.bench.protocol import Clock, Entry, NotEqual, Side, compare, require_close
+from workers.bench.protocol import Clock, Entry, NotEqual, Side, compare, require_close, total
 from workers.engine.batching import Lines, shuffled_batches
 from workers.engine.frame import Frame
 from workers.engine.outcome import Progress, Quality
 from workers.engine.spec import EvaluateOn, FileRef, Recipe, RunSpec, TemplateSpec
+from workers.engine.together import train_together
 from workers.engine.training import Hooks, Trainer
 from workers.engine.tuning import create_tuning
 
 BATCH = 8
 _PAD_OF_EXAMPLE = 64
-_RATE = 0.05  # of the typical embedding coordinate
 _BETA2 = 0.95
-_SEED = 0
+_CONFIGURATIONS = 8
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,15 @@ class Task:
     Args:
         virtual: length of the soft prompt.
         steps: of one round.
+        seed: of the start values and of the order of the rows.
+        rate: step size as a multiple of the typical embedding coordinate.
     """
 
     lines: Lines
     virtual: int
     steps: int
+    seed: int = 0
+    rate: float = 0.05
     lengths: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,7 +57,7 @@ class Task:
 
     def order(self) -> list[int]:
         """The rows of all steps, one after the other, as the engine draws them."""
-        batches = shuffled_batches([len(row) for row in self.lines.contexts], BATCH, _SEED)
+        batches = shuffled_batches([len(row) for row in self.lines.contexts], BATCH, self.seed)
         return [index for batch in islice(batches, self.steps) for index in batch]
 
 
@@ -101,7 +105,7 @@ def recipe_of(task: Task, **more: Any) -> Recipe:
     options = {
         "num_virtual_tokens": task.virtual,
         "init": "random",
-        "learning_rate": _RATE,
+        "learning_rate": task.rate,
         "schedule": "constant",
         "warmup_steps": 0,
         "max_steps": task.steps,
@@ -125,17 +129,28 @@ class _Last:
 
 def ours(lab: Lab, task: Task, clock: Clock) -> Trained:
     """The engine's one training loop."""
-    tuning = create_tuning(lab.backbone, frame_of(lab), recipe_of(task), _SEED)
+    trainer = trainer_of(lab, task, clock)
+    trainer.train()
+    return _learned(trainer)
+
+
+def trainer_of(lab: Lab, task: Task, clock: Clock) -> Trainer:
+    """A training as a run sets it up; the clock runs while it takes steps."""
+    tuning = create_tuning(lab.backbone, frame_of(lab), recipe_of(task), task.seed)
+    stopped = []
 
     def on_progress(progress: Progress) -> None:
-        if progress.step == task.steps and clock.spent is None:
+        if progress.step == task.steps and not stopped:
             clock.stop()
+            stopped.append(True)
 
-    trainer = Trainer(lab.backbone, tuning, task.lines, _SEED, Hooks(_Last(), on_progress, clock.start))
-    record = trainer.train()
-    vectors = next(iter(tuning.parameters().values())).detach().flatten().tolist()
-    tuning.remove()
-    return Trained([point.train_loss for point in record.losses], vectors)
+    return Trainer(lab.backbone, tuning, task.lines, task.seed, Hooks(_Last(), on_progress, clock.start))
+
+
+def _learned(trainer: Trainer) -> Trained:
+    vectors = next(iter(trainer.tuning.parameters().values())).detach().flatten().tolist()
+    trainer.tuning.remove()
+    return Trained([point.train_loss for point in trainer.record.losses], vectors)
 
 
 class Steps(TrainerCallback):  # type: ignore[misc]
@@ -193,7 +208,7 @@ def trl(lab: Lab, task: Task, way: Way, clock: Clock) -> Trained:
 
 def soft_prompt(lab: Lab, task: Task) -> PeftModel:
     """PEFT's soft prompt with the engine's start values."""
-    tuning = create_tuning(lab.backbone, frame_of(lab), recipe_of(task), _SEED)
+    tuning = create_tuning(lab.backbone, frame_of(lab), recipe_of(task), task.seed)
     start = next(iter(tuning.parameters().values())).detach().clone()
     tuning.remove()
     model = get_peft_model(lab.peer, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=task.virtual))
@@ -234,7 +249,7 @@ def arguments_of(lab: Lab, task: Task, way: Way) -> dict[str, Any]:
         "output_dir": str(lab.folder / "peer"),
         "per_device_train_batch_size": BATCH,
         "max_steps": task.steps,
-        "learning_rate": _RATE * lab.backbone.embedding_rms(),
+        "learning_rate": task.rate * lab.backbone.embedding_rms(),
         "lr_scheduler_type": "constant",
         "adam_beta2": _BETA2,
         "weight_decay": 0.0,
@@ -249,7 +264,7 @@ def arguments_of(lab: Lab, task: Task, way: Way) -> dict[str, Any]:
         "remove_unused_columns": False,
         "dataloader_pin_memory": False,
         "use_cpu": lab.backbone.device.type == "cpu",
-        "seed": _SEED,
+        "seed": task.seed,
     }
 
 
@@ -334,6 +349,48 @@ def b2_trl(lab: Lab) -> Entry:
 
 def b3(lab: Lab) -> Entry:
     return against(lab, "b3", make_task(lab, 100), best_way(lab))
+
+
+def b4(lab: Lab) -> Entry:
+    """Eight seeds and step sizes: all in one forward, against one run after the other."""
+    lines = make_task(lab, 20).lines
+    steps = max(2, lab.sizes.steps // 2)
+    tasks = [Task(lines, 20, steps, seed, rate=0.02 * (seed + 1)) for seed in range(_CONFIGURATIONS)]
+    few = [replace(task, steps=2) for task in tasks[:2]]
+    way = best_way(lab)
+    theirs = Side(
+        f"{way.name}, one run after the other",
+        lambda clock: one_by_one(lab, tasks, way, clock),
+        lambda clock: one_by_one(lab, few, replace(way, sampling="sequential"), clock),
+        flop=sum(training_flop(lab, task, max) for task in tasks),
+    )
+    mine = Side(
+        "train_together",
+        lambda clock: together(lab, tasks, clock),
+        lambda clock: together(lab, few, clock),
+        flop=sum(shared_flop(lab, task) for task in tasks),
+    )
+    with seeded_peers():
+        return compare(lab.rules, "b4", theirs, mine, lambda a, b: equal(lab, a, b), (len(tasks), "runs/s"), in_any_order)
+
+
+def together(lab: Lab, tasks: Sequence[Task], clock: Clock) -> Trained:
+    """All configurations in one forward; what they found stands one behind the other."""
+    trainers = [trainer_of(lab, task, clock) for task in tasks]
+    train_together(trainers)
+    return _joined([_learned(trainer) for trainer in trainers])
+
+
+def one_by_one(lab: Lab, tasks: Sequence[Task], way: Way, clock: Clock) -> Trained:
+    """A run for each configuration, its setting up left out every time."""
+    clocks = [Clock(lab.settle) for _ in tasks]
+    found = _joined([library(lab, task, way, each) for task, each in zip(tasks, clocks, strict=True)])
+    clock.spent = total(clocks)
+    return found
+
+
+def _joined(parts: Sequence[Trained]) -> Trained:
+    return Trained([loss for part in parts for loss in part.losses], [value for part in parts for value in part.vectors])
 
 
 def best_way(lab: Lab) -> Way:
