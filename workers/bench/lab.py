@@ -100,9 +100,14 @@ class Lab:
         return Lab(self.folder / f"{shape.name} {dtype}", shape, self.sizes, self.rules, self.device, dtype)
 
     @property
+    def is_exact(self) -> bool:
+        """Whether both sides round alike closely enough that all they choose must be the same; in bf16 near ties fall either way."""
+        return self.dtype == "fp32"
+
+    @property
     def score_tolerance(self) -> float:
         """Largest difference of log-likelihoods (nats)."""
-        return 1e-4 if self.dtype == "fp32" else 0.1
+        return 1e-4 if self.is_exact else 0.1
 
     def ids(self, count: int, seed: int) -> Ids:
         """Drawn tokens of the trained vocabulary."""

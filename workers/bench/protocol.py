@@ -176,7 +176,8 @@ def compare(
 
 def in_turn(rules: Rules, peer: Side[Found], ours: Side[Found], check: Callable[[Found, Found], str]) -> tuple[Timing, Timing]:
     """Rounds of both sides in turn; what every round finds is compared too."""
-    theirs, mine = [], []
+    theirs: list[Spent] = []
+    mine: list[Spent] = []
     for _ in range(rules.rounds):
         found = []
         for side, spent in ((peer, theirs), (ours, mine)):

@@ -111,9 +111,9 @@ def ours_with_greedy(lab: Lab, task: Task, clock: Clock) -> Scores:
 def equal(lab: Lab, theirs: Scores, mine: Scores) -> str:
     """Log-likelihoods, choices and, where both know it, what is greedy."""
     parts = [require_close("log-likelihoods", theirs.loglikelihoods, mine.loglikelihoods, absolute=lab.score_tolerance)]
-    if lab.dtype == "fp32":
+    if lab.is_exact:
         parts.append(require_same("choices", theirs.choices(), mine.choices()))
-    if mine.greedy and lab.dtype == "fp32":
+    if mine.greedy and lab.is_exact:
         parts.append(f"{require_same('marks of greedy', theirs.greedy, mine.greedy)} ({sum(mine.greedy)} set)")
     return ", ".join(parts)
 

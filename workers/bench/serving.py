@@ -20,6 +20,7 @@ from workers.bench.protocol import Clock, Entry, Side, compare, judge, require_c
 from workers.bench.shapes import SMALL, text
 from workers.engine.answer_rules import Generation
 from workers.engine.artifacts import save_artifact
+from workers.engine.backbone import Backbone
 from workers.engine.frame import Frame
 from workers.engine.requests import Request
 from workers.engine.serving import Answerer
@@ -71,8 +72,9 @@ class Served:
 
 def make_served(lab: Lab, virtual: int) -> Served:
     """Soft prompts written once, loaded by both sides; kept for the next measure."""
-    if virtual in lab.served:
-        return lab.served[virtual]
+    known: Served | None = lab.served.get(virtual)
+    if known:
+        return known
     names = [f"p{virtual}-{place}" for place in range(lab.sizes.prompts)]
     answerer = Answerer(lab.backbone)
     model = None
@@ -90,8 +92,8 @@ def make_served(lab: Lab, virtual: int) -> Served:
     drawn.shuffle(asked)
     tokenizer = lab.backbone.tokenizer
     requests = [Request(str(place), name, {"text": _text_of(drawn, tokenizer)}) for place, name in enumerate(asked)]
-    lab.served[virtual] = Served(answerer, model.eval(), requests, virtual)
-    return lab.served[virtual]
+    made = lab.served[virtual] = Served(answerer, model.eval(), requests, virtual)
+    return made
 
 
 def _text_of(drawn: random.Random, tokenizer: Any) -> str:
@@ -131,7 +133,7 @@ def switched(served: Served, grouped: bool, clock: Clock) -> list[int]:
         for places in groups_of(served.requests, grouped):
             served.model.set_adapter(served.requests[places[0]].prompt)
             rows = [context_of(served, served.requests[place]) for place in places]
-            inputs = padded(rows, served.answerer.backbone.terminator_id)
+            inputs = padded(rows, served.answerer.backbone)
             logits = served.model(**inputs, use_cache=False).logits
             for row, place in enumerate(places):
                 found[place] = int(logits[row, served.virtual + len(rows[row]) - 1, firsts].argmax())
@@ -139,12 +141,13 @@ def switched(served: Served, grouped: bool, clock: Clock) -> list[int]:
     return [found[place] for place in range(len(found))]
 
 
-def padded(rows: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor]:
+def padded(rows: Sequence[Sequence[int]], backbone: Backbone) -> dict[str, torch.Tensor]:
     """Ids and mask of a batch, pads on the right."""
+    pad, device = backbone.terminator_id, backbone.device
     width = max(map(len, rows))
     ids = [[*row, *[pad] * (width - len(row))] for row in rows]
     mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
-    return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+    return {"input_ids": torch.tensor(ids, device=device), "attention_mask": torch.tensor(mask, device=device)}
 
 
 def answered(served: Served, clock: Clock) -> list[int]:
@@ -232,7 +235,7 @@ def generated(lab: Lab, served: Served, grouped: bool, clock: Clock) -> list[str
     with torch.inference_mode():
         for places in groups_of(served.requests, grouped):
             served.model.set_adapter(served.requests[places[0]].prompt)
-            inputs = padded([context_of(served, served.requests[place]) for place in places], end)
+            inputs = padded([context_of(served, served.requests[place]) for place in places], served.answerer.backbone)
             ids = served.model.generate(**inputs, max_new_tokens=lab.sizes.told, do_sample=False, pad_token_id=end, eos_token_id=end)
             for row, place in enumerate(places):
                 written = ids[row, inputs["input_ids"].shape[1] :]
@@ -258,7 +261,14 @@ def write(lab: Lab, name: str, grouped: bool) -> Entry:
     )
     mine = Side("Answerer", lambda clock: written(lab, served, clock))
     amount = (float(len(served.requests) * lab.sizes.told), "tokens/s")
-    return compare(lab.rules, name, theirs, mine, lambda a, b: require_same("answers", a, b), amount)
+    return compare(lab.rules, name, theirs, mine, lambda a, b: same_answers(lab, a, b), amount)
+
+
+def same_answers(lab: Lab, theirs: Sequence[str], mine: Sequence[str]) -> str:
+    """All answers must be the same, or in bf16 it is said how many are."""
+    if lab.is_exact:
+        return require_same("answers", theirs, mine)
+    return f"{sum(a == b for a, b in zip(theirs, mine, strict=True))} of {len(theirs)} answers the same"
 
 
 def c2(lab: Lab) -> Entry:

@@ -48,7 +48,7 @@ class Shape:
         """
         hidden = self.sizes["hidden_size"]
         attention = 4.0 * self.sizes["num_hidden_layers"] * hidden
-        return 2 * self.body * tokens + attention * pairs + 2.0 * self.sizes["vocab_size"] * hidden * heads
+        return float(2 * self.body * tokens + attention * pairs + 2.0 * self.sizes["vocab_size"] * hidden * heads)
 
 
 _LLAMA = {"rope_theta": 100000.0, "max_position_embeddings": 2048, "tie_word_embeddings": True}

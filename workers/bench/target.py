@@ -138,6 +138,8 @@ def b5(lab: Lab) -> Entry:
 
     def check(a: Reached, b: Reached) -> str:
         # Rounding errors grow from step to step, so that the looks agree less closely than the first losses do.
+        if not lab.is_exact:
+            return f"{len(a.steps)} and {len(b.steps)} looks"
         looks = require_same("looks", a.steps, b.steps)
         close = require_close("validation losses", a.losses, b.losses, relative=0.02)
         return f"{looks}, {close}"

@@ -22,6 +22,7 @@ from workers.bench.protocol import Clock, Entry, NotEqual, Side, compare, requir
 from workers.engine.batching import Lines, shuffled_batches
 from workers.engine.frame import Frame
 from workers.engine.outcome import Progress, Quality
+from workers.engine.recipes import OptionValue
 from workers.engine.spec import EvaluateOn, FileRef, Recipe, RunSpec, TemplateSpec
 from workers.engine.together import train_together
 from workers.engine.training import Hooks, Trainer
@@ -100,9 +101,9 @@ def frame_of(lab: Lab) -> Frame:
     return Frame(spec, lab.backbone)
 
 
-def recipe_of(task: Task, **more: Any) -> Recipe:
+def recipe_of(task: Task, **more: OptionValue) -> Recipe:
     """AdamW at a constant step, looks at no rows before the end, no early stop."""
-    options = {
+    options: dict[str, OptionValue] = {
         "num_virtual_tokens": task.virtual,
         "init": "random",
         "learning_rate": task.rate,
@@ -137,7 +138,7 @@ def ours(lab: Lab, task: Task, clock: Clock) -> Trained:
 def trainer_of(lab: Lab, task: Task, clock: Clock) -> Trainer:
     """A training as a run sets it up; the clock runs while it takes steps."""
     tuning = create_tuning(lab.backbone, frame_of(lab), recipe_of(task), task.seed)
-    stopped = []
+    stopped: list[bool] = []
 
     def on_progress(progress: Progress) -> None:
         if progress.step == task.steps and not stopped:
@@ -157,7 +158,8 @@ class Steps(TrainerCallback):  # type: ignore[misc]
     """Starts the clock at the first step of a peer, stops it after each, and notes the losses."""
 
     def __init__(self, clock: Clock) -> None:
-        self.clock, self.losses = clock, []  # type: ignore[var-annotated]
+        self.clock = clock
+        self.losses: list[float] = []
 
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
         self.clock.start()
@@ -276,7 +278,7 @@ def _found(lab: Lab, model: PeftModel, steps: Steps) -> Trained:
 
 def equal(lab: Lab, theirs: Trained, mine: Trained) -> str:
     """The loss of every step, and the soft prompt at the end."""
-    share, size = (1e-4, 1e-3) if lab.dtype == "fp32" else (0.02, 0.1)
+    share, size = (1e-4, 1e-3) if lab.is_exact else (0.02, 0.1)
     losses = require_close("losses", theirs.losses, mine.losses, relative=share)
     largest = max(map(abs, theirs.vectors))
     return f"{losses}, {require_close('soft prompts', theirs.vectors, mine.vectors, absolute=size * largest)}"

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -50,7 +50,7 @@ def folding(prefix: PrefixStates) -> Iterator[None]:
 
 
 def _attend(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **how: Any
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **how: Any
 ) -> tuple[Tensor, Tensor | None]:
     """[B, T, heads, head size] from [B, heads, T, head size] and fewer heads of keys and values, as transformers asks an attention."""
     prefix = _behind.get()
@@ -61,7 +61,7 @@ def _attend(
         raise NotImplementedError(f"{added[0]} cannot be added to folded attention")
     rows, heads, width, size = query.shape
     scale = how.get("scaling") or size**-0.5
-    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    layer = module.layer_idx
     keys, values = prefix.keys[layer], prefix.values[layer]
     group = heads // keys.shape[1]
     asked = query.view(rows, -1, group, width, size).permute(1, 2, 0, 3, 4).reshape(1, keys.shape[1], group * rows * width, size)

@@ -187,14 +187,18 @@ def line_scores(
     return found
 
 
-def scoring_groups(backbone: Backbone, lengths: Sequence[int], extra: int, positions: int) -> list[list[int]]:
-    """Batches of rows that fit the device, `positions` of each row being projected onto the vocabulary."""
+def scoring_groups(backbone: Backbone, lengths: Sequence[int], extra: int, positions: int, at_once: int | None = None) -> list[list[int]]:
+    """Batches of rows that fit the device, `positions` of each row being projected onto the vocabulary.
+
+    Args:
+        at_once: how many of them run side by side; as many as there are threads unless told.
+    """
     on_gpu = backbone.device.type == "cuda"
     most_logits = MAX_LOGITS_ON_GPU if on_gpu else MAX_LOGITS
     rows = max(1, min(MAX_ROWS, most_logits // (positions * backbone.model.config.vocab_size)))
     if on_gpu:
         return list(buckets(lengths, extra, MAX_TOKENS_ON_GPU, rows))
-    return even_buckets(lengths, extra, MAX_TOKENS, rows, torch.get_num_threads())
+    return even_buckets(lengths, extra, MAX_TOKENS, rows, at_once or torch.get_num_threads())
 
 
 def label_scores(answers: Tensor, trie: AnswerTrie) -> Tensor:

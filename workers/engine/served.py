@@ -66,6 +66,11 @@ class ServedPrompt:
         return self.frame.trie
 
     @property
+    def has_adapter(self) -> bool:
+        """Whether something is added to the model's matrices for its rows."""
+        return self.frame.spec.artifact is not None and self.frame.spec.recipe.method in INSIDE
+
+    @property
     def opening(self) -> tuple[int, ...]:
         """Ids that stand in the KV prefix besides the learned part."""
         return () if self.frame.replaced else self.frame.opening_ids

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from workers.engine.abreast import run_abreast
 from workers.engine.answer_rules import Generation
 from workers.engine.backbone import Backbone
 from workers.engine.batching import buckets, forest_batch
@@ -112,11 +113,20 @@ class Answerer:
             replies: dict[int, Reply] = {}
             rows = self._encode(requests, _score_room, replies)
             sizes = [len(row.own) + _nodes(row) for row in rows]
-            for group in scoring_groups(self.backbone, sizes, 0, 1 + max(map(_nodes, rows), default=0)):
-                live, held = self._held([rows[index] for index in group], replies)
-                for row, answers in zip(live, self._read(live, held), strict=True):
-                    replies[row.place] = self._labelled(row, answers)
+            # Adapters are hooked to the model itself, so that a batch with any has it alone.
+            at_once = 1 if any(row.prompt.has_adapter for row in rows) else torch.get_num_threads()
+            groups = scoring_groups(self.backbone, sizes, 0, 1 + max(map(_nodes, rows), default=0), at_once)
+            for at in range(0, len(groups), at_once):
+                batches = [self._held([rows[index] for index in group], replies) for group in groups[at : at + at_once]]
+                self._answer_batches([batch for batch in batches if batch[0]], replies)
             return [replies[place] for place in range(len(requests))]
+
+    def _answer_batches(self, batches: Sequence[tuple[list[_Row], list[Held]]], replies: dict[int, Reply]) -> None:
+        found: dict[int, list[Tensor]] = {}
+        run_abreast(lambda place: self._read(*batches[place]), range(len(batches)), self.backbone.device, found.__setitem__)
+        for place, (live, _) in enumerate(batches):
+            for row, answers in zip(live, found[place], strict=True):
+                replies[row.place] = self._labelled(row, answers)
 
     def generate(self, requests: Sequence[Request], rules: Generation | None = None) -> list[Reply]:
         """A free answer for every request, in order, whatever its prompt was made for.

@@ -39,7 +39,7 @@ class Crowd:
     def __init__(self, cores) -> None:
         self._cores = cores
 
-    def cores(self) -> float:
+    def cores(self):
         return self._cores
 
 

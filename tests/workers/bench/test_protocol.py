@@ -2,7 +2,6 @@
 
 import pytest
 
-from workers.bench import protocol
 from workers.bench.gates import GATES
 from workers.bench.protocol import (
     Clock,
@@ -26,14 +25,14 @@ class Days:
 
     def __init__(self, monkeypatch) -> None:
         self.wall = self.cpu = 0.0
-        monkeypatch.setattr(protocol.time, "perf_counter", lambda: self.wall)
-        monkeypatch.setattr(protocol.time, "process_time", lambda: self.cpu)
+        monkeypatch.setattr("workers.bench.protocol.time.perf_counter", lambda: self.wall)
+        monkeypatch.setattr("workers.bench.protocol.time.process_time", lambda: self.cpu)
 
     def side(self, name, walls, cpus=None, found=1.0, log=None, **more):
         """A side whose rounds take these seconds, one after the other, after setting up for an hour."""
         rounds = iter(zip(walls, cpus or walls, strict=True))
 
-        def run(clock: Clock) -> float:
+        def run(clock: Clock):
             self.wall += 3600
             clock.start()
             wall, cpu = next(rounds)

@@ -42,6 +42,7 @@ def test_uneven_rows_with_trees_behind_them_keep_their_masks():
     trie = trie_of(make_frame(backbone))
     with torch.inference_mode():
         prefix = prefix_of(backbone.model, NO_VIRTUAL, range(3, 30))
+        assert prefix is not None
         batch = tree_batch([(5, 6, 7), (8,), (9, 10, 11, 12, 13)], trie)
 
         folded, copied = folded_pass(backbone.model, prefix, batch), shared_pass(backbone.model, prefix, batch)
