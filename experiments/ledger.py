@@ -21,6 +21,7 @@ from experiments.economics import (
     mistakes_cost,
     num_replicas,
     one_off_lines,
+    request_cost,
     scaled,
     serving_cost,
     total,
@@ -32,6 +33,7 @@ Pays = Literal["from", "until", "always", "never", "sometimes", "equal", "unknow
 # 1, 2, 5, 10, … requests in all, up to a billion.
 VOLUMES = (*(digit * 10**power for power in range(9) for digit in (1, 2, 5)), 10**9)
 _TWELVE_DIGITS = Context(prec=12)
+_NOT_MEASURED = Amount(None, ("what a request uses",))
 SENSITIVITY = (Decimal("0.5"), Decimal(2))
 PRICE_NAMES = {
     "device_hour": "device-hour",
@@ -126,10 +128,32 @@ def ledger_build(*, prices: Prices, demand: Demand, entries: Sequence[Entry], ba
 
 def total_cost(entry: Entry, prices: Prices, demand: Demand, *, with_mistakes: bool = False) -> Amount:
     """One-off cost plus serving the whole demand."""
-    parts = [_one_off(entry, prices), _serving(entry, prices, demand)]
-    if with_mistakes:
-        parts.append(scaled(mistakes_cost(entry.wrong_share, prices), demand.requests))
-    return total(parts)
+    return _cost(entry, prices, demand, with_mistakes).at(demand.requests)
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """What an approach costs at any volume, its parts priced once: a break-even asks for hundreds of volumes.
+
+    machines: what serving costs where machines are kept for the peak, whose number comes in steps; else None.
+    """
+
+    once: Amount
+    per_request: Amount
+    machines: Callable[[Number], Amount] | None = None
+
+    def at(self, requests: Number) -> Amount:
+        """The total for so many requests."""
+        steps = [self.machines(requests)] if self.machines else []
+        return total([self.once, *steps, scaled(self.per_request, requests)])
+
+
+def _cost(entry: Entry, prices: Prices, demand: Demand, with_mistakes: bool) -> _Cost:
+    mistakes = [mistakes_cost(entry.wrong_share, prices)] if with_mistakes else []
+    if entry.use and demand.reserved and isinstance(entry.use, DeviceUse):
+        return _Cost(_one_off(entry, prices), total(mistakes), lambda requests: _serving(entry, prices, replace(demand, requests=requests)))
+    request = request_cost(entry.use, prices) if entry.use else _NOT_MEASURED
+    return _Cost(_one_off(entry, prices), total([request, *mistakes]))
 
 
 def break_even(entry: Entry, base: Entry, prices: Prices, demand: Demand, *, with_mistakes: bool = False) -> BreakEven:
@@ -137,11 +161,11 @@ def break_even(entry: Entry, base: Entry, prices: Prices, demand: Demand, *, wit
 
     Both totals are compared over VOLUMES; the change between two of them is then found by bisection, exact to one request.
     """
+    ours, theirs = (_cost(one, prices, demand, with_mistakes) for one in (entry, base))
 
     def saving(requests: int) -> Decimal | None:
-        at_volume = replace(demand, requests=requests)
-        costs = [total_cost(one, prices, at_volume, with_mistakes=with_mistakes).value for one in (base, entry)]
-        return None if costs[0] is None or costs[1] is None else costs[0] - costs[1]
+        ours_then, theirs_then = ours.at(requests).value, theirs.at(requests).value
+        return None if ours_then is None or theirs_then is None else theirs_then - ours_then
 
     savings = [saving(volume) for volume in VOLUMES]
     known = [value for value in savings if value is not None]
@@ -182,7 +206,7 @@ def _unknown(entry: Entry, base: Entry, prices: Prices, demand: Demand, with_mis
 
 
 def _ledger_row(entry: Entry, base: Entry | None, prices: Prices, demand: Demand) -> LedgerRow:
-    serving = _serving(entry, prices, demand)
+    serving, cost = _serving(entry, prices, demand), _cost(entry, prices, demand, with_mistakes=False)
     against = base if base and base.approach != entry.approach else None
     return LedgerRow(
         approach=entry.approach,
@@ -192,8 +216,8 @@ def _ledger_row(entry: Entry, base: Entry | None, prices: Prices, demand: Demand
         replicas=num_replicas(entry.use, demand) if isinstance(entry.use, DeviceUse) else None,
         one_off=_one_off(entry, prices),
         one_off_lines=one_off_lines(entry.effort, prices),
-        amortised_per_thousand=_divided(total_cost(entry, prices, demand), demand.requests, 1_000),
-        totals=tuple(total_cost(entry, prices, replace(demand, requests=volume)) for volume in VOLUMES),
+        amortised_per_thousand=_divided(cost.at(demand.requests), demand.requests, 1_000),
+        totals=tuple(map(cost.at, VOLUMES)),
         break_even=break_even(entry, against, prices, demand) if against else None,
         break_even_with_mistakes=break_even(entry, against, prices, demand, with_mistakes=True) if against else None,
         sensitivity=_sensitivity(entry, against, prices, demand) if against else (),
@@ -218,7 +242,7 @@ def _one_off(entry: Entry, prices: Prices) -> Amount:
 
 
 def _serving(entry: Entry, prices: Prices, demand: Demand) -> Amount:
-    return serving_cost(entry.use, prices, demand) if entry.use else Amount(None, ("what a request uses",))
+    return serving_cost(entry.use, prices, demand) if entry.use else _NOT_MEASURED
 
 
 def _divided(amount: Amount, by: Number, times: int = 1) -> Amount:
