@@ -241,13 +241,24 @@ def _forgetting(found: Mapping[str, Any] | None) -> dict[str, float] | None:
 
 
 def _effort_seconds(answered: Sequence[Answered]) -> dict[str, float]:
-    """{approach: device seconds that making it took}: every seed counts, for the choice among them was part of the work."""
-    seconds: dict[str, float] = {}
+    """{approach: device seconds that making it took}: every seed counts, for the choice among them was part of the work.
+
+    So does, once, the making of the tuned prompt that training started from, and of the one before it.
+    """
+    seconds = {each.contender.approach: _start_seconds(each.approach) for each in answered}
     for each in answered:
-        training = each.run.result.get("training") or {}
-        spent = float(training.get("train_seconds") or 0) + float(training.get("evaluation_seconds") or 0)
-        seconds[each.contender.approach] = seconds.get(each.contender.approach, 0.0) + spent
+        seconds[each.contender.approach] += _training_seconds(each.run)
     return seconds
+
+
+def _start_seconds(approach: Approach) -> float:
+    start = approach.start_artifact
+    return _training_seconds(start.run) + _start_seconds(start.run.approach) if start else 0.0
+
+
+def _training_seconds(run: Run) -> float:
+    training = run.result.get("training") or {}
+    return float(training.get("train_seconds") or 0) + float(training.get("evaluation_seconds") or 0)
 
 
 def _tokens(means: Mapping[str, float]) -> dict[str, float | None]:

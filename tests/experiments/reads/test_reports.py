@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from experiments.errors import UserError
-from experiments.models import Evaluation, Job, JobState, Prediction, Run, TestOpening
+from experiments.models import Artifact, Evaluation, Job, JobState, Prediction, Run, TestOpening
 from experiments.reads.reports import build_table
 from tests import factories
 from tests.comparison_data import SHAPES, make_finished_experiment, make_price_book
@@ -130,6 +130,19 @@ def test_every_seed_s_training_is_part_of_the_one_off_cost(workspace):
     line = next(line for line in table["money"]["rows"] if line["approach"] == row_named(table, "LoRA")["approach"])
 
     assert float(line["one_off"]["value"]) == pytest.approx(2 * (96 + 9) / 3_600 * 1.20)
+
+
+def test_the_tuned_prompt_that_training_started_from_is_part_of_the_one_off_cost_once(workspace):
+    source = make_finished_experiment(workspace, seeds=(0,))
+    experiment = make_finished_experiment(workspace, price_book=make_price_book(workspace))
+    started = experiment.approaches.get(name="LoRA")
+    started.start_artifact = Artifact.objects.get(run__approach__experiment=source, run__approach__name="Soft prompt")
+    started.save()
+
+    table = build_table(experiment, "validation")
+
+    line = next(line for line in table["money"]["rows"] if line["approach"] == str(started.pk))
+    assert float(line["one_off"]["value"]) == pytest.approx((2 * (96 + 9) + 48 + 9) / 3_600 * 1.20)
 
 
 def test_extraction_has_no_confusion_and_no_macro_f1(experiment):
