@@ -18,9 +18,10 @@ from experiments.api.fields import LongText, Name, Page
 from experiments.api.mappings import MappingIn, mapping_of
 from experiments.api.waiting import SECONDS, wait_for
 from experiments.errors import UserError
-from experiments.models import ApiKey, Dataset, DatasetVersion, Example
+from experiments.models import ApiKey, Dataset, DatasetVersion, Example, Role
 from experiments.reads.datasets import MAPPING, READING, STORING, stage_of
 from experiments.services import datasets as services
+from experiments.services import removals
 from experiments.uploads import upload_refused
 
 router = Router(tags=["Data"])
@@ -107,6 +108,14 @@ def dataset_create(request: KeyRequest, payload: Form[UploadIn], file: File[Uplo
 @router.get("/datasets/{uuid:dataset_id}", response=DatasetDetail, summary="Data and its versions")
 def dataset_detail(request: KeyRequest, dataset_id: UUID) -> Dataset:
     return get_for(request.auth, Dataset, dataset_id)
+
+
+@router.delete("/datasets/{uuid:dataset_id}", response={204: None}, summary="Delete data for good")
+def dataset_delete(request: KeyRequest, dataset_id: UUID) -> None:
+    """With every version, row and uploaded file. Refused while comparisons rest on it."""
+    dataset = get_for(request.auth, Dataset, dataset_id, write=True)
+    need(request.auth, Role.ML_ENGINEER)
+    removals.dataset_delete(dataset=dataset, by=request.auth.created_by)
 
 
 @router.post("/datasets/{uuid:dataset_id}/versions", response={201: VersionOut}, summary="Upload a file as a new version")

@@ -16,10 +16,11 @@ from experiments.api.experiment_schemas import BaselineIn, BudgetIn, ExperimentD
 from experiments.api.fields import IdempotencyKey, Page
 from experiments.api.plans import plan_of
 from experiments.api.waiting import SECONDS, wait_for
-from experiments.models import ComparisonTable, Experiment, Run, Split, Trial
+from experiments.models import ComparisonTable, Experiment, Role, Run, Split, Trial
 from experiments.reads.live import compare_problem
 from experiments.reads.trials import trials_of
 from experiments.services import experiments as services
+from experiments.services import removals
 from experiments.services.endpoint_calls import endpoint_budget_set
 
 router = Router(tags=["Comparisons"])
@@ -47,6 +48,14 @@ def experiment_create(request: KeyRequest, payload: ExperimentIn, idempotency_ke
 @router.get("/experiments/{uuid:experiment_id}", response=ExperimentDetail, summary="State of a comparison and its runs")
 def experiment_detail(request: KeyRequest, experiment_id: UUID) -> Experiment:
     return get_for(request.auth, Experiment, experiment_id)
+
+
+@router.delete("/experiments/{uuid:experiment_id}", response={204: None}, summary="Delete a comparison for good")
+def experiment_delete(request: KeyRequest, experiment_id: UUID) -> None:
+    """With its answers, tuned prompts, reports and links. Refused while work on it goes on. That test rows were opened is remembered."""
+    experiment = get_for(request.auth, Experiment, experiment_id, write=True)
+    need(request.auth, Role.ML_ENGINEER)
+    removals.experiment_delete(experiment=experiment, by=request.auth.created_by)
 
 
 @router.post("/experiments/{uuid:experiment_id}/launch", response={202: ExperimentDetail}, summary="Launch a planned comparison")

@@ -13,9 +13,10 @@ from experiments.api.access import get_for, need, rows_for
 from experiments.api.auth import KeyRequest
 from experiments.api.fields import LongText, Name, Page, ShortText
 from experiments.errors import UserError
-from experiments.models import ApiKey, DatasetVersion, PromptTemplate, TemplateVersion
+from experiments.models import ApiKey, DatasetVersion, PromptTemplate, Role, TemplateVersion
 from experiments.prompt_wording import MAX_DEMONSTRATIONS, PromptWording
 from experiments.services import prompts as services
+from experiments.services import removals
 
 router = Router(tags=["Prompts"])
 
@@ -100,6 +101,14 @@ def prompt_create(request: KeyRequest, payload: PromptIn) -> TemplateVersion:
 @router.get("/prompts/{uuid:prompt_id}", response=PromptDetail, summary="A prompt and its versions")
 def prompt_detail(request: KeyRequest, prompt_id: UUID) -> PromptTemplate:
     return get_for(request.auth, PromptTemplate, prompt_id)
+
+
+@router.delete("/prompts/{uuid:prompt_id}", response={204: None}, summary="Delete a prompt for good")
+def prompt_delete(request: KeyRequest, prompt_id: UUID) -> None:
+    """With every version. Refused while comparisons use one of them."""
+    template = get_for(request.auth, PromptTemplate, prompt_id, write=True)
+    need(request.auth, Role.ML_ENGINEER)
+    removals.prompt_delete(template=template, by=request.auth.created_by)
 
 
 @router.post("/prompts/{uuid:prompt_id}/versions", response={201: VersionOut}, summary="Save a new version")
