@@ -21,7 +21,7 @@ from experiments.recipe_kinds import BASELINE, ENGINEERED, FULL, HYBRID, TUNED, 
 from experiments.recipes import CATALOGUE, PACK
 from experiments.slots import slot_names
 from experiments.starts import STARTABLE, methods_to_start_from, start_name
-from experiments.wording import counted
+from experiments.wording import counted, listed, quoted
 
 CHOICES = [(kind.key, kind.name) for kind in CATALOGUE.values() if kind.family != BASELINE]
 MAX_PRESELECTED = 6
@@ -184,13 +184,17 @@ class ComparisonForm(BudgetForm):
         self.fields["key"].initial = str(uuid.uuid4())
         versions = DatasetVersion.objects.complete().filter(dataset__workspace=workspace).select_related("dataset").order_by("-created_at")
         prompts = prompt_versions(workspace)
-        models = Backbone.objects.filter(Q(workspace=None) | Q(workspace=workspace), problem="")
+        known = Backbone.objects.filter(Q(workspace=None) | Q(workspace=workspace), problem="")
+        unverified = Q(verified_at=None) & ~Q(kind=BackboneKind.BUNDLED)
+        models = known.exclude(unverified)
         self._offer("dataset_version", versions)
         self._offer("templates", prompts)
         self._preselect_prompts(versions, prompts)
         self._offer("tuned_template", prompts)
         self._offer("backbone", models)
         self._offer("endpoints", models.filter(kind=BackboneKind.HOSTED))
+        if waiting := [quoted(model.name) for model in known.filter(unverified)]:
+            self.fields["backbone"].help_text += f" Not offered before a worker has verified it: {listed(waiting)}."
         self._offer("price_book", PriceBook.objects.filter(workspace=workspace))
         self.fields["price_book"].initial = PriceBook.objects.filter(workspace=workspace, effective_on__lte=timezone.now().date()).first()
         columns = sorted({column for version in versions for column in version.columns})

@@ -126,6 +126,18 @@ def test_comparison_form_offers_hosted_models_and_a_budget(client_for, dora, wor
     assert 'name="endpoint_requests"' in page
 
 
+def test_model_that_no_worker_has_verified_is_named_and_not_offered(client_for, dora, workspace):
+    factories.make_backbone()
+    waiting = factories.make_backbone(workspace, name="Not yet", kind="hosted", source=URL, verified_at=None)
+    local = factories.make_backbone(workspace, name="On disk", kind="local", source="/models/x", verified_at=None)
+
+    page = client_for(dora).get(reverse("comparison-create", args=["acme"])).content.decode()
+
+    assert str(waiting.pk) not in page
+    assert str(local.pk) not in page
+    assert "Not offered before a worker has verified it: “Not yet” and “On disk”." in page
+
+
 def test_comparison_tells_calls_bill_and_budget(client_for, dora, asked):
     page = plain(page_of(client_for(dora), "comparison-detail", asked))
 
