@@ -35,12 +35,10 @@ def unrelated_loss(backbone: Backbone, virtual: Virtual = NO_VIRTUAL) -> tuple[f
     size = _chunk_size(backbone)
     chunks = [ids[at : at + size] for at in range(0, len(ids) - 1, size)]
     chunks = [chunk for chunk in chunks if len(chunk) > 1]
-    total = 0.0
-    for chunk in chunks:  # one at a time: every position is predicted, and a vocabulary is wide
-        context, rest = [*backbone.start_ids, chunk[0]], chunk[1:]
-        total -= float(line_scores(backbone, virtual, [context], [rest], plain=True)[0])
-    tokens = sum(len(chunk) - 1 for chunk in chunks)
-    return total / tokens, tokens
+    contexts, rests = [[*backbone.start_ids, chunk[0]] for chunk in chunks], [chunk[1:] for chunk in chunks]
+    found = line_scores(backbone, virtual, contexts, rests, plain=True)
+    tokens = sum(map(len, rests))
+    return -float(found.double().sum()) / tokens, tokens
 
 
 def forgetting(backbone: Backbone, before: float, virtual: Virtual) -> Forgetting | None:
