@@ -4,6 +4,8 @@ PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests of one xdist_group share an engine host, a browser or a server, and so a process.
+SIDE_BY_SIDE := -n 2 --dist loadgroup
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --unsafe-package torch --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options -c requirements-torch-cpu.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -18,10 +20,10 @@ run: $(VENV)/.worker ## Start PromptLab with the demonstration on this machine
 	@$(BIN)/python manage.py start --port $(PORT)
 
 test: $(VENV)/.dev ## The fast suite: no server, no browser, no network
-	$(BIN)/python -m pytest -n 2 $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_FLAGS)
 
 test-all: $(VENV)/.dev ## Every suite, with the grid of families; needs PostgreSQL, Redis and Chromium (see .ci/run)
-	$(BIN)/python -m pytest -n 2 -m "not gpu"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not gpu"
 
 bench: $(VENV)/.dev ## The engine against its peers, on an idle machine; QUICK=1 for a first look, BENCH_ONLY=a1,b for some
 	$(BIN)/python -m workers.bench

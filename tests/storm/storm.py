@@ -1,6 +1,7 @@
-"""A storm over a real instance: `python -m tests.storm.storm --kills 10` kills worker, host, io and sweep at random moments.
+"""A storm over a real instance: `python -m tests.storm.storm --kills 50` kills worker, host, io and sweep at random moments.
 
-Runs with `DJANGO_SETTINGS_MODULE=tests.storm.settings`; prints one JSON object with what it did and what it found.
+Over files and SQLite in a folder of its own; with DATABASE_URL and REDIS_URL over servers, whose database and broker should be for
+nothing else; with STORM_ENGINE=real JOB_LEASE_SECONDS=5 over the real engine. Prints one JSON object with what it did and found.
 """
 
 import argparse
@@ -8,6 +9,7 @@ import json
 import os
 import random
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 import django
 
 from tests.storm.fleet import Fleet, orphans
+from tests.storm.surroundings import surroundings
 
 PHASES = ["training", "scoring"]
 TARGETS = ["worker", "host", "worker", "host", "sweep", "io"]  # in turn, so that a short storm has hit what works
@@ -27,6 +30,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--patience", type=float, default=240.0, help="Seconds that the last jobs may take after the storm.")
     arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="storm-") as folder:
+        # Never the state directory of a real instance, whatever this shell has set; times may be others.
+        asked = {name: value for name, value in os.environ.items() if name.startswith(("JOB_", "STORM_"))}
+        os.environ.update(surroundings(Path(os.environ.get("PYTHON_STORM_HOME", folder))) | asked)
+        _rage(arguments)
+
+
+def _rage(arguments: argparse.Namespace) -> None:
     django.setup()
     from django.core.management import call_command
 

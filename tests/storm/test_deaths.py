@@ -3,9 +3,10 @@
 import pytest
 
 from experiments.services.jobs import WORKER_GONE_SECONDS
-from tests.storm.test_storm import run_in_a_process
+from tests.storm.test_storm import OVER_FILES, run_in_a_process
 
 
+@OVER_FILES
 @pytest.mark.slow
 def test_missing_worker_and_dying_host_are_said_in_a_sentence(tmp_path):
     told = run_in_a_process("tests.storm.deaths", tmp_path, STORM_MAX_CRASHES="2", STORM_RUN_SECONDS="600", JOB_LEASE_SECONDS="20")

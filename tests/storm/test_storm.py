@@ -15,10 +15,15 @@ import psycopg
 import pytest
 from django.conf import settings
 
+from tests.storm.surroundings import surroundings
+
 ROOT = Path(__file__).parents[2]
+# A storm over files and one over the servers may rage at the same time, two over the same broker may not.
+OVER_FILES = pytest.mark.xdist_group("storm over files")
+OVER_SERVERS = pytest.mark.xdist_group("storm over servers")
 KILLS = int(os.environ.get("STORM_KILLS", "10"))
 REAL_KILLS = int(os.environ.get("STORM_KILLS", "2"))  # a worker and a host
-# The real engine needs seconds to start, so its lease is longer. PYTHON… names reach the engine host, which is how an orphan is known.
+# The real engine needs seconds to start, so its lease is longer.
 REAL = {"STORM_ENGINE": "real", "JOB_LEASE_SECONDS": "5", "OMP_WAIT_POLICY": "PASSIVE"}
 HARM = [
     "lost",
@@ -40,18 +45,10 @@ HARM = [
 ]
 
 
-def run_in_a_process(module: str, home: Path, *arguments: str, **surroundings: str) -> dict[str, Any]:
+def run_in_a_process(module: str, home: Path, *arguments: str, **others: str) -> dict[str, Any]:
     """Run a program of this folder in a process of its own, on its own state directory, and return what it reports."""
     kept = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
-    environment = kept | {
-        "PROMPTLAB_HOME": str(home),
-        "DJANGO_SETTINGS_MODULE": "tests.storm.settings",
-        "JOB_LEASE_SECONDS": "2",
-        "JOB_HEARTBEAT_SECONDS": "0.5",
-        "STORM_RUN_SECONDS": "1.0",
-        "PYTHON_STORM_HOME": str(home),
-        **surroundings,
-    }
+    environment = kept | surroundings(home) | others
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
@@ -60,8 +57,8 @@ def run_in_a_process(module: str, home: Path, *arguments: str, **surroundings: s
     return report
 
 
-def assert_unharmed_storm(home: Path, kills: int, **surroundings: str) -> None:
-    report = run_in_a_process("tests.storm.storm", home, "--kills", str(kills), **surroundings)
+def assert_unharmed_storm(home: Path, kills: int, **others: str) -> None:
+    report = run_in_a_process("tests.storm.storm", home, "--kills", str(kills), **others)
     assert report["errors"] == []
     assert {name: report[name] for name in HARM} == dict.fromkeys(HARM, 0), report
     assert report["kills"] >= kills
@@ -71,11 +68,13 @@ def assert_unharmed_storm(home: Path, kills: int, **surroundings: str) -> None:
         assert set(report["hits_in"]) & {"training", "scoring"}, report
 
 
+@OVER_FILES
 @pytest.mark.slow
 def test_storm_over_files_and_sqlite(tmp_path):
     assert_unharmed_storm(tmp_path, KILLS)
 
 
+@OVER_FILES
 @pytest.mark.slow
 def test_storm_over_the_real_engine_files_and_sqlite(tmp_path):
     assert_unharmed_storm(tmp_path, REAL_KILLS, **REAL)
@@ -85,6 +84,7 @@ def assert_once_each(report: dict[str, Any]) -> None:
     assert report == {"codes": [0] * 6, "jobs": 20, "attempts": 20, "fences": [1] * 20}
 
 
+@OVER_FILES
 @pytest.mark.slow
 def test_crowd_with_the_same_keys_makes_each_job_once_and_claims_it_once(tmp_path):
     assert_once_each(run_in_a_process("tests.storm.crowd", tmp_path))
@@ -103,6 +103,7 @@ def postgres_url():
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@OVER_SERVERS
 @pytest.mark.slow
 @pytest.mark.postgres
 @pytest.mark.redis
@@ -111,6 +112,7 @@ def test_storm_over_redis_and_postgres(tmp_path, postgres_url):
     assert_unharmed_storm(tmp_path, KILLS, **servers)
 
 
+@OVER_SERVERS
 @pytest.mark.slow
 @pytest.mark.postgres
 @pytest.mark.redis
@@ -119,6 +121,7 @@ def test_storm_over_the_real_engine_redis_and_postgres(tmp_path, postgres_url):
     assert_unharmed_storm(tmp_path, REAL_KILLS, **servers, **REAL)
 
 
+@OVER_SERVERS
 @pytest.mark.slow
 @pytest.mark.postgres
 def test_crowd_on_postgres_makes_each_job_once_and_claims_it_once(tmp_path, postgres_url):

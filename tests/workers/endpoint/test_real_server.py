@@ -21,7 +21,7 @@ from experiments.services.endpoints import EndpointWish, endpoint_register
 from tests.factories import make_approach, make_experiment, make_job, make_run, make_template_version
 from workers.tasks import execute_job
 
-pytestmark = [pytest.mark.slow, pytest.mark.django_db]
+pytestmark = [pytest.mark.slow, pytest.mark.django_db, pytest.mark.xdist_group("endpoint")]
 ROOT = Path(__file__).parents[3]
 STARTER = str(ROOT / "workers" / "starter" / "model")
 START_SECONDS = 120.0
