@@ -1,20 +1,48 @@
 """The cast that access tests lean on: alice owns, erin engineers, dora is a domain expert, bob may read, charlie is a stranger."""
 
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
 import pytest
+from django.db import transaction
 from django.test import Client
+from pytest_django import DjangoDbBlocker
 
 from experiments.models import Role, User, Workspace
 from tests import factories
 
+Made = TypeVar("Made")
+MakeOnce = Callable[[Callable[[Workspace], Made]], Made]
+
+
+@pytest.fixture(scope="module")
+def make_once(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[MakeOnce]:
+    """Makes what all tests of a module begin with, in the workspace that Alice owns. For modules in which every test wants it.
+
+    The rows stand in a transaction around those of the tests, so each test's changes go with it and the rows with the last test.
+    """
+
+    def make(build: Callable[[Workspace], Made]) -> Made:
+        with django_db_blocker.unblock():
+            return build(factories.make_workspace("acme", owner=factories.make_user("alice@example.com", name="Alice")))
+
+    around = transaction.atomic()
+    with django_db_blocker.unblock():
+        around.__enter__()
+    yield make
+    with django_db_blocker.unblock():
+        transaction.set_rollback(True)
+        around.__exit__(None, None, None)
+
 
 @pytest.fixture
 def alice(db: None) -> User:
-    return factories.make_user("alice@example.com", name="Alice")
+    return User.objects.filter(email="alice@example.com").first() or factories.make_user("alice@example.com", name="Alice")
 
 
 @pytest.fixture
 def workspace(alice: User) -> Workspace:
-    return factories.make_workspace("acme", owner=alice)
+    return Workspace.objects.filter(slug="acme").first() or factories.make_workspace("acme", owner=alice)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from tests.workers.tiny_model import write_tiny_model
 from workers.perform import slot
 from workers.tasks import execute_job
 
+pytestmark = pytest.mark.xdist_group("engine host")
 SHORT = {"max_steps": 4, "evaluate_every": 2, "batch_size": 4, "warmup_steps": 1, "num_virtual_tokens": 4}
 MESSAGES = {
     "refund": ["I want my money back for order {}", "please refund invoice {}", "return the amount of payment {}"],
@@ -33,8 +34,9 @@ def tiny_backbone(tmp_path, settings, workspace):
     return factories.make_backbone(workspace, name="Tiny", kind="local", source=str(write_tiny_model(tmp_path / "tiny")))
 
 
-@pytest.fixture(autouse=True)
-def end_host():
+@pytest.fixture(scope="session", autouse=True)
+def warm_host():
+    """Both whole paths (this one and that of free answers) share a warm engine host, as jobs of a worker do."""
     yield
     slot().close()
     slot.cache_clear()

@@ -13,7 +13,7 @@ from experiments.intake.splits import Shares
 from experiments.models import Experiment, Prediction, Score
 from experiments.services.reports import report_create, share_create
 from tests import factories
-from tests.test_end_to_end import SHORT, end_host, make_data, tiny_backbone, work_off_all_jobs  # noqa: F401  (fixtures)
+from tests.test_end_to_end import SHORT, make_data, tiny_backbone, warm_host, work_off_all_jobs  # noqa: F401  (fixtures)
 
 LINES = [
     "where is parcel {}, it should have come on Monday",

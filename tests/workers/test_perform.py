@@ -22,10 +22,10 @@ def engine(settings, tmp_path):
     """Chooses how the engine host behaves; the last one is ended with the test."""
     settings.ATTEMPTS_DIR = tmp_path / "attempts"
 
-    def behave(how: str) -> None:
+    def behave(how: str, seconds: float = 0.0) -> None:
         slot().close()
         slot.cache_clear()
-        settings.ENGINE_HOST_COMMAND = [sys.executable, str(FAKE_HOST), how]
+        settings.ENGINE_HOST_COMMAND = [sys.executable, str(FAKE_HOST), how, str(seconds)]
 
     behave("work")
     yield behave
@@ -214,7 +214,7 @@ def test_model_from_a_forbidden_place_is_refused_in_a_sentence(engine, make_run_
 
 
 def test_leaving_worker_gives_its_job_back(engine, make_run_job, monkeypatch):
-    engine("silence")
+    engine("work", seconds=2.0)
     monkeypatch.setattr(celery_state, "should_stop", 0)
 
     job = do(make_run_job().job)

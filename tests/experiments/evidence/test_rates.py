@@ -24,9 +24,8 @@ def random_set(number):
     return expected, [None if generator.random() < 0.1 else answer for answer in answers]
 
 
-@pytest.mark.parametrize("block", range(10))
-def test_label_figures_equal_scikit_learn_on_a_thousand_random_sets(block):
-    for number in range(block * 100, block * 100 + 100):
+def test_label_figures_equal_scikit_learn_on_many_random_sets():
+    for number in range(150):
         expected, predicted = random_set(number)
         as_text = [answer or "<none>" for answer in predicted]
         present = sorted(set(expected), key=LABELS.index)
@@ -126,10 +125,10 @@ def test_the_paired_interval_holds_its_value_and_stays_honest_where_all_rows_agr
             assert high > low
 
 
-def plain_bootstrap(expected, answers, resamples=1_500):
+def plain_bootstrap(expected, answers):
     generator = np.random.default_rng(1)
     values = []
-    for _ in range(resamples):
+    for _ in range(300):
         rows = generator.integers(len(expected), size=len(expected))
         truth = [expected[row] for row in rows]
         scores = [f1_score(truth, [answer[row] or "<none>" for row in rows], labels=sorted(set(truth)), average="macro", zero_division=0)
@@ -152,7 +151,7 @@ def test_the_macro_f1_interval_is_that_of_a_plain_bootstrap_over_rows():
 
     estimate = macro_f1_estimate(confusion_build(expected, answer, LABELS), resamples=4_000)
 
-    assert [estimate.low, estimate.high] == pytest.approx(plain_bootstrap(expected, [answer], 600), abs=0.025)
+    assert [estimate.low, estimate.high] == pytest.approx(plain_bootstrap(expected, [answer]), abs=0.025)
 
 
 def test_macro_f1_differences_are_resampled_in_pairs():
@@ -160,7 +159,7 @@ def test_macro_f1_differences_are_resampled_in_pairs():
 
     draws = macro_f1_draws(expected, [one, other, one], LABELS, resamples=4_000)
 
-    assert list(np.quantile(draws[0] - draws[1], [0.025, 0.975])) == pytest.approx(plain_bootstrap(expected, [one, other], 600), abs=0.03)
+    assert list(np.quantile(draws[0] - draws[1], [0.025, 0.975])) == pytest.approx(plain_bootstrap(expected, [one, other]), abs=0.03)
     assert not (draws[0] - draws[2]).any()
 
 

@@ -161,6 +161,7 @@ def test_blocks_come_first_and_the_report_is_json():
     assert json.loads(json.dumps(report.to_json()))["blocked"] is True
 
 
+@pytest.mark.slow
 def test_two_hundred_thousand_rows_are_checked_in_seconds():
     rows = (GateRow(number, (f"text number {number % 150_000}",), f"label {number % 300}", "train") for number in range(200_000))
     started = time.process_time()

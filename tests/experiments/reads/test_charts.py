@@ -4,15 +4,21 @@ import json
 
 import pytest
 
+from experiments.models import ComparisonTable
 from experiments.reads.charts import MARKERS, Chart, Curve, break_even_chart, curve_charts, pareto_front, plain, quality_chart, symbol
 from tests.comparison_data import make_finished_experiment, make_price_book
 
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(scope="module", autouse=True)
+def made(make_once):
+    return make_once(lambda workspace: make_finished_experiment(workspace, price_book=make_price_book(workspace)))
+
+
 @pytest.fixture
-def payload(workspace):
-    return make_finished_experiment(workspace, price_book=make_price_book(workspace)).tables.get().payload
+def payload(made):
+    return ComparisonTable.objects.get(experiment=made).payload
 
 
 def drawn(chart: Chart | None) -> Chart:

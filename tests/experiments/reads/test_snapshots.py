@@ -5,7 +5,7 @@ import json
 import pytest
 from django.urls import reverse
 
-from experiments.models import Approach, Example, Report
+from experiments.models import Approach, Example, Experiment, Report
 from experiments.reads.report_files import report_csv
 from experiments.reads.snapshots import ALLOWED, caveats, snapshot_digest
 from experiments.services.experiments import comparison_store
@@ -59,9 +59,14 @@ ALLOWED_VALUES = {
 FIELDS = [f"{where}.{name}".lstrip(".") for where, names in ALLOWED_VALUES.items() for name in names.split()]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def made(make_once):
+    return make_once(lambda workspace: make_finished_experiment(workspace, num_test=30, price_book=make_price_book(workspace)))
+
+
 @pytest.fixture
-def experiment(workspace):
-    return make_finished_experiment(workspace, num_test=30, price_book=make_price_book(workspace))
+def experiment(made):
+    return Experiment.objects.get(pk=made.pk)
 
 
 def paths(value, prefix=""):

@@ -3,15 +3,20 @@
 import pytest
 from django.urls import reverse
 
-from experiments.models import Prediction
+from experiments.models import Experiment, Prediction
 from tests.comparison_data import make_finished_experiment
 
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(scope="module", autouse=True)
+def made(make_once):
+    return make_once(lambda workspace: make_finished_experiment(workspace, num_validation=120))
+
+
 @pytest.fixture
-def finished(workspace):
-    return make_finished_experiment(workspace, num_validation=120)
+def finished(made):
+    return Experiment.objects.get(pk=made.pk)
 
 
 @pytest.fixture

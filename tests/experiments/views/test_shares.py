@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from experiments.models import AuditEntry, Experiment, Share
+from experiments.models import AuditEntry, Experiment, Report, Share
 from experiments.services.reports import report_create, share_create, share_revoke
 from tests.comparison_data import make_finished_experiment, make_price_book
 
@@ -35,9 +35,18 @@ def _fresh_counters():
     cache.clear()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def made(make_once):
+    def build(workspace):
+        experiment = make_finished_experiment(workspace, price_book=make_price_book(workspace))
+        return report_create(experiment=experiment, by=workspace.memberships.get().user)
+
+    return make_once(build)
+
+
 @pytest.fixture
-def report(workspace, alice):
-    return report_create(experiment=make_finished_experiment(workspace, price_book=make_price_book(workspace)), by=alice)
+def report(made):
+    return Report.objects.get(pk=made.pk)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerFast
@@ -19,12 +20,26 @@ from workers.engine.run import Run
 from workers.engine.spec import BackboneRef, EvaluateOn, FileRef, Item, Recipe, RunSpec, TemplateSpec
 
 FAMILIES = ("llama", "qwen2", "gpt2", "bert")
+# The ways of tuning that most people use; fast tests try these on every family and each other way on one.
+USUAL_WAYS = ("prompt_tuning", "lora")
 LABELS = ("card", "card order", "cash", "transfer")
 _TEXT = (
     "Sort the message into card, card order, cash or transfer. Message: my card has not come yet Queue: card order",
     "Message: the machine kept my cash and I am angry Queue: cash Message: I sent money and it is pending Queue: transfer",
     "please tell me where the new card is, I paid with it twice and the transfer to my sister never came back to me",
 )
+
+
+def cells(ways: Iterable[str]) -> Any:
+    """Parameters `way` and `family`: every pair, those that the fast suite leaves to CI marked slow."""
+    pairs = [(way, family, at % len(FAMILIES)) for at, way in enumerate(ways) for family in FAMILIES]
+    return pytest.mark.parametrize(
+        ("way", "family"),
+        [
+            pytest.param(way, family, marks=() if way in USUAL_WAYS or FAMILIES[place] == family else pytest.mark.slow)
+            for way, family, place in pairs
+        ],
+    )
 
 
 @cache

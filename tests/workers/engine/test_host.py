@@ -1,4 +1,7 @@
-"""The host as its supervisor meets it: a child process, JSON lines, nothing of our own replaced."""
+"""The host as its supervisor meets it: a child process, JSON lines, nothing of our own replaced.
+
+In the child no web library can be imported, so that every job here also proves that the engine needs none.
+"""
 
 import json
 import os
@@ -15,6 +18,13 @@ from workers.engine.spec import BackboneRef, EvaluateOn, Recipe, RunSpec
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 120
+WEB_LIBRARIES = ("django", "celery", "kombu", "experiments", "promptlab")
+HOST = f"""
+import runpy, sys
+sys.modules.update(dict.fromkeys({WEB_LIBRARIES!r}))  # importing one of them is an error from here on
+sys.argv = ["workers.engine", "host"]
+runpy.run_module("workers.engine", run_name="__main__", alter_sys=True)
+"""
 
 
 class Child:
@@ -23,7 +33,7 @@ class Child:
     def __init__(self) -> None:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "workers.engine", "host"],
+            [sys.executable, "-c", HOST],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

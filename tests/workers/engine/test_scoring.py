@@ -43,6 +43,20 @@ def test_a_row_scores_the_same_alone_and_in_any_company(family):
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
 
 
+def test_five_hundred_labels_with_commas_quotes_and_emoji_score_as_whole_sequences():
+    labels = tuple(f'queue {number}, "{sign}"' for number in range(125) for sign in ("a", "ä", "👋", "a b"))
+    backbone = make_backbone("llama")
+    frame = make_frame(backbone, labels=labels)
+    row = frame.encode(make_items(1))[0].ids
+
+    scores = Scorer(backbone, trie_of(frame)).score([row])
+
+    assert scores.labels.shape == (1, 500)
+    for column in (0, 1, 2, 3, 250, 499):
+        ids = trie_of(frame).answers[column].ids
+        assert float(scores.answers[0, column]) == pytest.approx(plain_reference(backbone, row, ids), abs=2e-4)
+
+
 def test_plain_and_shared_paths_agree():
     backbone = make_backbone("qwen2")
     frame = make_frame(backbone)

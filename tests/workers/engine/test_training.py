@@ -4,7 +4,7 @@ import json
 import pytest
 import torch
 
-from tests.workers.engine.fakes import FAMILIES, QUICK, make_backbone, make_frame, make_items, make_run
+from tests.workers.engine.fakes import QUICK, cells, make_backbone, make_frame, make_items, make_run
 from workers.engine.batching import Lines
 from workers.engine.checkpoints import load_checkpoint
 from workers.engine.errors import BadSpec, NonFinite, RunStopped
@@ -46,8 +46,7 @@ def flat(gradients):
     return torch.cat([gradient.flatten() for gradient in gradients])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("way", WAYS)
+@cells(WAYS)
 def test_shared_and_plain_training_agree_in_loss_and_gradient(family, way):
     method, options = WAYS[way]
     trainer = make_trainer(make_backbone(family), method, **options)

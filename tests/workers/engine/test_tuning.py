@@ -2,7 +2,7 @@ import pytest
 import torch
 from peft import PeftModel
 
-from tests.workers.engine.fakes import FAMILIES, make_backbone, make_frame, make_items, make_model, make_run, make_tokenizer, trie_of
+from tests.workers.engine.fakes import FAMILIES, cells, make_backbone, make_frame, make_items, make_model, make_run, make_tokenizer, trie_of
 from tests.workers.engine.test_training import WAYS
 from workers.engine.answer_rules import Generation
 from workers.engine.errors import BadSpec, MissingModel
@@ -32,8 +32,7 @@ def peft_answers(family, artifact, frame, rows):
     return found
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("way", PEFT_WAYS)
+@cells(PEFT_WAYS)
 def test_the_saved_folder_predicts_the_same_in_plain_peft(tmp_path, family, way):
     method, options = WAYS[way]
     backbone = make_backbone(family)

@@ -36,9 +36,15 @@ ROWS = [
 ]
 
 
+def load() -> BertLMHeadModel:
+    """The model in fp32: the stored bf16 is emulated, and slow, on processors without it."""
+    model: BertLMHeadModel = AutoModelForCausalLM.from_pretrained(MODEL, local_files_only=True, dtype=torch.float32).eval()
+    return model
+
+
 @pytest.fixture(scope="module")
 def model() -> BertLMHeadModel:
-    return AutoModelForCausalLM.from_pretrained(MODEL, local_files_only=True).eval()
+    return load()
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +117,7 @@ def test_it_answers_most_of_a_few_plain_sentences_rightly(model: BertLMHeadModel
 )
 def test_every_peft_method_learns_and_generates(config: PeftConfig, tokenizer: PreTrainedTokenizerFast) -> None:
     torch.manual_seed(0)
-    tuned = get_peft_model(AutoModelForCausalLM.from_pretrained(MODEL, local_files_only=True), config)
+    tuned = get_peft_model(load(), config)
     inputs = tokenizer(_prompt("will it rain tomorrow") + " weather", return_tensors="pt")
     tuned(**inputs, labels=inputs["input_ids"]).loss.backward()
     trained = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
