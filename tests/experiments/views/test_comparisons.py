@@ -1,15 +1,10 @@
-"""The comparison's pages: they work, refuse strangers and wrong verbs, and cost a fixed number of queries."""
-
-import re
-from datetime import date
+"""The pages of a comparison that has ended: they work, and refuse strangers and wrong verbs."""
 
 import pytest
 from django.urls import reverse
 
-from experiments.models import DatasetVersion, Experiment, Job, JobKind, JobState, PromptTemplate, TemplateVersion, TestOpening
+from experiments.models import Experiment, Job, JobKind, JobState, TestOpening
 from experiments.reads.reports import build_table
-from experiments.recipe_kinds import BASELINE
-from experiments.recipes import CATALOGUE, PACK
 from experiments.services.experiments import comparison_store
 from tests import factories
 from tests.comparison_data import make_finished_experiment, make_price_book
@@ -17,134 +12,18 @@ from tests.comparison_data import make_finished_experiment, make_price_book
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(scope="module", autouse=True)
+def made(make_once):
+    return make_once(lambda workspace: make_finished_experiment(workspace, num_test=30, price_book=make_price_book(workspace)))
+
+
 @pytest.fixture
-def finished(workspace):
-    return make_finished_experiment(workspace, num_test=30, price_book=make_price_book(workspace))
+def finished(made):
+    return Experiment.objects.get(pk=made.pk)
 
 
 def address(name, experiment, **query):
     return reverse(name, args=["acme", experiment.pk], query=query or None)
-
-
-@pytest.fixture
-def ready(workspace):
-    """A workspace in which a comparison can be set up, and the answers of its form."""
-    version = factories.make_dataset_version(workspace)
-    template = factories.make_template_version(workspace)
-    backbone = factories.make_backbone()
-    return {
-        "name": "Which prompt?",
-        "dataset_version": str(version.pk),
-        "templates": [str(template.pk)],
-        "backbone": str(backbone.pk),
-        "recipes": ["zero_shot", "few_shot", "soft_prompt", "hybrid", "lora"],
-        "seeds": "0, 1",
-        "monthly_requests": "100000",
-        "margin": "1",
-        "too_long": "refuse",
-        "key": "form-1",
-    }
-
-
-def test_member_sees_the_form_with_the_pack_ticked(client_for, alice, ready):
-    page = client_for(alice).get(reverse("comparison-create", args=["acme"])).content.decode()
-
-    assert page.count("checked") == 6  # five approaches and the prompt
-    assert "None: costs are shown as unknown" in page
-    assert "0 to 2,000 tokens" in page
-
-
-def test_the_usual_approaches_stand_open_and_every_other_one_is_folded(client_for, alice, ready):
-    page = client_for(alice).get(reverse("comparison-create", args=["acme"])).content.decode()
-    choices = page[page.index("<legend>Approaches") : page.index("</fieldset>", page.index("<legend>Approaches"))]
-    standing = choices[: choices.index("<details")]
-
-    assert re.findall(r'name="recipes" value="(\w+)"', standing) == list(PACK)
-    assert "<details open" not in choices.replace('class="recipe" ', "")
-    assert len(re.findall(r'name="recipes"', choices)) == sum(kind.family != BASELINE for kind in CATALOGUE.values())
-
-
-def test_free_answers_are_asked_about_only_where_there_is_data_for_them(client_for, alice, workspace, ready):
-    address = reverse("comparison-create", args=["acme"])
-    assert "how free answers are written" not in client_for(alice).get(address).content.decode()
-
-    factories.make_dataset_version(workspace, dataset=factories.make_dataset(workspace, name="Cities"), task="extraction", labels=[])
-
-    assert "how free answers are written" in client_for(alice).get(address).content.decode()
-
-
-def test_older_versions_of_a_prompt_may_be_compared_and_only_the_newest_is_ticked(client_for, alice, ready):
-    first = TemplateVersion.objects.get()
-    second = factories.make_template_version(first.template.workspace, template=first.template)
-    client = client_for(alice)
-
-    page = client.get(reverse("comparison-create", args=["acme"])).content.decode()
-    ticked = re.findall(r'name="templates" value="([^"]+)"[^>]* checked', page)
-    assert f'value="{first.pk}"' in page
-    assert ticked == [str(second.pk)]
-
-    client.post(reverse("comparison-create", args=["acme"]), ready | {"templates": [str(first.pk)], "recipes": ["zero_shot"]})
-    assert Experiment.objects.get().approaches.get(method="hard_prompt").template_version == first
-
-
-def test_prompts_that_were_written_for_the_data_are_ticked_before_others_that_would_fit(client_for, alice, workspace, ready):
-    data = DatasetVersion.objects.get().dataset
-    own = factories.make_template_version(workspace, template=PromptTemplate.objects.create(workspace=workspace, name="Own", dataset=data))
-
-    page = client_for(alice).get(reverse("comparison-create", args=["acme"])).content.decode()
-
-    assert re.findall(r'name="templates" value="([^"]+)"[^>]* checked', page) == [str(own.pk)]
-    assert "Own v1 (written for Support mail)" in page
-
-
-def test_the_newest_prices_in_force_are_chosen_already(client_for, alice, workspace, ready):
-    make_price_book(workspace, name="Old", effective_on=date(2020, 1, 1))
-    current = make_price_book(workspace, name="Current", effective_on=date(2026, 1, 1))
-    make_price_book(workspace, name="Next century", effective_on=date(2126, 1, 1))
-
-    page = client_for(alice).get(reverse("comparison-create", args=["acme"])).content.decode()
-
-    assert f'<option value="{current.pk}" selected>' in page
-
-
-def test_launch_leads_to_the_comparison(client_for, alice, ready):
-    answer = client_for(alice).post(reverse("comparison-create", args=["acme"]), ready)
-
-    experiment = Experiment.objects.get()
-    assert answer.url == address("comparison-detail", experiment)
-    assert experiment.launched_at
-    assert Job.objects.filter(kind=JobKind.RUN).count() == 1 + 3 * 2 + 4
-
-
-def test_launch_sent_twice_gives_one_comparison(client_for, alice, ready):
-    client = client_for(alice)
-
-    answers = [client.post(reverse("comparison-create", args=["acme"]), ready) for _ in range(2)]
-
-    assert answers[0].url == answers[1].url
-    assert Experiment.objects.count() == 1
-
-
-def test_a_problem_stands_on_the_form_and_nothing_is_stored(client_for, alice, ready):
-    page = client_for(alice).post(reverse("comparison-create", args=["acme"]), ready | {"lora-rank": "9000"}).content.decode()
-
-    assert "LoRA: rank is “9000”; it must be a whole number from 1 to 512." in page
-    assert Experiment.objects.count() == 0
-
-
-def test_estimate_says_how_much_and_what_is_left_out(client_for, alice, ready):
-    page = client_for(alice).post(reverse("comparison-estimate", args=["acme"]), ready).content.decode()
-
-    assert "8, in 11 runs" in page
-    assert "unknown until the first run" in page
-    assert "Few-shot is left out" in page
-    assert "unknown, for no prices are chosen" in page
-
-
-def test_estimate_names_what_stands_against_the_launch(client_for, alice, ready):
-    page = client_for(alice).post(reverse("comparison-estimate", args=["acme"]), ready | {"seeds": "3, 3"}).content.decode()
-
-    assert "A seed is given twice" in page
 
 
 def test_viewer_may_read_but_not_set_up_or_open(client_for, bob, finished):
@@ -206,62 +85,10 @@ def test_costs_without_prices_are_unknown_never_zero(client_for, alice, workspac
     assert "$0" not in page
 
 
-def test_polling_stops_when_everything_has_ended(client_for, alice, finished, ready):
-    client = client_for(alice)
-    client.post(reverse("comparison-create", args=["acme"]), ready)
-    going_on = Experiment.objects.get(launch_key="form-1")
-
-    assert "every 2s" in client.get(address("comparison-state", going_on)).content.decode()
-    assert "every 2s" not in client.get(address("comparison-state", finished)).content.decode()
-
-
 def test_polled_part_asks_for_the_whole_page_once_a_table_has_come(client_for, alice, finished):
     answer = client_for(alice).get(address("comparison-state", finished, stamp=""))
 
     assert answer["HX-Refresh"] == "true"
-
-
-def test_curves_grow_while_a_run_trains(client_for, alice, ready):
-    client = client_for(alice)
-    client.post(reverse("comparison-create", args=["acme"]), ready)
-    going_on = Experiment.objects.get(launch_key="form-1")
-    state = address("comparison-state", going_on)
-    assert "data-chart" not in client.get(state).content.decode(), "nothing has trained yet"
-
-    job = Job.objects.get(run__approach__name__startswith="LoRA", run__seed=0)
-    look = {"step": 0, "train_loss": None, "validation_accuracy": 0.31, "seconds": 0.0}
-    job.progress = {"phase": "training", "step": 9, "steps": 250, "metrics": {"train_loss": 1.625, "validation_accuracy": 0.31}}
-    job.progress |= {"curve": [look], "losses": [{"step": 9, "train_loss": 1.625, "seconds": 2.0, "steps": 1}]}
-    job.state = "running"
-    job.save()
-
-    part = client.get(state).content.decode()
-    assert "training, step 9 of 250, loss 1.625, 31.0% right on validation rows" in part
-    assert 'data-chart="chart-loss"' in part
-    assert 'data-chart="chart-loss"' in client.get(reverse("run-state", args=["acme", job.run.pk])).content.decode()
-
-
-def test_nobody_to_do_the_work_is_said(client_for, alice, ready):
-    client = client_for(alice)
-    client.post(reverse("comparison-create", args=["acme"]), ready)
-
-    page = client.get(address("comparison-state", Experiment.objects.get())).content.decode()
-
-    assert "No worker for tuning and scoring is running" in page
-
-
-def test_failed_run_shows_its_sentence_and_can_be_tried_again(client_for, alice, ready):
-    client = client_for(alice)
-    client.post(reverse("comparison-create", args=["acme"]), ready)
-    job = Job.objects.filter(kind=JobKind.RUN).first()
-    assert job is not None
-    Job.objects.filter(pk=job.pk).update(state=JobState.FAILED, error="The model ran out of memory. Choose a smaller batch.")
-
-    page = client.get(address("comparison-state", Experiment.objects.get())).content.decode()
-    client.post(reverse("run-retry", args=["acme", job.run.pk]))
-
-    assert "The model ran out of memory. Choose a smaller batch." in page
-    assert Job.objects.get(pk=job.pk).state == JobState.QUEUED
 
 
 def test_test_set_is_opened_by_the_button(client_for, alice, workspace):
