@@ -42,6 +42,11 @@ def cells(ways: Iterable[str]) -> Any:
     )
 
 
+def each_way(ways: Iterable[str]) -> Any:
+    """Parameter `way`: all of them, those that few people use marked slow."""
+    return pytest.mark.parametrize("way", [pytest.param(way, marks=() if way in USUAL_WAYS else pytest.mark.slow) for way in ways])
+
+
 @cache
 def make_tokenizer(start: bool = False) -> PreTrainedTokenizerFast:
     """A byte-level BPE that merges a space into the word after it, as most real ones do."""

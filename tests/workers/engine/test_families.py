@@ -9,8 +9,9 @@ from tests.workers.engine.golden import COLUMNS, MATRIX, cell_of
 
 KNOWN = json.loads(MATRIX.read_text(encoding="utf-8"))
 CELLS = [(family, method) for family in FAMILIES for method in COLUMNS]
-# One cell a family in the default suite; four families have their tuned methods in test_tuning and test_training as well.
+# CI takes one cell a family; the fast suite those of each kind of model, whose tuned methods test_tuning and test_training try as well.
 QUICK = [(family, "hard_prompt") for family in FAMILIES]
+OF_EACH_KIND = ("llama", "gpt2", "bert", "t5", "mamba", "mixtral", "encoder")
 
 
 def _in_turn() -> list[tuple[str, str]]:
@@ -22,7 +23,10 @@ def _in_turn() -> list[tuple[str, str]]:
 IN_TURN = _in_turn()
 
 
-@pytest.mark.parametrize(("family", "method"), QUICK)
+@pytest.mark.parametrize(
+    ("family", "method"),
+    [pytest.param(*cell, marks=() if cell[0] in OF_EACH_KIND else pytest.mark.slow) for cell in QUICK],
+)
 def test_a_cell_of_each_family_does_what_the_matrix_says(tmp_path, family, method):
     assert cell_of(family, method, tmp_path) == KNOWN[family]["cells"][method]
 

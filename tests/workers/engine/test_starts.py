@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from tests.workers.engine.fakes import make_backbone, make_frame, make_items, make_run, trie_of
+from tests.workers.engine.fakes import each_way, make_backbone, make_frame, make_items, make_run, trie_of
 from tests.workers.engine.test_training import WAYS
 from workers.engine.artifacts import start_from
 from workers.engine.errors import BadSpec, MissingModel
@@ -27,7 +27,7 @@ def scores_written(folder):
     return torch.tensor([list(json.loads(line)["loglikelihoods"].values()) for line in lines])
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way != "cpt"])
+@each_way(way for way in WAYS if way != "cpt")
 def test_step_zero_is_the_tuned_part_that_it_starts_from(tmp_path, way):
     folder = make_tuned(tmp_path, way)
     method, variant = WAYS[way]

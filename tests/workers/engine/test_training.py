@@ -4,7 +4,7 @@ import json
 import pytest
 import torch
 
-from tests.workers.engine.fakes import QUICK, cells, make_backbone, make_frame, make_items, make_run
+from tests.workers.engine.fakes import QUICK, cells, each_way, make_backbone, make_frame, make_items, make_run
 from workers.engine.batching import Lines
 from workers.engine.checkpoints import load_checkpoint
 from workers.engine.errors import BadSpec, NonFinite, RunStopped
@@ -277,7 +277,7 @@ def test_two_train_rows_are_enough_for_every_method(tmp_path, method):
     assert result.training.steps == 6
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each_way(WAYS)
 def test_the_highest_step_size_ends_in_a_result_or_a_sentence(tmp_path, way):
     method, options = WAYS[way]
     highest = ENGINE_METHODS[method].options["learning_rate"].high

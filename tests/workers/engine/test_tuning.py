@@ -2,7 +2,18 @@ import pytest
 import torch
 from peft import PeftModel
 
-from tests.workers.engine.fakes import FAMILIES, cells, make_backbone, make_frame, make_items, make_model, make_run, make_tokenizer, trie_of
+from tests.workers.engine.fakes import (
+    FAMILIES,
+    cells,
+    each_way,
+    make_backbone,
+    make_frame,
+    make_items,
+    make_model,
+    make_run,
+    make_tokenizer,
+    trie_of,
+)
 from tests.workers.engine.test_training import WAYS
 from workers.engine.answer_rules import Generation
 from workers.engine.errors import BadSpec, MissingModel
@@ -51,7 +62,7 @@ def test_the_saved_folder_predicts_the_same_in_plain_peft(tmp_path, family, way)
     assert sorted(result.artifact.files) == ["adapter_config.json", "adapter_model.safetensors", "promptlab.json", *extra]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each_way(WAYS)
 def test_saved_then_loaded_gives_equal_scores(tmp_path, way):
     method, options = WAYS[way]
     execute(make_run(tmp_path, make_backbone("qwen2"), method, options={"learning_rate": 0.02, **options}))
@@ -111,7 +122,7 @@ def test_every_start_follows_the_seed(init):
     assert init == "label_words" or not torch.equal(vectors(1), vectors(2))
 
 
-@pytest.mark.parametrize("way", [way for way, (method, _) in WAYS.items() if not METHODS_OF_ENGINE[method].replaces_weights])
+@each_way(way for way, (method, _) in WAYS.items() if not METHODS_OF_ENGINE[method].replaces_weights)
 def test_only_the_tuned_part_changes(tmp_path, way):
     method, options = WAYS[way]
     backbone = make_backbone("gpt2")
@@ -151,7 +162,7 @@ def test_zeros_as_start_of_a_prefix_are_zeros():
     assert not any(tensor.any() for tensor in states.tensors)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each_way(WAYS)
 def test_every_tuned_part_writes_free_text(tmp_path, way):
     method, options = WAYS[way]
     rules = Generation(max_new_tokens=3)
