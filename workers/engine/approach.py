@@ -41,6 +41,9 @@ class Approach(Protocol):
     def predict(self, items: Sequence[Item], on_rows: OnRows) -> list[Prediction]:
         """An answer for every row, in order."""
 
+    def answerable(self, items: Sequence[Item]) -> list[Item]:
+        """The rows that can be asked at all: those that fit into the model with this prompt. Nothing is answered."""
+
     def warm(self) -> Callable[[Item], object]:
         """A function that answers one row as a served request would, everything cacheable already cached."""
 
@@ -92,6 +95,10 @@ class Prompted:
             scorer = replace(scorer, plain_reason=self.plain_reason)
         predictions = predict_labels(self.frame, scorer, items, self._label_bias(), by_rules=True)
         return self._with_search(predictions, items)
+
+    def answerable(self, items: Sequence[Item]) -> list[Item]:
+        """The rows that fit into the model with this prompt."""
+        return [row.item for row in self.frame.encode(items) if row.error is None]
 
     def warm(self) -> Callable[[Item], object]:
         """One request at a time; the text before the row is run once, now."""
@@ -212,6 +219,10 @@ class Baseline:
             scores = dict(zip(labels, row, strict=True))
             predictions.append(Prediction(item.id, item.label, predicted=best, loglikelihoods=scores, text=best))
         return predictions
+
+    def answerable(self, items: Sequence[Item]) -> list[Item]:
+        """All of them."""
+        return list(items)
 
     def warm(self) -> Callable[[Item], object]:
         """One request at a time."""

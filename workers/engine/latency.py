@@ -191,9 +191,7 @@ def _time_in_turn(contenders: list[_Contender], requests: int, progress: _Counte
 
 def _time_block(contender: _Contender, approach: Approach, turns: range, requests: int) -> None:
     if not contender.items:
-        rows = _spread(read_rows(contender.run.spec.evaluate[0].file, contender.run.spec.labels), requests)
-        answers = approach.predict(rows, lambda done: None)
-        contender.items = [item for item, answer in zip(rows, answers, strict=True) if answer.error is None]
+        contender.items = approach.answerable(_spread(read_rows(contender.run.spec.evaluate[0].file, contender.run.spec.labels), requests))
     if not contender.items:
         return
     items = [contender.items[turn % len(contender.items)] for turn in turns]
