@@ -1,7 +1,7 @@
 """The cast that access tests lean on: alice owns, erin engineers, dora is a domain expert, bob may read, charlie is a stranger."""
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from django.db import transaction
@@ -16,7 +16,7 @@ MakeOnce = Callable[[Callable[[Workspace], Made]], Made]
 
 
 @pytest.fixture(scope="module")
-def make_once(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[MakeOnce]:
+def make_once(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[MakeOnce[Any]]:
     """Makes what all tests of a module begin with, in the workspace that Alice owns. For modules in which every test wants it.
 
     The rows stand in a transaction around those of the tests, so each test's changes go with it and the rows with the last test.
