@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from experiments.errors import UserError
-from experiments.models import Artifact, Evaluation, Job, JobState, Prediction, Run, TestOpening
+from experiments.models import Artifact, Evaluation, Experiment, Job, JobState, Prediction, Run, TestOpening
 from experiments.reads.reports import build_table
 from tests import factories
 from tests.comparison_data import SHAPES, make_finished_experiment, make_price_book
@@ -14,9 +14,14 @@ from tests.comparison_data import SHAPES, make_finished_experiment, make_price_b
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(scope="module", autouse=True)
+def made(make_once):
+    return make_once(lambda workspace: make_finished_experiment(workspace, num_test=30))
+
+
 @pytest.fixture
-def experiment(workspace):
-    return make_finished_experiment(workspace, num_test=30)
+def experiment(made):
+    return Experiment.objects.get(pk=made.pk)
 
 
 def row_named(table, name):
