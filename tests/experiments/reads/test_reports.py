@@ -119,9 +119,11 @@ def test_nothing_answered_is_a_sentence(workspace):
 
 
 def test_costs_come_from_the_price_book_and_name_what_is_missing(workspace):
-    priced = build_table(make_finished_experiment(workspace, price_book=make_price_book(workspace)), "validation")
-    halfway = build_table(make_finished_experiment(workspace, price_book=make_price_book(workspace, device_hour=None)), "validation")
-    bare = build_table(make_finished_experiment(workspace), "validation")
+    priced = build_table(make_finished_experiment(workspace, num_validation=12, price_book=make_price_book(workspace)), "validation")
+    halfway = build_table(
+        make_finished_experiment(workspace, num_validation=12, price_book=make_price_book(workspace, device_hour=None)), "validation"
+    )
+    bare = build_table(make_finished_experiment(workspace, num_validation=12), "validation")
 
     # 1,000 rows at 186 rows a second, an hour of the machine at 1.20
     assert float(row_named(priced, "LoRA")["cost"]["per_thousand"]) == pytest.approx(1_000 / 186 / 3_600 * 1.20, abs=1e-6)
@@ -131,15 +133,15 @@ def test_costs_come_from_the_price_book_and_name_what_is_missing(workspace):
 
 
 def test_every_seed_s_training_is_part_of_the_one_off_cost(workspace):
-    table = build_table(make_finished_experiment(workspace, price_book=make_price_book(workspace)), "validation")
+    table = build_table(make_finished_experiment(workspace, num_validation=12, price_book=make_price_book(workspace)), "validation")
     line = next(line for line in table["money"]["rows"] if line["approach"] == row_named(table, "LoRA")["approach"])
 
     assert float(line["one_off"]["value"]) == pytest.approx(2 * (96 + 9) / 3_600 * 1.20)
 
 
 def test_the_tuned_prompt_that_training_started_from_is_part_of_the_one_off_cost_once(workspace):
-    source = make_finished_experiment(workspace, seeds=(0,))
-    experiment = make_finished_experiment(workspace, price_book=make_price_book(workspace))
+    source = make_finished_experiment(workspace, num_validation=12, seeds=(0,))
+    experiment = make_finished_experiment(workspace, num_validation=12, price_book=make_price_book(workspace))
     started = experiment.approaches.get(name="LoRA")
     started.start_artifact = Artifact.objects.get(run__approach__experiment=source, run__approach__name="Soft prompt")
     started.save()
