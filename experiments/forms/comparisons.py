@@ -42,7 +42,17 @@ class DataSelect(forms.Select):
     def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         option: dict[str, Any] = super().create_option(name, value, *args, **kwargs)
         if version := getattr(value, "instance", None):
-            option["attrs"]["data-task"] = version.task
+            option["attrs"] |= {"data-task": version.task, "data-dataset": version.dataset_id}
+        return option
+
+
+class PromptSelect(forms.CheckboxSelectMultiple):
+    """Each choice says which data it was written for, so that other data ticks other prompts."""
+
+    def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        option: dict[str, Any] = super().create_option(name, value, *args, **kwargs)
+        if version := getattr(value, "instance", None):
+            option["attrs"] |= {"data-written-for": version.template.dataset_id or "", "data-newest": version.is_newest}
         return option
 
 
@@ -127,7 +137,7 @@ class ComparisonForm(BudgetForm):
     templates = PromptField(
         TemplateVersion.objects.none(),
         label="Prompts",
-        widget=forms.CheckboxSelectMultiple,
+        widget=PromptSelect,
         help_text="Each chosen version is compared as it is written.",
     )
     backbone = forms.ModelChoiceField(

@@ -5,7 +5,7 @@ import os
 import pytest
 from django.utils import timezone
 
-from experiments.models import Workspace
+from experiments.models import Dataset, PromptTemplate, Workspace
 from experiments.services.reports import report_create, share_create
 from tests import factories
 from tests.comparison_data import make_finished_experiment, make_price_book
@@ -125,6 +125,25 @@ def test_the_keyboard_keeps_its_place_while_the_page_asks_again(browser, stage, 
     page.wait_for_timeout(100)  # the answer is put into the page after it has come
 
     assert page.evaluate("document.activeElement.id") == f"run-{run.pk}"
+
+
+def test_other_data_ticks_the_prompts_that_were_written_for_it(browser, stage):
+    pages, cookie = stage
+    for prompt, data in (("City prompt", "Cities"), ("Triage prompt 1", "Triage 1")):
+        PromptTemplate.objects.filter(name=prompt).update(dataset=Dataset.objects.get(name=data))
+    context = browser.new_context()
+    context.add_cookies([cookie])
+    page = context.new_page()
+    page.goto(pages["form"])
+    city, triage = page.get_by_role("checkbox", name="City prompt"), page.get_by_role("checkbox", name="Triage prompt")
+    assert (city.is_checked(), triage.is_checked()) == (True, False)
+
+    page.get_by_label("Data", exact=True).select_option(label="Triage 1 v1 (150 rows, 6 labels)")
+    assert (city.is_checked(), triage.is_checked()) == (False, True)
+
+    city.check()
+    page.get_by_label("Data", exact=True).select_option(index=0)
+    assert (city.is_checked(), triage.is_checked()) == (True, True)
 
 
 def test_estimate_follows_the_form(browser, stage):
