@@ -190,7 +190,7 @@ class ComparisonForm(BudgetForm):
     def __init__(self, *args: Any, workspace: Workspace, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.notes: list[str] = []
-        self.answers = GenerationForm(self.data if self.is_bound else None, prefix="answers")
+        self.answers = GenerationForm(self.data if self.is_bound else None, prefix="answers", initial=self.initial.get("answers"))
         self.fields["key"].initial = str(uuid.uuid4())
         versions = DatasetVersion.objects.complete().filter(dataset__workspace=workspace).select_related("dataset").order_by("-created_at")
         prompts = prompt_versions(workspace)

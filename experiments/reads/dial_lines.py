@@ -20,15 +20,23 @@ class DialLine:
 
 def dial_lines(method: str, recipe: Mapping[str, Any]) -> list[DialLine]:
     """The dials of an approach in the order in which they are stored; one that the catalogue no longer knows keeps its bare name."""
-    kind = _kind_of(method, recipe)
+    kind = kind_of(method, recipe)
     return list(_lines(kind, recipe))
 
 
-def _kind_of(method: str, recipe: Mapping[str, Any]) -> RecipeKind | None:
-    """The line of the catalogue with this method whose fixed dials have the stored values."""
-    kinds = [kind for kind in CATALOGUE.values() if kind.method == method]
-    fitting = (kind for kind in kinds if all(recipe.get(option.name) == option.default for option in kind.options if option.fixed))
-    return next(fitting, None)
+def kind_of(method: str, recipe: Mapping[str, Any], *, shows_examples: bool = False) -> RecipeKind | None:
+    """The line of the catalogue that a stored approach was made from; the one with most fixed dials where several fit.
+
+    Args:
+        shows_examples: whether its prompt shows examples, which tells few-shot from zero-shot.
+    """
+    fitting = [kind for kind in CATALOGUE.values() if kind.method == method and kind.demonstrations in (None, shows_examples)]
+    fitting = [kind for kind in fitting if all(recipe.get(option.name) == option.default for option in _fixed(kind))]
+    return max(fitting, key=lambda kind: len(_fixed(kind)), default=None)
+
+
+def _fixed(kind: RecipeKind) -> list[RecipeOption]:
+    return [option for option in kind.options if option.fixed]
 
 
 def _lines(kind: RecipeKind | None, recipe: Mapping[str, Any]) -> Iterator[DialLine]:

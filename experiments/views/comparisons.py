@@ -23,6 +23,7 @@ from experiments.reads.estimates import plan_estimate
 from experiments.reads.headlines import headline
 from experiments.reads.key_figures import key_figures
 from experiments.reads.live import LiveState, curves_of, live_state
+from experiments.reads.set_up_again import form_values
 from experiments.reads.table_view import table_view
 from experiments.services import experiments as services
 from experiments.services.endpoint_calls import endpoint_budget_set
@@ -60,7 +61,7 @@ def comparison_list(request: HttpRequest, slug: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def comparison_create(request: HttpRequest, slug: str) -> HttpResponse:
     workspace = get_membership_for(viewer(request), slug, needs=Role.DOMAIN_EXPERT).workspace
-    form = ComparisonForm(request.POST or None, workspace=workspace)
+    form = ComparisonForm(request.POST or None, workspace=workspace, initial=_again(request, slug))
     if request.method == "POST" and form.is_valid():
         try:
             plan = form.plan()
@@ -70,6 +71,15 @@ def comparison_create(request: HttpRequest, slug: str) -> HttpResponse:
         else:
             return redirect("comparison-detail", slug, experiment.pk)
     return render(request, "comparison_create.html", {"form": form})
+
+
+def _again(request: HttpRequest, slug: str) -> dict[str, Any]:
+    """First values of the form: those of the comparison that the address names, if it names one."""
+    named = request.GET.get("again", "")
+    try:
+        return form_values(experiment_at(request, slug, UUID(named))) if named else {}
+    except ValueError as error:
+        raise Http404("There is no such comparison.") from error
 
 
 @require_POST

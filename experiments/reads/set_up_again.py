@@ -1,0 +1,67 @@
+"""A comparison as the form would have to be filled in to ask for it again, so that a person changes one thing and starts anew.
+
+Reads one comparison; writes nothing. What the form does not offer (names given over the API) is left behind.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from experiments.models import Approach, Experiment
+from experiments.models.comparisons import Family
+from experiments.reads.dial_lines import kind_of
+from experiments.recipe_kinds import BASELINE, ENGINEERED, RecipeKind
+
+LONGEST_NAME = 120
+
+
+def form_values(experiment: Experiment) -> dict[str, Any]:
+    """First values of the comparison form, by field; those of free answers stand under "answers"."""
+    approaches = list(experiment.approaches.select_related("template_version", "backbone"))
+    known = [(approach, kind) for approach in approaches if (kind := _kind_of(approach)) and kind.family != BASELINE]
+    own = [pair for pair in known if pair[0].family != Family.HOSTED]
+    return {
+        "name": f"{experiment.name[: LONGEST_NAME - 7]}, again",
+        "dataset_version": experiment.dataset_version_id,
+        "templates": list(dict.fromkeys(approach.template_version_id for approach, kind in known if _shows_its_prompt(kind))),
+        "backbone": next((approach.backbone_id for approach, _ in own), None),
+        "endpoints": list(dict.fromkeys(approach.backbone_id for approach, _ in known if approach.family == Family.HOSTED)),
+        "recipes": list(dict.fromkeys(kind.key for _, kind in known)),
+        "tuned_template": next((approach.template_version_id for approach, kind in own if not _shows_its_prompt(kind)), None),
+        "seeds": experiment.seeds,
+        "price_book": experiment.price_book_id,
+        "monthly_requests": experiment.monthly_requests,
+        "margin": round(experiment.margin * 100, 6),
+        "too_long": experiment.too_long,
+        "truncate_column": experiment.truncate_column,
+        "endpoint_requests": experiment.endpoint_requests,
+        "endpoint_money": experiment.endpoint_money,
+        "open_test_when_finished": experiment.open_test_when_finished,
+        "answers": _answers(experiment),
+        **{name: value for approach, kind in own for name, value in _dials(approach, kind)},
+    }
+
+
+def _kind_of(approach: Approach) -> RecipeKind | None:
+    shows_examples = bool(approach.template_version and approach.template_version.demonstrations)
+    return kind_of(approach.method, approach.recipe, shows_examples=shows_examples)
+
+
+def _shows_its_prompt(kind: RecipeKind) -> bool:
+    """Whether each chosen prompt makes an approach of this kind; every other kind begins with one of them."""
+    return kind.family == ENGINEERED and kind.demonstrations is not None
+
+
+def _dials(approach: Approach, kind: RecipeKind) -> Iterator[tuple[str, Any]]:
+    """The settings that differ from their defaults, and the tuned prompt that training started from."""
+    for option in kind.free_options:
+        value = approach.recipe.get(option.name, option.default)
+        if value != option.default:
+            yield f"{kind.key}-{option.name}", ", ".join(map(str, value)) if isinstance(value, list) else value
+    if approach.start_artifact_id:
+        yield f"{kind.key}-start-from", str(approach.start_artifact_id)
+
+
+def _answers(experiment: Experiment) -> dict[str, Any]:
+    rules = dict(experiment.generation)
+    stop = rules.pop("stop", ["\n"])
+    return {**rules, "one_line": "\n" in stop, "stop": "\n".join(text for text in stop if text != "\n")}
