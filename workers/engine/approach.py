@@ -10,6 +10,7 @@ import torch
 from workers.engine.artifacts import load_tuning, save_artifact, start_from
 from workers.engine.backbone import Backbone
 from workers.engine.baselines import Predict, fit_baseline
+from workers.engine.chain import Chained, answering_spec, first_texts, writing_spec
 from workers.engine.context import with_examples
 from workers.engine.errors import BadSpec, Unsupported
 from workers.engine.explaining import ablate, describe_vectors, num_rows_for
@@ -249,7 +250,9 @@ def build_approach(run: Run) -> Approach:
     Raises:
         EngineError: as the chapters say.
     """
-    return _baseline(run) if run.spec.recipe.is_baseline else _prompted(run)
+    if run.spec.recipe.is_baseline:
+        return _baseline(run)
+    return _chained(run) if run.spec.template.first_step else _prompted(run)
 
 
 def _baseline(run: Run) -> Baseline:
@@ -260,6 +263,14 @@ def _baseline(run: Run) -> Baseline:
     believe = fit_baseline(spec, train, backbone)
     run.watch.stop("train")
     return Baseline(run, believe, backbone)
+
+
+def _chained(run: Run) -> Chained:
+    backbone = run.load()
+    writing = writing_spec(run.spec)
+    first = Prompted(replace(run, spec=writing), Frame(writing, backbone))
+    answering = answering_spec(run.spec, first_texts(first, run.spec.template.demonstrations))
+    return Chained(first, Prompted(replace(run, spec=answering), Frame(answering, backbone)))
 
 
 def _prompted(run: Run) -> Prompted:

@@ -52,7 +52,7 @@ def fit_baseline(spec: RunSpec, train: Sequence[Item], backbone: Backbone | None
 
 def row_text(spec: RunSpec, item: Item) -> str:
     """The columns that the prompt shows, joined: baselines read what the prompt reads."""
-    return "\n".join(item.fields.get(slot, "") for slot in sorted(spec.template.slots()))
+    return "\n".join(item.fields.get(slot, "") for slot in sorted(spec.template.columns()))
 
 
 def _majority(spec: RunSpec, train: Sequence[Item]) -> Predict:
@@ -101,7 +101,7 @@ def _fitted(spec: RunSpec, pipeline: Pipeline, train: Sequence[Item], read: Call
         only = np.where(np.array(spec.labels) == seen[0], 1.0, _SMOOTHING)
         return lambda items: np.tile(np.log(only), (len(items), 1))
     assert spec.train is not None, "a baseline that learns has train rows"
-    key = (spec.recipe.method, spec.seed, spec.train.sha256, spec.max_rows, tuple(sorted(spec.template.slots())), weights)
+    key = (spec.recipe.method, spec.seed, spec.train.sha256, spec.max_rows, tuple(sorted(spec.template.columns())), weights)
     known = _kept.get(key) if spec.train.sha256 else None
     if known is None:
         rows = read(train)

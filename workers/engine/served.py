@@ -137,6 +137,8 @@ def hold_again(prompt: ServedPrompt) -> Held:
 
 def _refuse_method(name: str, spec: RunSpec) -> None:
     method = METHODS[spec.recipe.method]
+    if spec.template.first_step:
+        raise Unsupported(f"{name} answers in two steps, so its rows cannot share one pass with rows of other prompts. Run it alone.")
     if spec.artifact is None:
         if spec.recipe.method not in _WRITTEN or (spec.recipe.method == "label_bias" and not spec.label_bias):
             raise Unsupported(

@@ -22,6 +22,8 @@ TOO_LONG = ("refuse", "truncate", "skip")
 _SLOT = re.compile(r"\{\{([^{}\r\n]{1,200})\}\}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
 T = TypeVar("T")
+# The slot of the second prompt that the first step's text fills.
+STEP = "step_1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -98,26 +100,58 @@ class Demonstration:
 
 
 @dataclass(frozen=True)
+class FirstStep:
+    """What the model writes about each row before it answers.
+
+    Args:
+        user: text with {{column}} slots; it stands alone, without the system text and the examples of the answer's prompt.
+        writing: how the text is written and where it ends.
+    """
+
+    user: str
+    writing: Generation = field(default_factory=Generation)
+
+    def __post_init__(self) -> None:
+        names = slot_names(self.user)
+        if not names or STEP in names:
+            raise BadSpec(f"The first step needs the slot of a column, and cannot show {{{{{STEP}}}}}, the text that it writes itself.")
+
+    @classmethod
+    def from_json(cls, value: Any) -> "FirstStep | None":
+        return None if value is None else _build(cls, value, "template.first_step", {"writing": _read_writing})
+
+
+@dataclass(frozen=True)
 class TemplateSpec:
-    """A hard prompt: text with {{column}} slots. Slots are replaced by name once; nothing is evaluated."""
+    """A hard prompt: text with {{column}} slots. Slots are replaced by name once; nothing is evaluated.
+
+    With a first step, what it writes about a row fills {{step_1}} in the prompt that answers.
+    """
 
     user: str
     system: str = ""
     answer_cue: str = ""
     demonstrations: tuple[Demonstration, ...] = ()
     use_chat_template: bool | None = None
+    first_step: FirstStep | None = None
 
     def slots(self) -> set[str]:
-        """Names of all columns the prompt asks for."""
+        """Names of all slots of the prompt that answers."""
         return {name for text in (self.system, self.user, self.answer_cue) for name in slot_names(text)}
+
+    def columns(self) -> set[str]:
+        """Names of all columns that a row must have."""
+        return (self.slots() - {STEP}) | set(slot_names(self.first_step.user)) if self.first_step else self.slots()
 
     def __post_init__(self) -> None:
         if not slot_names(self.user):
             raise BadSpec("The prompt has no slot, so every row would read the same. Add {{text}} where the row goes.")
+        if self.first_step and STEP not in self.slots():
+            raise BadSpec(f"The prompt has a first step, but no slot {{{{{STEP}}}}} where its text goes.")
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        readers = {"demonstrations": lambda rows: tuple(Demonstration.from_json(row) for row in rows)}
+        readers = {"demonstrations": lambda rows: tuple(Demonstration.from_json(row) for row in rows), "first_step": FirstStep.from_json}
         return _build(cls, value, "template", readers)
 
 
@@ -219,11 +253,13 @@ class RunSpec:
         _one_of(self.too_long, TOO_LONG, "too_long")
         self._check_labels()
         self._check_files()
-        if self.too_long == "truncate" and self.truncate_column not in self.template.slots():
+        if self.too_long == "truncate" and self.truncate_column not in self.template.columns():
             raise BadSpec(
                 f"Too long rows are to be cut in column {self.truncate_column!r}, but the prompt has no such slot. "
-                "Name one of: " + ", ".join(sorted(self.template.slots())) + "."
+                "Name one of: " + ", ".join(sorted(self.template.columns())) + "."
             )
+        if self.template.first_step and not (self.recipe.method == "hard_prompt" or self.recipe.is_baseline):
+            raise BadSpec(f"The method {self.recipe.method} answers in one step, but the prompt has a first step. Give it another prompt.")
 
     def _check_labels(self) -> None:
         if self.task == "extraction":
@@ -291,7 +327,7 @@ class RunSpec:
             "trials": _optional_file,
             "train": _optional_file,
             "validation": _optional_file,
-            "generation": lambda given: _build(Generation, given, "generation", {"stop": tuple}),
+            "generation": _read_writing,
             "answer_format": lambda given: _build(AnswerFormat, given, "answer_format"),
         }
         return _build(cls, value, "the spec", readers)
@@ -314,6 +350,10 @@ class RunSpec:
 
 def _optional_file(value: Any) -> FileRef | None:
     return None if value is None else FileRef.from_json(value)
+
+
+def _read_writing(value: Any) -> Generation:
+    return _build(Generation, value, "generation", {"stop": tuple})
 
 
 def _read_words(value: Any) -> dict[str, tuple[str, ...]]:
