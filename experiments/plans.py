@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 
 from experiments.capabilities import capability_of
+from experiments.chains import FirstStep, steps_problems
 from experiments.errors import UserError
 from experiments.generation import GenerationPlan
 from experiments.models import Artifact, Backbone, DatasetVersion, Example, PriceBook, Split, TemplateVersion
@@ -19,7 +20,7 @@ from experiments.models.comparisons import TooLong
 from experiments.models.datasets import Task
 from experiments.recipe_kinds import BASELINE, ENGINEERED, RecipeKind
 from experiments.recipes import BASELINES, CATALOGUE, recipe_get, recipe_options
-from experiments.slots import slot_names, slot_problems
+from experiments.slots import slot_names
 from experiments.starts import start_problems
 from experiments.wording import counted, listed, quoted
 
@@ -67,6 +68,16 @@ class ApproachPlan:
     def asks_endpoint(self) -> bool:
         """Whether its answers come from a hosted model. A plain baseline asks none, whatever model was chosen beside it."""
         return self.backbone.is_hosted and self.kind.method not in WITHOUT_MODEL
+
+    @property
+    def takes_two_steps(self) -> bool:
+        """Whether a prompt with a first step can be run; plain baselines read its columns and no step of it."""
+        return self.kind.method == "hard_prompt" or self.kind.family == BASELINE
+
+    @property
+    def steps_a_row(self) -> int:
+        """How often the model is asked about a row."""
+        return 2 if self.template_version.first_step and self.kind.method == "hard_prompt" else 1
 
     @property
     def shown_name(self) -> str:
@@ -142,7 +153,7 @@ def approaches_expand(*, choice: Choice) -> tuple[tuple[ApproachPlan, ...], list
     """
     if not choice.templates:
         return (), ["Choose at least one prompt: it is what the written approaches run and what the tuned ones start from."]
-    frame = choice.tuned_template or next((t for t in choice.templates if not t.demonstrations), choice.templates[0])
+    frame = choice.tuned_template or min(choice.templates, key=lambda t: (bool(t.first_step), bool(t.demonstrations)))
     approaches: list[ApproachPlan] = []
     notes: list[str] = []
     for kind in _chosen_kinds(choice):
@@ -180,7 +191,7 @@ def plan_problems(plan: ExperimentPlan) -> list[str]:
         return [f"{plan.dataset_version} is not complete. Finish its upload under Data, then choose it here."]
     if not plan.approaches:
         return ["There is nothing to compare. Choose at least one approach and one prompt."]
-    problems = [*_data_problems(plan), *_seed_problems(plan), *_size_problems(plan)]
+    problems = [*_data_problems(plan), *_seed_problems(plan), *_size_problems(plan), *_steps_problems(plan)]
     for template in dict.fromkeys(approach.template_version for approach in plan.approaches):
         problems += _template_problems(template, plan)
     for backbone in dict.fromkeys(approach.backbone for approach in plan.approaches):
@@ -269,14 +280,26 @@ def _size_problems(plan: ExperimentPlan) -> Iterator[str]:
         yield f"Choose the column to cut when a row is too long: {listed(map(quoted, plan.dataset_version.columns))}."
 
 
+def _steps_problems(plan: ExperimentPlan) -> Iterator[str]:
+    """Only a written prompt can have two steps: what is learned or searched for is learned in one."""
+    unfit = [plan for plan in plan.approaches if plan.template_version.first_step and not plan.takes_two_steps]
+    for template in dict.fromkeys(approach.template_version for approach in unfit):
+        names = [approach.kind.name for approach in unfit if approach.template_version == template]
+        verb, they = ("starts", "it") if len(names) == 1 else ("start", "them")
+        yield (
+            f"{listed(names)} {verb} from a prompt of one step, but {quoted(str(template))} has a first step. "
+            f"Choose a prompt without one as the start, or leave {they} out."
+        )
+
+
 def _template_problems(template: TemplateVersion, plan: ExperimentPlan) -> Iterator[str]:
     version = plan.dataset_version
     texts = (template.system, template.user, template.answer_cue)
-    label_column = version.mapping.get("label_column")
-    for problem in slot_problems(texts, columns=version.columns, hidden=[label_column] if label_column else []):
+    first, label_column = FirstStep.from_json(template.first_step), version.mapping.get("label_column")
+    for problem in steps_problems(first, texts, columns=version.columns, hidden=[label_column] if label_column else []):
         yield f"Prompt {quoted(str(template))}: {problem}"
     cut = plan.truncate_column if plan.too_long == TooLong.TRUNCATE else ""
-    if cut in version.columns and cut not in slot_names(*texts):
+    if cut in version.columns and cut not in slot_names(*texts, first.text if first else ""):
         yield f"Prompt {quoted(str(template))} has no slot {{{{{cut}}}}}, the column to cut. Choose one that every prompt shows."
     yield from _answer_problems(template, version)
     yield from _demonstration_problems(template, version)

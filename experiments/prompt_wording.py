@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from experiments.chains import STEP, FirstStep, first_step_problems, steps_problems
 from experiments.slots import FilledTooLong, SlotUnfilled, slot_iterate, slot_problems
 from experiments.wording import counted, listed, quoted
 
@@ -16,6 +17,7 @@ MAX_TEXT = 50_000
 MAX_CUE = 200
 MAX_WORD = 200
 MAX_DEMONSTRATIONS = 64
+UNWRITTEN = "[what the model writes in the first step]"
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class PromptWording:
         answer_cue: the words right before the answer, such as "Queue:"; it stands on a line of its own.
         answer_words: {label: words}; a label that is missing answers with its own name.
         demonstrations: [{example, fields, label}] in the order in which the model reads them.
+        first_step: what the model writes about a row before it answers; its text fills {{step_1}}.
     """
 
     user: str
@@ -34,6 +37,7 @@ class PromptWording:
     answer_cue: str = ""
     answer_words: Mapping[str, Sequence[str]] = field(default_factory=dict)
     demonstrations: Sequence[Mapping[str, Any]] = ()
+    first_step: FirstStep | None = None
 
     def ordered(self) -> "PromptWording":
         """The same wording as it is stored: plain line ends, no empty words, the answer cue on a line of its own."""
@@ -47,16 +51,19 @@ class PromptWording:
             answer_cue=cue,
             answer_words={label: given for label, given in words.items() if given and given != [label]},
             demonstrations=[dict(shown) for shown in self.demonstrations],
+            first_step=self.first_step.ordered() if self.first_step else None,
         )
 
     def to_json(self) -> dict[str, Any]:
         """The wording as plain JSON values."""
-        return asdict(self)
+        return {**asdict(self), "first_step": self.first_step.to_json() if self.first_step else {}}
 
     @property
     def sha256(self) -> str:
         """Equal for wordings that read the same."""
-        text = json.dumps(self.to_json(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        # A prompt of one step keeps the hash that it had before there were two.
+        said = {name: value for name, value in self.to_json().items() if value or name != "first_step"}
+        text = json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def words_of(self, label: str) -> Sequence[str]:
@@ -86,8 +93,9 @@ def wording_problems(wording: PromptWording, shape: DataShape | None) -> list[st
     problems = list(_text_problems(wording))
     texts = [wording.system, wording.user, wording.answer_cue]
     if shape is None:
+        problems += first_step_problems(wording.first_step, texts)
         return problems + ([] if any(True for text in texts for _ in slot_iterate(text)) else list(slot_problems(texts, columns=[])))
-    problems += slot_problems(texts, columns=shape.columns, hidden=shape.hidden)
+    problems += steps_problems(wording.first_step, texts, columns=shape.columns, hidden=shape.hidden)
     if shape.labels:
         problems += _word_problems(wording, shape.labels)
         problems += _demonstration_problems(wording, shape.labels)
@@ -118,19 +126,28 @@ def demonstrations_fill(wording: PromptWording) -> list[Piece]:
     """The examples that a plain model reads between the system text and the row, each with its answer."""
     pieces = []
     for shown in wording.demonstrations:
-        pieces += pieces_fill(wording.user + wording.answer_cue, shown["fields"])
+        pieces += row_fill(wording, shown["fields"])
         pieces += [Piece(" " + wording.words_of(shown["label"])[0] + "\n\n")]
     return pieces
 
 
 def row_fill(wording: PromptWording, fields: Mapping[str, str]) -> list[Piece]:
     """The part of the prompt that changes from row to row. A chat model's own marks come from its tokenizer."""
-    return pieces_fill(wording.user + wording.answer_cue, fields)
+    known = {**fields, STEP: UNWRITTEN} if wording.first_step else fields
+    return pieces_fill(wording.user + wording.answer_cue, known)
+
+
+def first_step_fill(wording: PromptWording, fields: Mapping[str, str]) -> list[Piece]:
+    """What the first of two steps reads; empty where there is one step only."""
+    return pieces_fill(wording.first_step.text, fields) if wording.first_step else []
 
 
 def wording_lines(wording: PromptWording) -> list[str]:
     """The wording as lines that can be compared with another version's."""
-    lines = [f"System: {wording.system}"] if wording.system else []
+    lines = []
+    if wording.first_step:
+        lines += [f"First step: {line}" for line in wording.first_step.text.splitlines()] + [f"First step: {wording.first_step.ends()}"]
+    lines += [f"System: {wording.system}"] if wording.system else []
     lines += wording.user.splitlines()
     lines += [line for line in wording.answer_cue.splitlines() if line]
     lines += [f"{label} = {', '.join(words)}" for label, words in wording.answer_words.items()]

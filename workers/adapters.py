@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
+from experiments.chains import FirstStep
 from experiments.errors import UserError
 from experiments.generation import GenerationPlan
 from experiments.models import (
@@ -31,12 +32,13 @@ from workers.engine.latency_spec import LatencySpec
 from workers.engine.outcome import write_json
 from workers.engine.recipes import METHODS
 from workers.engine.spec import BackboneRef, Demonstration, EvaluateOn, FileRef, Recipe, RunSpec, TemplateSpec, Variant
+from workers.engine.spec import FirstStep as WrittenFirst
 from workers.inputs import artifact_folder, rows_file, split_file
 
 STARTER = Path(__file__).parent / "starter" / "model"
 LATENCY_REQUESTS = 200
 PREVIEW = "preview"
-WORDING = ("system", "user", "answer_cue", "answer_words", "demonstrations")
+WORDING = ("system", "user", "answer_cue", "answer_words", "demonstrations", "first_step")
 
 
 @dataclass(frozen=True)
@@ -221,9 +223,9 @@ def _found_spec(spec: RunSpec, wording: dict[str, Any], version: DatasetVersion)
 
 
 def _variants(run: Run) -> tuple[Variant, ...]:
-    """The other prompts of the comparison, in its order: what people have written for the same task."""
+    """The other prompts of one step of the comparison, in its order: what people have written for the same task."""
     experiment, own = run.approach.experiment, run.approach.template_version_id
-    chosen = TemplateVersion.objects.filter(approaches__experiment=experiment).select_related("template")
+    chosen = TemplateVersion.objects.filter(approaches__experiment=experiment, first_step={}).select_related("template")
     others = chosen.exclude(pk=own) if own else chosen
     version = experiment.dataset_version
     written = {each: _wording(each) for each in dict.fromkeys(others.order_by("approaches__position"))}
@@ -307,11 +309,13 @@ def _wording(written: TemplateVersion | None) -> dict[str, Any]:
 def _template(wording: dict[str, Any], version: DatasetVersion) -> TemplateSpec:
     """The hard prompt; without one, the bare frame: the row's columns, one a line."""
     demonstrations = wording.get("demonstrations") or []
+    first = FirstStep.from_json(wording.get("first_step") or {})
     return TemplateSpec(
         user=wording.get("user") or "\n".join(f"{{{{{column}}}}}" for column in version.columns),
         system=wording.get("system", ""),
         answer_cue=wording.get("answer_cue", ""),
         demonstrations=tuple(Demonstration(shown["fields"], shown["label"], _row_id(shown)) for shown in demonstrations),
+        first_step=WrittenFirst(first.text, Generation(first.max_tokens, stop=first.stop)) if first else None,
     )
 
 

@@ -80,6 +80,7 @@ def _predictions(rows: Iterator[dict[str, Any]]) -> Iterator[Prediction]:
             predicted=row["predicted"] or "",
             correct=is_right and row["error"] is None,
             text=row["text"],
+            first_text=row.get("first_text") or "",
             loglikelihoods=row["loglikelihoods"],
             seconds=row["seconds"] or 0.0,
             error=row["error"] or "",

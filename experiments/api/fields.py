@@ -20,6 +20,7 @@ def _storable(text: str) -> str:
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120), AfterValidator(_storable)]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, max_length=160), AfterValidator(_storable)]
 ShortText = Annotated[str, StringConstraints(max_length=200), AfterValidator(_storable)]
+StopText = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_storable)]
 LongText = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_storable)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 IdempotencyKey = Annotated[str, StringConstraints(max_length=100, pattern=r"^[\x21-\x7e]*$")]

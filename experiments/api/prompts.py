@@ -11,7 +11,8 @@ from ninja.pagination import paginate
 from experiments.access import WRITE_ROLES
 from experiments.api.access import get_for, need, rows_for
 from experiments.api.auth import KeyRequest
-from experiments.api.fields import LongText, Name, Page, ShortText
+from experiments.api.fields import LongText, Name, Page, ShortText, StopText
+from experiments.chains import MAX_STOPS, MAX_TOKENS, FirstStep
 from experiments.errors import UserError
 from experiments.models import ApiKey, DatasetVersion, PromptTemplate, Role, TemplateVersion
 from experiments.prompt_wording import MAX_DEMONSTRATIONS, PromptWording
@@ -23,6 +24,14 @@ router = Router(tags=["Prompts"])
 RowNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
+class FirstStepIn(Schema):
+    """What the model writes about a row before it answers; its text fills {{step_1}} in `user`."""
+
+    text: LongText = Field(description="The whole prompt of this step, with {{column}} slots.")
+    max_tokens: int = Field(FirstStep.max_tokens, ge=1, le=MAX_TOKENS)
+    stop: list[StopText] = Field(["\n"], max_length=MAX_STOPS)
+
+
 class WordingIn(Schema):
     """`user` holds {{column}} slots. `demonstrations` are row numbers of train rows of `dataset_version`, in the order shown."""
 
@@ -31,6 +40,7 @@ class WordingIn(Schema):
     answer_cue: ShortText = ""
     answer_words: dict[str, list[ShortText]] = Field({}, max_length=1_000)
     demonstrations: list[RowNumber] = Field([], max_length=MAX_DEMONSTRATIONS)
+    first_step: FirstStepIn | None = None
     dataset_version: UUID | None = Field(None, description="The data that the wording must fit; needed for demonstrations.")
     note: ShortText = ""
 
@@ -49,6 +59,7 @@ class VersionOut(Schema):
     answer_cue: str
     answer_words: dict[str, list[str]]
     demonstrations: list[dict[str, Any]]
+    first_step: dict[str, Any] = Field(description="{text, max_tokens, stop}; empty for a prompt of one step.")
     note: str
     optimised_from: UUID | None = Field(None, alias="optimised_from_id", description="The version that a prompt search started from.")
     optimised_by: UUID | None = Field(None, alias="optimised_by_id", description="The run of that search; empty for a written version.")
@@ -139,6 +150,7 @@ def _wording(payload: WordingIn, data: DatasetVersion | None) -> PromptWording:
         answer_cue=payload.answer_cue,
         answer_words=payload.answer_words,
         demonstrations=_demonstrations(payload.demonstrations, data),
+        first_step=FirstStep(first.text, first.max_tokens, tuple(first.stop)) if (first := payload.first_step) else None,
     )
 
 

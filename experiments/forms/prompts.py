@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 
+from experiments.chains import MAX_TOKENS, STEP_SLOT, FirstStep
 from experiments.models import DatasetVersion
 from experiments.models.datasets import Task
 from experiments.prompt_wording import MAX_DEMONSTRATIONS, MAX_TEXT, PromptWording
@@ -48,6 +49,32 @@ class PromptForm(forms.Form):
         max_length=MAX_TEXT * 2,
         widget=forms.Textarea(attrs={"rows": 3, "dir": "auto", "data-slots": ""}),
         help_text="Comes before everything else. Chat models get it as their system message.",
+    )
+    first_text = forms.CharField(
+        label="What the model writes first",
+        required=False,
+        max_length=MAX_TEXT * 2,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 4, "dir": "auto", "spellcheck": "true", "data-slots": ""}),
+        help_text=f"Such as “Summarise the complaint in ten words: {{{{text}}}}”. Its text stands in the prompt as {STEP_SLOT}. "
+        "Left empty, the model answers in one step.",
+    )
+    first_tokens = forms.IntegerField(
+        label="At most so many tokens",
+        required=False,
+        min_value=1,
+        max_value=MAX_TOKENS,
+        widget=forms.TextInput(attrs={"placeholder": str(FirstStep.max_tokens), "inputmode": "numeric"}),
+        help_text="What it writes is cut there. Every row pays for it in time or money.",
+    )
+    first_one_line = forms.BooleanField(required=False, initial=True, label="It ends with its line")
+    first_stop = forms.CharField(
+        label="Further stop texts",
+        required=False,
+        max_length=2_000,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+        help_text="Texts at which it ends, one a line; they are not part of it.",
     )
     note = forms.CharField(label="What changed", required=False, max_length=200, help_text="For whoever reads the versions later.")
 
@@ -95,7 +122,24 @@ class PromptForm(forms.Form):
             answer_cue=self["answer_cue"].value() or "",
             answer_words={label: given for label, given in words.items() if given},
             demonstrations=self.demonstrations,
+            first_step=self._first_step(),
         ).ordered()
+
+    @property
+    def has_first_step(self) -> bool:
+        return bool((self["first_text"].value() or "").strip())
+
+    def first_step_fields(self) -> list[forms.BoundField]:
+        """The fields of the step before the answer."""
+        return [self[name] for name in ("first_text", "first_tokens", "first_one_line", "first_stop")]
+
+    def _first_step(self) -> FirstStep | None:
+        text, tokens = self["first_text"].value() or "", str(self["first_tokens"].value() or FirstStep.max_tokens).strip()
+        if not text.strip():
+            return None
+        lines = (self["first_stop"].value() or "").splitlines()
+        stop = (*(["\n"] if self["first_one_line"].value() else []), *(line for line in lines if line))
+        return FirstStep(text, int(tokens) if tokens.isdecimal() and len(tokens) < 10 else 0, stop)
 
     def _demonstrations(self, wording: PromptWording | None) -> list[dict[str, Any]]:
         """The chosen examples after the button that was pressed; rows that are gone or not train rows fall out."""
@@ -130,7 +174,16 @@ def first_wording(version: DatasetVersion | None) -> PromptWording:
 
 
 def _initial(wording: PromptWording) -> dict[str, Any]:
-    return {"user": wording.user, "system": wording.system, "answer_cue": wording.answer_cue.lstrip("\n")}
+    first = wording.first_step
+    return {
+        "user": wording.user,
+        "system": wording.system,
+        "answer_cue": wording.answer_cue.lstrip("\n"),
+        "first_text": first.text if first else "",
+        "first_tokens": first.max_tokens if first else None,
+        "first_one_line": "\n" in first.stop if first else True,
+        "first_stop": "\n".join(stop for stop in first.stop if stop != "\n") if first else "",
+    }
 
 
 def _ids(values: Sequence[str]) -> list[int]:

@@ -32,6 +32,11 @@ class TemplateVersion(Noun):
     answer_cue = models.CharField(max_length=200, blank=True, help_text="The words right before the answer, such as “Queue:”.")
     answer_words = models.JSONField(default=dict, help_text="{label: [words]}; a label that is missing answers with its own name.")
     demonstrations = models.JSONField(default=list, help_text="[{example, fields, label}] from the train split, in order.")
+    first_step = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="{text, max_tokens, stop} of what the model writes about a row before it answers; empty without.",
+    )
     note = models.CharField(max_length=200, blank=True)
     content_sha256 = models.CharField(max_length=64)
     optimised_from = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="optimised_into")

@@ -49,6 +49,7 @@ class Prediction(models.Model):
     predicted = models.TextField(blank=True)
     correct = models.BooleanField()
     text = models.TextField(blank=True, help_text="Raw output of a generated answer.")
+    first_text = models.TextField(blank=True, help_text="What the first of two steps wrote about the row.")
     loglikelihoods = models.JSONField(default=dict, blank=True, help_text="{label: log-likelihood}, nats.")
     prompt_tokens = models.PositiveIntegerField(default=0)
     virtual_tokens = models.PositiveIntegerField(default=0)

@@ -34,7 +34,7 @@ class Estimate:
     Args:
         num_predictions: validation rows times runs.
         num_steps: most training steps of all runs together.
-        num_calls, num_test_calls: rows that hosted endpoints are asked about, each at a price.
+        num_calls, num_test_calls: calls of hosted endpoints, one a row and step of the prompt, each at a price.
         characters: mean length of a row's text columns, of a sample.
         seconds: time of the approaches that were measured before; None when none was.
         unknown: names of approaches without a measured time.
@@ -73,7 +73,7 @@ def plan_estimate(plan: ExperimentPlan) -> Estimate:
     speeds = {backbone: measured_speeds(backbone) for backbone in {approach.backbone for approach in plan.approaches}}
     seconds = [(approach.shown_name, _seconds(plan, approach, speeds[approach.backbone])) for approach in plan.approaches]
     known = [value for _, value in seconds if value is not None]
-    num_hosted = sum(approach.asks_endpoint for approach in plan.approaches)
+    num_hosted = sum(approach.steps_a_row for approach in plan.approaches if approach.asks_endpoint)
     return Estimate(
         num_approaches=len(plan.approaches),
         num_runs=plan.num_runs,
@@ -89,12 +89,13 @@ def plan_estimate(plan: ExperimentPlan) -> Estimate:
 
 
 def measured_speeds(backbone: Backbone) -> dict[str, Speed]:
-    """Median speeds of the latest runs on a model, by the engine's method name."""
+    """Median speeds of the latest runs on a model, by the engine's method name, prompts of two steps apart."""
     scored: dict[str, list[float]] = defaultdict(list)
     stepped: dict[str, list[float]] = defaultdict(list)
     evaluations = Evaluation.objects.filter(run__approach__backbone=backbone, completed_at__isnull=False).order_by("-completed_at")
-    for method, summary in evaluations.values_list("run__approach__method", "summary")[:RECENT]:
-        _collect(scored[method], [_at(summary, "rows_per_second")])
+    told = evaluations.values_list("run__approach__method", "run__approach__template_version__first_step", "summary")
+    for method, first_step, summary in told[:RECENT]:
+        _collect(scored[_speed_name(method, 2 if first_step else 1)], [_at(summary, "rows_per_second")])
     runs = Run.objects.filter(approach__backbone=backbone, job__state=JobState.SUCCEEDED).order_by("-job__finished_at")
     for method, result in runs.values_list("approach__method", "result")[:RECENT]:
         steps = _at(result, "training", "steps") or 0
@@ -105,13 +106,18 @@ def measured_speeds(backbone: Backbone) -> dict[str, Speed]:
 
 def _seconds(plan: ExperimentPlan, approach: ApproachPlan, speeds: dict[str, Speed]) -> float | None:
     """Time of all runs of an approach, validation rows included; None when a part of it was never measured."""
-    speed = speeds.get(approach.kind.method, Speed())
+    speed = speeds.get(_speed_name(approach.kind.method, approach.steps_a_row), Speed())
     steps = _steps(approach)
     if not speed.rows_per_second or (steps and not speed.seconds_per_step):
         return None
     scoring = (plan.dataset_version.split_counts.get(Split.VALIDATION, 0) + _searched(approach)) / speed.rows_per_second
     seconds: float = len(plan.seeds_of(approach)) * (scoring + steps * (speed.seconds_per_step or 0.0))
     return seconds
+
+
+def _speed_name(method: str, steps_a_row: int) -> str:
+    """A prompt of two steps is slower than others of its method, so that its speed is another one."""
+    return f"{method} in two steps" if steps_a_row == 2 and method == "hard_prompt" else method
 
 
 def _steps(approach: ApproachPlan) -> int:

@@ -32,7 +32,10 @@ class GridQuery:
 
 @dataclass(frozen=True)
 class Cell:
-    """One approach's answer to one row; free answers carry how close they come and what is wrong with their form."""
+    """One approach's answer to one row; free answers carry how close they come and what is wrong with their form.
+
+    first_text: what the first of two steps wrote about the row.
+    """
 
     answer: str
     correct: bool
@@ -40,6 +43,7 @@ class Cell:
     differs: bool
     token_f1: float | None = None
     format_problem: str = ""
+    first_text: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,13 +115,17 @@ def _searched(rows: "QuerySet[Example]", columns: list[str], search: str) -> "Qu
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered, whether it is right, why there is no answer; of a free answer its figures and the form it breaks."""
+    """What was answered, whether it is right, why there is no answer; of a free answer its figures and the form it breaks.
+
+    first_text: what the first of two steps wrote; empty where there is one step.
+    """
 
     text: str
     right: bool
     error: str
     quality: Mapping[str, float] | None
     format_problem: str
+    first_text: str
 
 
 def _answers(page: list[Example], columns: tuple[Mapping[str, Any], ...]) -> dict[tuple[str, int], Answer]:
@@ -125,10 +133,10 @@ def _answers(page: list[Example], columns: tuple[Mapping[str, Any], ...]) -> dic
     wanted = [column["evaluation"] for column in columns]
     winners = list(Evaluation.objects.filter(pk__in=wanted).values_list("attempt", flat=True))
     found = Prediction.objects.filter(evaluation__in=wanted, attempt__in=winners, example__in=page)
-    fields = found.values_list("evaluation", "example", "predicted", "text", "correct", "error", "quality", "format_problem")
+    fields = found.values_list("evaluation", "example", "predicted", "text", "correct", "error", "quality", "format_problem", "first_text")
     return {
-        (str(evaluation), example): Answer(predicted or text, bool(right), error, quality, problem)
-        for evaluation, example, predicted, text, right, error, quality, problem in fields
+        (str(evaluation), example): Answer(predicted or text, bool(right), error, quality, problem, first_text)
+        for evaluation, example, predicted, text, right, error, quality, problem, first_text in fields
     }
 
 
@@ -150,6 +158,7 @@ def _cell(given: Answer | None, base: Answer | None) -> Cell | None:
         differs=base is not None and given.text != base.text,
         token_f1=(given.quality or {}).get("token_f1"),
         format_problem=given.format_problem,
+        first_text=_cut(given.first_text),
     )
 
 

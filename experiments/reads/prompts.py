@@ -50,7 +50,7 @@ class AnswerShare:
 
 @dataclass(frozen=True)
 class TriedRow:
-    """One row of a preview with what the model read and answered."""
+    """One row of a preview with what the model read and answered; of a prompt of two steps with what the first one read and wrote."""
 
     text: str
     position: int | None
@@ -62,6 +62,8 @@ class TriedRow:
     prompt_tokens: int
     answers: tuple[AnswerShare, ...]
     matches: bool | None = None
+    first_text: str | None = None
+    first_prompt: str = ""
 
     @property
     def is_correct(self) -> bool:
@@ -173,6 +175,8 @@ def _tried(row: dict[str, Any], example: Example | None) -> TriedRow:
         prompt=row.get("prompt") or "",
         prompt_tokens=row.get("prompt_tokens", 0),
         answers=_shares(row.get("loglikelihoods") or {}, row.get("expected", "")),
+        first_text=row.get("first_text"),
+        first_prompt=row.get("first_prompt") or "",
         matches=bool(row["quality"]["exact_match"]) if row.get("quality") else None,
     )
 

@@ -70,7 +70,7 @@ ALLOWED: Allowed = _fields(
     ),
     latency=_fields("requests load cores withheld measured_at", machine=_fields("device device_name threads")),
     circumstances=_fields("device device_name dtype", versions=_fields("torch transformers peft python scikit-learn numpy")),
-    prompts=_fields("approach system user answer_cue num_examples"),
+    prompts=_fields("approach first_step system user answer_cue num_examples"),
     examples=_fields("text right", answers=_fields("approach answer correct")),
 )
 
@@ -179,6 +179,7 @@ def _prompts(experiment: Experiment) -> list[dict[str, Any]]:
             written.pk,
             {
                 "approach": approach.name,
+                "first_step": written.first_step.get("text", ""),
                 "system": written.system,
                 "user": written.user,
                 "answer_cue": written.answer_cue,

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from experiments.chains import FirstStep
 from experiments.errors import UserError
 from experiments.models import Dataset, DatasetVersion, Example, PromptTemplate, Split, TemplateAlias, TemplateVersion, User, Workspace
 from experiments.models.datasets import Task
@@ -130,6 +131,7 @@ def wording_of(version: TemplateVersion) -> PromptWording:
         answer_cue=version.answer_cue,
         answer_words=version.answer_words,
         demonstrations=version.demonstrations,
+        first_step=FirstStep.from_json(version.first_step),
     )
 
 

@@ -20,7 +20,7 @@ from experiments.access import (
 from experiments.errors import UserError
 from experiments.forms.prompts import PromptDetailsForm, PromptForm
 from experiments.models import DatasetVersion, PromptTemplate, TemplateVersion, Workspace
-from experiments.prompt_wording import PromptWording, demonstrations_fill, row_fill, wording_lines, wording_problems
+from experiments.prompt_wording import PromptWording, demonstrations_fill, first_step_fill, row_fill, wording_lines, wording_problems
 from experiments.reads import prompts as reads
 from experiments.services import prompts
 from experiments.slots import FilledTooLong, SlotUnfilled
@@ -83,6 +83,7 @@ def prompt_detail(request: HttpRequest, slug: str, template_id: UUID) -> HttpRes
         "diff": _diff(against, shown) if against and against != shown else [],
         "aliases": {alias.version_id: alias.name for alias in template.aliases.all()},
         "test_opened_at": reads.test_first_opened(template.dataset),
+        "first_step_ends": first.ends() if (first := prompts.wording_of(shown).first_step) else "",
     }
     return render(request, "prompt_detail.html", context)
 
@@ -126,7 +127,12 @@ def prompt_preview(request: HttpRequest, slug: str) -> HttpResponse:
     context: dict[str, Any] = {"problems": wording_problems(wording, prompts.shape_of(version)), "row": row, "place": place, "total": total}
     if row and not context["problems"]:
         try:
-            context |= {"wording": wording, "pieces": row_fill(wording, row.fields), "examples": demonstrations_fill(wording)}
+            context |= {
+                "wording": wording,
+                "first_pieces": first_step_fill(wording, row.fields),
+                "pieces": row_fill(wording, row.fields),
+                "examples": demonstrations_fill(wording),
+            }
         except (SlotUnfilled, FilledTooLong) as error:
             context["problems"] = [str(error)]
     return render(request, "_prompt_preview.html", context)

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments import chains
 from experiments.slots import slot_fill, slot_names
 from workers.engine import spec
 
@@ -12,6 +13,10 @@ PIECES = st.lists(st.sampled_from(["{{", "}}", "{", "}", "text", " ", "\t", "\n"
 @given(PIECES.map("".join))
 def test_both_find_the_same_slots(text):
     assert tuple(dict.fromkeys(spec.slot_names(text))) == slot_names(text)
+
+
+def test_both_have_the_same_slot_for_the_text_of_a_first_step():
+    assert chains.STEP == spec.STEP
 
 
 @given(PIECES.map("".join))

@@ -183,3 +183,44 @@ def test_drawn_examples_a_bias_and_a_search_start_from_the_prompt_without_exampl
     approaches, _ = approaches_expand(choice=choice)
 
     assert {approach.template_version for approach in approaches[:5]} == {plain}
+
+
+THINK = {"text": "What does the customer want? {{text}}", "max_tokens": 9, "stop": ["\n"]}
+
+
+def make_chain(workspace, **overrides):
+    chained = {"name": "Two steps", "user": "Wish: {{step_1}}\n{{text}}", "first_step": THINK}
+    return factories.make_template_version(workspace, **(chained | overrides))
+
+
+def test_a_prompt_of_two_steps_is_compared_beside_what_starts_from_another(workspace, make_plan):
+    chain, plain = make_chain(workspace), factories.make_template_version(workspace)
+
+    plan = make_plan(templates=[chain, plain])
+
+    assert plan_problems(plan) == []
+    assert [approach.template_version for approach in plan.approaches[:4]] == [chain, plain, plain, plain]
+
+
+def test_what_is_tuned_or_searched_for_refuses_a_first_step(workspace, make_plan):
+    recipes = ["zero_shot", "soft_prompt", "prompt_search"]
+
+    assert problem_of(make_plan(templates=[make_chain(workspace)], recipes=recipes)) == (
+        "Prompt search and Soft prompt start from a prompt of one step, but “Two steps v1” has a first step. "
+        "Choose a prompt without one as the start, or leave them out."
+    )
+
+
+def test_a_first_step_of_other_data_is_refused(workspace, make_plan):
+    chain = make_chain(workspace, first_step=THINK | {"text": "{{body}}"})
+
+    assert problem_of(make_plan(templates=[chain], recipes=["zero_shot"])).startswith(
+        "Prompt “Two steps v1”: First step: The slot {{body}} has no column in the data."
+    )
+
+
+def test_a_column_that_only_the_first_step_shows_may_be_cut(workspace, make_plan):
+    chain = make_chain(workspace, user="Wish: {{step_1}}")
+    cut = {"too_long": "truncate", "truncate_column": "text"}
+
+    assert plan_problems(make_plan(templates=[chain], recipes=["zero_shot", "few_shot"], **cut)) == []

@@ -70,7 +70,7 @@ def check_columns(spec: RunSpec, item: Item) -> None:
     Raises:
         BadData: names the slot.
     """
-    missing = sorted(spec.template.slots() - set(item.fields))
+    missing = sorted(spec.template.columns() - set(item.fields))
     if missing:
         raise BadData(f"The prompt asks for {{{{{missing[0]}}}}}, but row {item.id} has no such column.")
 

@@ -19,7 +19,8 @@ Reading order:
     forward     the two passes over a batch: with a shared prefix, and plain
     tuning      the tuned methods: one table, their options, their start values
     training    the one training loop; checkpoints keeps its state on disk
-    scoring     the one scoring path; generation writes free text; chain lets one answer rest on what another wrote; latency times single requests (asked by latency_spec)
+    scoring     the one scoring path; generation writes free text; latency times single requests (asked by latency_spec)
+    chain       a prompt of two steps: the answer reads what the model wrote about the row before
     serving     many prompts on one model: served (one prompt), mixed (the pass), row_adapters (LoRA and IA3 per row), shelf, requests
     metrics     figures from predictions; pure
     baselines   majority, label overlap, TF-IDF, linear probe

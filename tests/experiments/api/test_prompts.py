@@ -79,3 +79,32 @@ def test_data_of_another_workspace_cannot_be_named(call, data):
 
     assert answer.status_code == 404
     assert not TemplateVersion.objects.exists()
+
+
+def test_prompt_of_two_steps_is_written_and_read(call, data):
+    step = {"text": "What does the customer want? {{text}}", "max_tokens": 12}
+    body = {"name": "Thinks", "user": "Wish: {{step_1}}\n{{text}}", "dataset_version": str(data.pk), "first_step": step}
+
+    answer = call("post", "prompts", body)
+
+    assert answer.status_code == 201
+    assert answer.json()["first_step"] == step | {"stop": ["\n"]}
+    assert TemplateVersion.objects.get().first_step == step | {"stop": ["\n"]}
+    assert call("post", f"prompts/{answer.json()['prompt']}/versions", body | {"first_step": None}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"text": "no slot"},
+        {"text": "{{step_1}}"},
+        {"text": "{{text}}", "max_tokens": 0},
+        {"text": "{{text}}", "stop": ["\0"]},
+        {"text": "\0"},
+    ],
+)
+def test_first_step_that_cannot_work_is_refused(call, data, step):
+    body = {"name": "Thinks", "user": "Wish: {{step_1}}", "dataset_version": str(data.pk), "first_step": step}
+
+    assert call("post", "prompts", body).status_code == 422
+    assert not PromptTemplate.objects.exists()

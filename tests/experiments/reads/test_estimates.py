@@ -54,3 +54,26 @@ def test_what_was_never_measured_is_named(workspace):
 
     assert "LoRA" in estimate.unknown
     assert "Not counted, because never run on this model" in estimate.time_text
+
+
+def test_calls_of_an_endpoint_are_counted_for_each_step(workspace):
+    version = factories.make_dataset_version(workspace)
+    hosted = factories.make_backbone(workspace, name="Far", kind="hosted", source="https://api.example.com/v1", remote_model="x")
+    chain = factories.make_template_version(workspace, first_step={"text": "{{text}}", "max_tokens": 8, "stop": []}, user="{{step_1}}")
+    plain = factories.make_template_version(workspace, name="Plain")
+    choice = Choice(version, ["zero_shot"], [chain, plain], hosted)
+
+    estimate = plan_estimate(ExperimentPlan("Which?", version, approaches_expand(choice=choice)[0]))
+
+    assert (estimate.num_calls, estimate.num_test_calls) == (2 * 3, 2 * 3)
+
+
+def test_a_prompt_of_two_steps_has_a_speed_of_its_own(workspace):
+    make_finished_experiment(workspace)
+    backbone = Backbone.objects.get(name="Seeded starter")
+    version = factories.make_dataset_version(workspace)
+    chain = factories.make_template_version(workspace, first_step={"text": "{{text}}", "max_tokens": 8, "stop": []}, user="{{step_1}}")
+
+    plan = ExperimentPlan("Which?", version, approaches_expand(choice=Choice(version, ["zero_shot"], [chain], backbone))[0])
+
+    assert plan_estimate(plan).unknown[0].startswith("Zero-shot")
