@@ -17,6 +17,7 @@ WORDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_two_steps_from_the_editor_to_the_rows(workspace, alice, tiny_backbone, client_for):  # noqa: F811
     version = make_data(workspace, alice)
@@ -57,7 +58,7 @@ def test_two_steps_from_the_editor_to_the_rows(workspace, alice, tiny_backbone, 
         "key": "two-steps",
     }
     refused = client.post(reverse("comparison-create", args=["acme"]), {**launch, "recipes": ["zero_shot", "soft_prompt"]})
-    assert refused.status_code == 422
+    assert refused.status_code == 200
     assert "Soft prompt starts from a prompt of one step, but “Thinks first v1” has a first step." in refused.content.decode()
     assert client.post(reverse("comparison-create", args=["acme"]), launch).status_code == 302
     work_off_all_jobs()
@@ -73,4 +74,4 @@ def test_two_steps_from_the_editor_to_the_rows(workspace, alice, tiny_backbone, 
     run = client.get(reverse("run-detail", args=["acme", evaluation.run.pk])).content.decode()
     assert "tokens a row on average" in run
     report = report_create(experiment=experiment, by=alice, includes_prompts=True)
-    assert report.snapshot["prompts"][0]["first_step"].startswith("What does the customer want?")
+    assert report.payload["prompts"][0]["first_step"].startswith("What does the customer want?")

@@ -1,31 +1,43 @@
 """A written prompt of two steps: the model writes a short text about a row, then answers with that text in a slot of the second prompt.
 
-Each step is a prompt like any other; this module hands the first one's text to the second and adds up what both took.
+Each step is a prompt like any other; this module hands the first one's text to the second and adds up what both took. It knows no
+model, so that an endpoint's two calls are put together by it as well.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from workers.engine.errors import BadData
 from workers.engine.outcome import Prediction
 from workers.engine.spec import STEP, Demonstration, Item, RunSpec, TemplateSpec
 
-if TYPE_CHECKING:
-    from workers.engine.approach import OnRows, Prompted
-
 _ADDED_UP = ("prompt_tokens", "fixed_tokens", "row_tokens", "completion_tokens", "computed_tokens", "seconds")
+
+
+OnRows = Callable[[int], None]
+
+
+class Step(Protocol):
+    """A prompt that answers rows: an approach as far as this module is concerned."""
+
+    @property
+    def frame(self) -> Any: ...
+    def predict(self, items: Sequence[Item], on_rows: OnRows) -> list[Prediction]: ...
+    def warm(self) -> Callable[[Item], object]: ...
+    def facts(self) -> dict[str, Any]: ...
+    def release(self) -> None: ...
 
 
 @dataclass
 class Chained:
     """Two prompts on one backbone, the second of which reads what the first one wrote."""
 
-    first: "Prompted"
-    second: "Prompted"
+    first: Step
+    second: Step
     lengths: list[int] = field(default_factory=list)
 
-    def predict(self, items: Sequence[Item], on_rows: "OnRows") -> list[Prediction]:
+    def predict(self, items: Sequence[Item], on_rows: OnRows) -> list[Prediction]:
         """An answer for every row, in order; a row that the first step cannot read has no second one."""
         if self.second.frame.spec.too_long == "refuse":
             self.second.frame.encode([with_text(item, "") for item in items])  # before anything is written for rows that never fit
@@ -47,7 +59,7 @@ class Chained:
     def facts(self) -> dict[str, Any]:
         """Those of the answer, with the first step's frame and how long its texts were."""
         first, second = self.first.facts(), self.second.facts()
-        most = self.first.run.spec.generation.max_new_tokens
+        most = self.first.frame.spec.generation.max_new_tokens
         wrote = {
             "rows": len(self.lengths),
             "mean_tokens": sum(self.lengths) / len(self.lengths) if self.lengths else None,
@@ -84,7 +96,7 @@ def answering_spec(spec: RunSpec, texts: Sequence[str]) -> RunSpec:
     return _cut_where_shown(spec, replace(spec.template, first_step=None, demonstrations=tuple(shown)))
 
 
-def first_texts(first: "Prompted", shown: Sequence[Demonstration]) -> list[str]:
+def first_texts(first: Step, shown: Sequence[Demonstration]) -> list[str]:
     """What the first step writes about the rows that the prompt shows: the model must read them as it reads its own row.
 
     Raises:
