@@ -13,6 +13,7 @@ from django.conf import settings
 from experiments.capabilities import capability_of
 from experiments.chains import FirstStep, steps_problems
 from experiments.errors import UserError
+from experiments.extras import writing_problems
 from experiments.generation import GenerationPlan
 from experiments.models import Artifact, Backbone, DatasetVersion, Example, PriceBook, Split, TemplateVersion
 from experiments.models.backbones import BackboneKind
@@ -197,6 +198,10 @@ def plan_problems(plan: ExperimentPlan) -> list[str]:
     for backbone in dict.fromkeys(approach.backbone for approach in plan.approaches):
         problems += _backbone_problems(backbone)
     problems += _budget_problems(plan)
+    writing = [approach for approach in plan.approaches if approach.kind.method == "dspy_search"]
+    problems += writing_problems(
+        list(dict.fromkeys(each.kind.name for each in writing)), list(dict.fromkeys(each.backbone for each in writing))
+    )
     for approach in plan.approaches:
         problems += _endpoint_problems(approach) or _approach_problems(approach)
     return list(dict.fromkeys(problems))
@@ -349,6 +354,8 @@ def _endpoint_problems(approach: ApproachPlan) -> list[str]:
         return [f"{kind.name} is trained inside the model, which the endpoint of {model} does not allow. Choose one that runs on workers."]
     if kind.family == BASELINE:
         return [f"{kind.name} reads the model's inner states, which the endpoint of {model} does not give. Leave it out."]
+    if kind.method == "dspy_search":
+        return []
     if kind.method == "drawn_examples":
         return [f"{kind.name} draws its examples where the model runs. For the endpoint of {model}, show examples in the prompt itself."]
     if kind.method != "hard_prompt" or (approach.options.get("score") or kind.default_of("score") or "sum") != "sum":

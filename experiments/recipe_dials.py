@@ -172,6 +172,35 @@ CPT = (
     ),
 )
 FULL = (_learning_rate(1e-4), *_TRAINING, template_text("kept"))
+
+
+def dspy(optimizer: str, label: str) -> tuple[RecipeOption, ...]:
+    """Dials of a search by one of DSPy's optimisers."""
+    return (
+        RecipeOption("optimizer", "Optimiser", optimizer, "Which of DSPy's optimisers looks.", choices=((optimizer, label),), fixed=True),
+        RecipeOption(
+            "budget",
+            "Budget",
+            1000,
+            "Evaluations that the search may spend; one is one prompt on one row. Its own texts come on top.",
+            64,
+            1_000_000,
+            unit="evaluations",
+        ),
+        RecipeOption(
+            "num_examples",
+            "Examples",
+            2,
+            "Most train rows in the sets of examples that MIPROv2 tries; GEPA tries none.",
+            0,
+            4,
+            unit="rows",
+            fixed=optimizer == "gepa",
+        ),
+        _DRAW_SEED,
+    )
+
+
 SEARCH = (
     RecipeOption(
         "budget",

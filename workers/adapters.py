@@ -144,7 +144,7 @@ def _run_spec(job: Job, folder: Path) -> RunSpec:
     spec = _approach_spec(run, _targets(job))
     if run.approach.method == "prompt_search":
         spec = replace(spec, variants=_variants(run), trials=_trials(run, folder / "trials.jsonl"))
-    if METHODS[run.approach.method].family == "tuned":
+    if METHODS[run.approach.method].family == "tuned" or run.approach.method == "dspy_search":
         checkpoints = folder / "checkpoint"
         _bring_checkpoint(checkpoints)
         spec = replace(spec, checkpoint_dir=str(checkpoints), resume=True)

@@ -26,6 +26,7 @@ from workers.engine.metrics import classification_metrics, extraction_metrics
 from workers.engine.outcome import Prediction, RunResult, write_predictions
 from workers.engine.rows import read_rows
 from workers.engine.spec import STEP, EvaluateOn, Item, RunSpec
+from workers.hosted_search import searched
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,15 @@ class HostedRun:
         out.mkdir(parents=True, exist_ok=True)
         spec = self.spec
         result = RunResult(spec.id, "succeeded", spec.recipe.method, dict(spec.recipe.options), spec.seed)
+        warnings: list[str] = []
+        if spec.recipe.method == "dspy_search":
+            self.spec, result.written["search"], found_warnings = searched(self.asking, spec, self.outcomes, self._most_tokens)
+            warnings += found_warnings
         for target in spec.evaluate:
             self._evaluate(target, out, result)
         result.device_name = f"endpoint {endpoint_host(self.asking.backbone.source)}"
         result.versions = {"openai": metadata.version("openai")}
-        result.warnings = self._warnings(result.endpoint)
+        result.warnings = [*warnings, *self._warnings(result.endpoint)]
         result.backbone = {"family": "hosted", "model": self.asking.backbone.remote_model, "source": self.asking.backbone.source}
         return result
 
@@ -101,7 +106,8 @@ class HostedRun:
         result.predictions[target.name] = name
         replies = [whole for row in rows if isinstance(whole := row.whole, Reply)]
         result.timings["score"] = result.timings.get("score", 0.0) + seconds
-        result.written = _first_texts([row.first[1] for row in rows if row.first]) if self.spec.template.first_step else {}
+        if self.spec.template.first_step:
+            result.written |= _first_texts([row.first[1] for row in rows if row.first])
         result.endpoint = {
             **self._account(replies, dialect),
             "latency": latency_of(replies),

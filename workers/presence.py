@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+from importlib.util import find_spec
 from typing import Any
 
 import psutil
@@ -15,6 +16,8 @@ from experiments.models import Queue, Worker
 from workers.perform import slot
 
 BEAT_SECONDS = 5.0
+# Extras of this package, by the modules that each brings.
+EXTRAS = {"dspy": ("dspy", "optuna")}
 log = structlog.get_logger(__name__)
 
 
@@ -29,7 +32,13 @@ class Presence:
     def __init__(self, queues: list[str], *, num_slots: int) -> None:
         self.queues = queues
         memory = psutil.virtual_memory().total
-        self.device = {"host": socket.gethostname(), "slots": num_slots, "cores": os.cpu_count(), "memory_bytes": memory}
+        self.device = {
+            "host": socket.gethostname(),
+            "slots": num_slots,
+            "cores": os.cpu_count(),
+            "memory_bytes": memory,
+            "extras": [name for name, needed in EXTRAS.items() if all(map(find_spec, needed))],
+        }
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="presence", daemon=True)
 

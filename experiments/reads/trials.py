@@ -49,7 +49,7 @@ def trials_of(run: Run) -> "QuerySet[Trial]":
 
 def search_view(run: Run) -> SearchView | None:
     """The search of a run; None when the run is no search."""
-    if run.approach.method != "prompt_search":
+    if run.approach.method not in ("prompt_search", "dspy_search"):
         return None
     trials = trials_of(run)
     record = (run.result.get("written") or {}).get("search") or {}

@@ -124,3 +124,10 @@ def queue_health(queue: Queue | str) -> str | None:
         f"No worker for {WORK[Queue(queue)]} is running, so this waits. Nothing is lost: it starts by itself once a worker for the "
         f"queue “{queue}” is there. Ask whoever runs this installation to start one."
     )
+
+
+def extras_of(queue: Queue | str) -> set[str]:
+    """The extras that every running worker of a queue has; none where no worker runs. Any of them may get the job."""
+    serving = Worker.objects.filter(queue=queue, seen_at__gte=from_now(-WORKER_GONE_SECONDS))
+    known = [set(device.get("extras", [])) for device in serving.values_list("device", flat=True)]
+    return set.intersection(*known) if known else set()

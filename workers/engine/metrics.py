@@ -31,9 +31,7 @@ def classification_metrics(predictions: Sequence[Prediction], labels: Sequence[s
     scored = [prediction for prediction in predictions if prediction.loglikelihoods]
     if scored:
         shares = [label_shares(prediction.scores or prediction.loglikelihoods) for prediction in scored]
-        metrics.log_loss = sum(-math.log(max(share.get(p.expected, 0.0), 1e-12)) for share, p in zip(shares, scored, strict=True)) / len(
-            scored
-        )
+        metrics.log_loss = sum(log_loss_of(share, p.expected) for share, p in zip(shares, scored, strict=True)) / len(scored)
         metrics.calibration_error = _calibration_error(shares, scored)
     return metrics
 
@@ -75,6 +73,11 @@ def label_shares(scores: Mapping[str, float]) -> dict[str, float]:
     weights = {label: math.exp(score - top) for label, score in scores.items()}
     total = sum(weights.values())
     return {label: weight / total for label, weight in weights.items()}
+
+
+def log_loss_of(shares: Mapping[str, float], expected: str) -> float:
+    """Negative log of the belief in the right label (nats), bounded where there is none."""
+    return -math.log(max(shares.get(expected, 0.0), 1e-12))
 
 
 def _counts(predictions: Sequence[Prediction], hits: Sequence[bool], seconds: float) -> Metrics:

@@ -145,6 +145,22 @@ METHODS: dict[str, Method] = {
         },
         needs_train=True,
     ),
+    "dspy_search": Method(
+        "prompt",
+        "Prompt search by DSPy",
+        {
+            "optimizer": Option(
+                "gepa",
+                "'gepa' lets the model reflect on wrong answers and reword the instruction; 'miprov2' proposes instructions and sets of "
+                "examples and tries their combinations.",
+                choices=("gepa", "miprov2"),
+            ),
+            "budget": Option(1000, "Evaluations the search may spend; one is one prompt on one row.", 64, 1_000_000, unit="evaluations"),
+            "num_examples": Option(2, "Most train rows in the sets of examples that MIPROv2 tries; GEPA tries none.", 0, 4, unit="rows"),
+            "draw_seed": _DRAW_SEED,
+        },
+        needs_train=True,
+    ),
     "prompt_tuning": Method(
         "tuned", "Soft prompt", _training(_RELATIVE_RATE) | {"optimizer": _OPTIMIZER} | _PROMPT, "PROMPT_TUNING", needs_train=True
     ),

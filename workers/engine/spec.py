@@ -292,7 +292,7 @@ class RunSpec:
         is_made = self.artifact is not None or bool(self.label_bias)
         if self.train is None and not is_made and METHODS[self.recipe.method].needs_train:
             raise BadSpec(f"The method {self.recipe.method} learns from rows. Give the run a train file.")
-        if self.recipe.method == "prompt_search" and self.validation is None:
+        if self.recipe.method in ("prompt_search", "dspy_search") and self.validation is None:
             raise BadSpec("A prompt search chooses on validation rows. Give the run a validation file.")
 
     @property

@@ -13,14 +13,16 @@ import numpy as np
 from workers.engine.backbone import Backbone
 from workers.engine.calibration import fit_label_bias
 from workers.engine.demonstrations import Neighbours, draw_examples, shown
-from workers.engine.errors import BadData
+from workers.engine.errors import BadData, Unsupported
 from workers.engine.frame import Frame
+from workers.engine.optimising import WITHOUT_DSPY, JournalFile, Memory
 from workers.engine.outcome import Progress, TrainingRecord
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
 from workers.engine.scoring import Scorer
-from workers.engine.search import search_prompt, sharing_reason
+from workers.engine.search import TRIALS, search_prompt, sharing_reason
 from workers.engine.spec import Item
+from workers.engine.writing_model import WritingModel
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,39 @@ def write_prompt(run: Run, backbone: Backbone) -> Written:
         found = search_prompt(run, backbone)
         spec = replace(run.spec, template=found.winner.template, answer_words=found.winner.answer_words)
         return Written(Frame(spec, backbone), record=found.record, facts=found.facts)
+    if method == "dspy_search":
+        return _by_dspy(run, backbone)
     return Written(Frame(run.spec, backbone))
+
+
+def _by_dspy(run: Run, backbone: Backbone) -> Written:
+    """The prompt that DSPy finds.
+
+    Raises:
+        Unsupported: DSPy is not installed, or the model cannot write.
+    """
+    try:
+        from workers.engine.dspy_search import found_on
+    except ModuleNotFoundError as error:
+        if error.name not in ("dspy", "optuna"):
+            raise
+        raise Unsupported(WITHOUT_DSPY) from error
+    spec = run.spec
+    assert spec.validation is not None, "the spec refuses a search without validation rows"
+    validation = read_rows(spec.validation, spec.labels, spec.max_rows)
+    written = Frame(spec, backbone)
+    model = WritingModel(spec, backbone, Memory.open(spec.checkpoint_dir), sharing_reason(written, validation))
+    journal = JournalFile(run.out / TRIALS)
+
+    def told(spent: int, best: float | None) -> None:
+        metrics = {"validation_accuracy": best} if best is not None else {}
+        run.report(Progress("searching", step=spent, steps=int(spec.recipe.options["budget"]), metrics=dict(metrics)))  # type: ignore[arg-type]
+
+    found = found_on(spec, model, _train_rows(run), validation, journal.write, told)
+    run.warnings += found.warnings
+    record = TrainingRecord(train_seconds=found.seconds, validation_source=f"{found.rows} rows of the validation file")
+    frame = Frame(replace(spec, template=found.winner.template), backbone)
+    return Written(frame, record=record, facts={"search": found.facts})
 
 
 def _with_examples(run: Run, backbone: Backbone) -> Written:
