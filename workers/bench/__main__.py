@@ -43,6 +43,8 @@ MEASURES: dict[str, Callable[[Lab], Entry]] = {
     "b5": target.b5,
     "c1-p20": serving.c1_p20,
     "c1-p100": serving.c1_p100,
+    "c1-p20-grouped": serving.c1_p20_grouped,
+    "c1-p100-grouped": serving.c1_p100_grouped,
     "c2": serving.c2,
     "c2-grouped": serving.c2_grouped,
     "c3": serving.c3,

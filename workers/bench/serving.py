@@ -1,7 +1,7 @@
 """c1 to c4: requests to many prompts on one model, against PEFT, one adapter at a time.
 
-Requests are texts here and tokenized by both sides inside the clock. The engine scores every label with its terminator; the peer is let
-off with the first token of each, from one pass over the row.
+Requests are texts here and tokenized by both sides inside the clock. Both sides find the log-likelihood of every label, terminator
+included. All rows have the same number of tokens, so that the peer needs no pads.
 """
 
 import random
@@ -16,7 +16,7 @@ import torch
 from peft import PeftModel
 
 from workers.bench.lab import Lab
-from workers.bench.protocol import Clock, Entry, Side, compare, judge, require_close, require_same
+from workers.bench.protocol import Clock, Entry, NotEqual, Side, compare, judge, require_close, require_same
 from workers.bench.shapes import SMALL, text
 from workers.engine.answer_rules import Generation
 from workers.engine.artifacts import save_artifact
@@ -123,22 +123,27 @@ def groups_of(requests: Sequence[Request], grouped: bool) -> list[list[int]]:
     return [[place for place, request in enumerate(requests) if request.prompt == name] for name in names]
 
 
-def switched(served: Served, grouped: bool, clock: Clock) -> list[int]:
-    """The peer's labels, by the first token of each."""
-    tokenizer = served.frame(served.requests[0]).tokenizer
-    firsts = [tokenizer(f" {label}")["input_ids"][0] for label in LABELS]
-    found: dict[int, int] = {}
+def switched(served: Served, grouped: bool, clock: Clock) -> list[float]:
+    """Log-likelihood of every label for every request, as an expert gets it from PEFT: the row once, then its labels behind it."""
+    answers = [served.frame(served.requests[0]).answers_of(label)[0].ids for label in LABELS]
+    assert all(len(ids) == 2 for ids in answers), "a label is one token and the terminator"
+    words, ends = torch.tensor(answers, device=served.answerer.backbone.device).T
+    found: dict[int, list[float]] = {}
     clock.start()
     with torch.inference_mode():
         for places in groups_of(served.requests, grouped):
             served.model.set_adapter(served.requests[places[0]].prompt)
-            rows = [context_of(served, served.requests[place]) for place in places]
-            inputs = padded(rows, served.answerer.backbone)
-            logits = served.model(**inputs, use_cache=False).logits
-            for row, place in enumerate(places):
-                found[place] = int(logits[row, served.virtual + len(rows[row]) - 1, firsts].argmax())
+            inputs = padded([context_of(served, served.requests[place]) for place in places], served.answerer.backbone)
+            row = served.model(**inputs, use_cache=True, logits_to_keep=1)
+            row.past_key_values.batch_repeat_interleave(len(LABELS))
+            # Through PEFT the prompt would be put in front once more.
+            label = served.model.get_base_model()(words.repeat(len(places))[:, None], past_key_values=row.past_key_values)
+            first = row.logits[:, -1].float().log_softmax(-1)[:, words]
+            second = label.logits[:, -1].float().log_softmax(-1).view(len(places), len(LABELS), -1)
+            sums = first + second[:, range(len(LABELS)), ends]
+            found |= dict(zip(places, sums.tolist(), strict=True))
     clock.stop()
-    return [found[place] for place in range(len(found))]
+    return [value for place in range(len(found)) for value in found[place]]
 
 
 def padded(rows: Sequence[Sequence[int]], backbone: Backbone) -> dict[str, torch.Tensor]:
@@ -150,23 +155,12 @@ def padded(rows: Sequence[Sequence[int]], backbone: Backbone) -> dict[str, torch
     return {"input_ids": torch.tensor(ids, device=device), "attention_mask": torch.tensor(mask, device=device)}
 
 
-def answered(served: Served, clock: Clock) -> list[int]:
-    """The engine's labels, by all tokens of each."""
+def answered(served: Served, clock: Clock) -> list[float]:
+    """The same from the engine, requests of all prompts mixed."""
     clock.start()
     replies = served.answerer.score(served.requests)
     clock.stop()
-    return [LABELS.index(reply.label or "") for reply in replies]
-
-
-def equal_scores(lab: Lab, served: Served) -> str:
-    """Every label's whole log-likelihood for some requests, as the peer finds it from plain sequences."""
-    few = served.requests[:4]
-    mine = [reply.loglikelihoods or {} for reply in served.answerer.score(few)]
-    theirs = []
-    for request in few:
-        served.model.set_adapter(request.prompt)
-        theirs += [plain_score(served.model, served.frame(request), request, label, served.virtual) for label in LABELS]
-    return require_close("log-likelihoods", theirs, [scores[label] for scores in mine for label in LABELS], absolute=lab.score_tolerance)
+    return [(reply.loglikelihoods or {})[label] for reply in replies for label in LABELS]
 
 
 def plain_score(model: Any, frame: Frame, request: Request, label: str, virtual: int) -> float:
@@ -181,30 +175,27 @@ def plain_score(model: Any, frame: Frame, request: Request, label: str, virtual:
     return float(sum(found[place, token] for place, token in enumerate(answer)))
 
 
-def classify(lab: Lab, name: str, virtual: int) -> Entry:
-    """c1: the peer takes requests one by one or grouped by prompt, whichever is faster."""
+def classify(lab: Lab, name: str, virtual: int, grouped: bool) -> Entry:
+    """c1: the peer takes requests one by one, or those of a prompt together."""
     served = make_served(lab, virtual)
-    found = equal_scores(lab, served)
-    seconds = {}
-    for grouped in (False, True):
-        clock = Clock(lab.settle)
-        switched(served, grouped, clock)
-        assert clock.spent is not None
-        seconds[grouped] = clock.spent.by(lab.rules.clock)
-    best = seconds[True] < seconds[False]
     theirs = Side(
-        f"PEFT set_adapter, {'grouped by prompt' if best else 'one by one'}",
-        lambda clock: switched(served, best, clock),
+        f"PEFT set_adapter, {'grouped by prompt' if grouped else 'one by one'}",
+        lambda clock: switched(served, grouped, clock),
         flop=switched_flop(lab, served),
     )
     mine = Side("Answerer", lambda clock: answered(served, clock), flop=mixed_flop(lab, served))
-    return compare(lab.rules, name, theirs, mine, lambda a, b: f"{found}, {len(a)} answers", (len(served.requests), "requests/s"))
+
+    def check(a: list[float], b: list[float]) -> str:
+        return require_close("log-likelihoods", a, b, absolute=lab.score_tolerance)
+
+    return compare(lab.rules, name, theirs, mine, check, (len(served.requests), "requests/s"))
 
 
 def switched_flop(lab: Lab, served: Served) -> float:
-    """Prompt and row for each request, all positions projected as PEFT does."""
+    """Prompt and row for each request, then its labels; answers alone projected."""
     lengths = [served.virtual + len(context_of(served, request)) for request in served.requests]
-    return sum(lab.shape.forward_flop(length, length * length / 2, length) for length in lengths)
+    count = len(LABELS)
+    return sum(lab.shape.forward_flop(length + count, length * length / 2 + count * length, 1 + count) for length in lengths)
 
 
 def mixed_flop(lab: Lab, served: Served) -> float:
@@ -219,11 +210,19 @@ def mixed_flop(lab: Lab, served: Served) -> float:
 
 
 def c1_p20(lab: Lab) -> Entry:
-    return classify(lab, "c1-p20", 20)
+    return classify(lab, "c1-p20", 20, grouped=False)
 
 
 def c1_p100(lab: Lab) -> Entry:
-    return classify(lab, "c1-p100", 100)
+    return classify(lab, "c1-p100", 100, grouped=False)
+
+
+def c1_p20_grouped(lab: Lab) -> Entry:
+    return classify(lab, "c1-p20-grouped", 20, grouped=True)
+
+
+def c1_p100_grouped(lab: Lab) -> Entry:
+    return classify(lab, "c1-p100-grouped", 100, grouped=True)
 
 
 def generated(lab: Lab, served: Served, grouped: bool, clock: Clock) -> list[str]:
@@ -265,10 +264,15 @@ def write(lab: Lab, name: str, grouped: bool) -> Entry:
 
 
 def same_answers(lab: Lab, theirs: Sequence[str], mine: Sequence[str]) -> str:
-    """All answers must be the same, or in bf16 it is said how many are."""
-    if lab.is_exact:
-        return require_same("answers", theirs, mine)
-    return f"{sum(a == b for a, b in zip(theirs, mine, strict=True))} of {len(theirs)} answers the same"
+    """How many answers are the same: all but one at most, whose two likeliest tokens may lie closer than fp32 rounds; in bf16 many do.
+
+    Raises:
+        NotEqual: more of them differ.
+    """
+    same = sum(a == b for a, b in zip(theirs, mine, strict=True))
+    if lab.is_exact and same < len(theirs) - 1:
+        raise NotEqual(f"{len(theirs) - same} of {len(theirs)} written answers differ.")
+    return f"{same} of {len(theirs)} answers the same"
 
 
 def c2(lab: Lab) -> Entry:

@@ -25,7 +25,7 @@ def test_every_measure_has_its_gate_and_every_gate_its_measure():
 
 def test_measures_are_chosen_by_the_beginnings_of_their_ids():
     assert bench.choose("") == list(GATES)
-    assert bench.choose("c1, a4") == ["a4", "c1-p20", "c1-p100"]
+    assert bench.choose("c1, a4") == ["a4", "c1-p20", "c1-p100", "c1-p20-grouped", "c1-p100-grouped"]
 
 
 def test_a_word_that_fits_no_measure_is_refused_with_the_names():
