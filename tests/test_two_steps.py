@@ -5,7 +5,7 @@ from django.urls import reverse
 
 from experiments.models import Evaluation, Experiment, Prediction, Preview, TemplateVersion
 from experiments.services.reports import report_create
-from tests.test_end_to_end import end_host, make_data, tiny_backbone, work_off_all_jobs  # noqa: F401  (fixtures)
+from tests.test_end_to_end import make_data, tiny_backbone, warm_host, work_off_all_jobs  # noqa: F401  (fixtures)
 
 WORDS = {
     "name": "Thinks first",

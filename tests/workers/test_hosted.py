@@ -321,7 +321,7 @@ def test_two_steps_are_two_calls_a_row_and_both_are_paid_for(run, chain, server)
     assert evaluation.summary["endpoint"]["latency"]["rows"] == 2
     assert EndpointCall.objects.filter(state=CallState.ANSWERED).count() == 4
     assert sorted(asked["max_tokens"] for asked in server.asked) == [32, 32, 40, 40]
-    calls = sum(EndpointCall.objects.values_list("seconds", flat=True))
+    calls = sum(call.seconds or 0.0 for call in EndpointCall.objects.all())
     assert sum(evaluation.predictions.values_list("seconds", flat=True)) == pytest.approx(calls)
     run.refresh_from_db()
     assert run.result["written"]["first_step"] == {"rows": 2, "mean_tokens": 2.0, "at_limit": 0}

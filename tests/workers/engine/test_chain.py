@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -28,9 +29,9 @@ def predictions_of(run):
 def test_each_step_is_what_it_would_be_alone(tmp_path, free):
     """The first step as a run of its own, then its texts as a column of the second one's rows."""
     backbone = make_backbone("llama")
-    task = {"task": "extraction", "labels": ()} if free else {}
+    task: dict[str, Any] = {"task": "extraction", "labels": ()} if free else {}
     whole = predictions_of(make_run(tmp_path / "whole", backbone, template=CHAIN, keep_prompts=True, **task))
-    alone = {"task": "extraction", "labels": (), "template": TemplateSpec(THINK.user), "generation": THINK.writing}
+    alone: dict[str, Any] = {"task": "extraction", "labels": (), "template": TemplateSpec(THINK.user), "generation": THINK.writing}
     wrote = predictions_of(make_run(tmp_path / "first", backbone, **alone))
     items = [replace(item, fields={**item.fields, "step_1": said["text"]}) for item, said in zip(make_items(), wrote, strict=True)]
     rows = write_rows(tmp_path / "second.jsonl", items)
@@ -82,7 +83,7 @@ def test_a_served_request_takes_both_steps(tmp_path):
     item = make_items(1)[0]
     said = approach.predict([item], lambda done: None)[0]
 
-    answer = approach.warm()(item)
+    answer: Any = approach.warm()(item)
 
     scores = list(said.loglikelihoods.values())
     assert answer.flatten().tolist() == pytest.approx(scores, abs=1e-4)
