@@ -127,6 +127,8 @@ def test_comparison_form_offers_hosted_models_and_a_budget(client_for, dora, wor
 
 
 def test_model_that_no_worker_has_verified_is_named_and_not_offered(client_for, dora, workspace):
+    factories.make_dataset_version(workspace)
+    factories.make_template_version(workspace)
     factories.make_backbone()
     waiting = factories.make_backbone(workspace, name="Not yet", kind="hosted", source=URL, verified_at=None)
     local = factories.make_backbone(workspace, name="On disk", kind="local", source="/models/x", verified_at=None)
