@@ -29,7 +29,7 @@ from workers.engine.run import Run
 from workers.engine.scoring import Scorer
 from workers.engine.spec import Item
 from workers.engine.tuned import Tuning
-from workers.engine.tuning import create_tuning, replaces_text, reserved_positions
+from workers.engine.tuning import create_tuning, frame_of, reserved_positions
 from workers.engine.written import Written, write_prompt
 
 OnRows = Callable[[int], None]
@@ -299,7 +299,7 @@ def _frame(run: Run, backbone: Backbone) -> Frame:
     spec = run.spec
     if spec.recipe.method == "cpt" and spec.artifact is None and spec.train is not None:
         spec = with_examples(spec, backbone, read_rows(spec.train, spec.labels, spec.max_rows), run.warnings)
-    frame = Frame(spec, backbone, reserved_positions(spec.recipe), replaces_text(spec.recipe))
+    frame = frame_of(spec, backbone, reserved_positions(spec.recipe))
     _refuse_full_window(frame)
     return frame
 

@@ -6,7 +6,7 @@ Every check here can be made without opening a file other than the spec itself.
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -112,6 +112,11 @@ class TemplateSpec:
         return {name for text in (self.system, self.user, self.answer_cue) for name in slot_names(text)}
 
     def __post_init__(self) -> None:
+    def bare(self) -> Self:
+        """The row and what follows it, for an approach that learns what the text before it says: no system text, no examples."""
+        first = next(match for match in _SLOT.finditer(self.user) if _name_in(match))
+        return replace(self, user=self.user[first.start() :], system="", demonstrations=())
+
         if not slot_names(self.user):
             raise BadSpec("The prompt has no slot, so every row would read the same. Add {{text}} where the row goes.")
 
