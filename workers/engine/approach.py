@@ -27,7 +27,8 @@ from workers.engine.recipes import METHODS
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
 from workers.engine.scoring import Scorer
-from workers.engine.spec import Item
+from workers.engine.spec import Item, Recipe
+from workers.engine.teaching import Ask, Lessons, hear_teacher
 from workers.engine.tuned import Tuning
 from workers.engine.tuning import create_tuning, frame_of, reserved_positions
 from workers.engine.written import Written, write_prompt
@@ -256,6 +257,7 @@ def _prompted(run: Run) -> Prompted:
     backbone = run.load()
     if not spec.recipe.is_tuned and spec.artifact is None:
         return _written(run, backbone)
+    lessons = _lessons(run, backbone) if spec.is_taught and spec.artifact is None else None
     frame = _frame(run, backbone)
     if spec.artifact is not None:
         approach = _reserved(Prompted(run, frame, load_tuning(Path(spec.artifact), backbone)))
@@ -273,7 +275,9 @@ def _prompted(run: Run) -> Prompted:
     try:
         if spec.start_from is not None:
             start_from(Path(spec.start_from), tuning, backbone)
-        approach.training = learn(run, frame, tuning)
+        approach.training = learn(run, frame, tuning, lessons)
+        if lessons:
+            approach.learned["distillation"] = _compared(approach, lessons)
     except BaseException:
         approach.release()
         raise
@@ -284,6 +288,34 @@ def _prompted(run: Run) -> Prompted:
     if start is not None and virtual.vectors is not None:
         approach.learned["learned_tokens"] = describe_vectors(backbone, start, virtual.vectors)
     return approach
+
+
+def _lessons(run: Run, backbone: Backbone) -> Lessons:
+    """What the teacher says: its answers of another day, or its prompt on this model, scored by the path that scores everything."""
+    run.watch.start("teach")
+    try:
+        return hear_teacher(run, _teacher(run, backbone))
+    finally:
+        run.watch.stop("teach")
+
+
+def _teacher(run: Run, backbone: Backbone) -> Ask | None:
+    spec = run.spec
+    if spec.teacher is None:
+        return None
+    words = spec.teacher.answer_words
+    # A row that is too long for the teacher teaches nothing, and stops nothing.
+    asked = replace(spec, template=spec.teacher.template, answer_words=words, recipe=Recipe("hard_prompt"), too_long="skip", teacher=None)
+    asked = replace(asked, truncate_column="", start_from=None, keep_prompts=False)
+    teacher = Prompted(replace(run, spec=asked), Frame(asked, backbone))
+    return lambda rows: teacher.predict(rows, lambda done: None)
+
+
+def _compared(approach: Prompted, lessons: Lessons) -> dict[str, Any]:
+    """What the teaching was, and how far student and teacher agree on validation rows."""
+    if not lessons.checked:
+        return lessons.facts(approach.run.spec)
+    return lessons.facts(approach.run.spec) | lessons.agreement(approach.predict(lessons.checked, lambda done: None))
 
 
 def _written(run: Run, backbone: Backbone) -> Prompted:
