@@ -197,3 +197,23 @@ SEARCH = (
     ),
     _DRAW_SEED,
 )
+TEACHING = (
+    RecipeOption(
+        "targets",
+        "Learns",
+        "distribution",
+        "What it learns of the teacher. How likely every label is says more than the label alone, where the teacher tells it.",
+        choices=(("labels", "the teacher's answers"), ("distribution", "how likely the teacher finds each label")),
+        teaches=True,
+    ),
+    RecipeOption(
+        "temperature",
+        "Temperature",
+        1.0,
+        "Flattens both sides before they are compared; above 1 the labels that the teacher finds unlikely count more.",
+        0.01,
+        100.0,
+        teaches=True,
+    ),
+    RecipeOption("rows", "Rows", 0, "Most train rows to hear the teacher on; 0 takes all.", 0, 10_000_000, unit="rows", teaches=True),
+)

@@ -144,6 +144,17 @@ _KINDS = (
         needs_train=True,
     ),
     RecipeKind(
+        "distilled",
+        "Distilled soft prompt",
+        HYBRID,
+        "prompt_tuning",
+        "Learned tokens take the place of a long prompt, a larger model or a hosted one, from whose answers to train rows they learn. "
+        "The rows' own labels are not used.",
+        (*dials.SOFT, dials.template_text("replaced"), *dials.TEACHING),
+        needs_train=True,
+        taught=True,
+    ),
+    RecipeKind(
         "prefix",
         "Prefix",
         TUNED,
@@ -266,6 +277,17 @@ def recipe_options(key: str, given: Mapping[str, Any]) -> dict[str, OptionValue]
         if name not in known:
             raise UserError(f"{kind.name} has no option {quoted(name)}. Its options: {listed(known, most=40) or 'none'}.")
     return {name: _read(kind, option, given.get(name, option.default)) for name, option in known.items()}
+
+
+def split_teaching(options: Mapping[str, OptionValue]) -> tuple[dict[str, OptionValue], dict[str, OptionValue]]:
+    """Written-out options as the method's own, and what is learned from a teacher; the latter is empty where the recipe has no teacher."""
+    names = {option.name for option in dials.TEACHING}
+    return {k: v for k, v in options.items() if k not in names}, {k: v for k, v in options.items() if k in names}
+
+
+def teaching_defaults() -> dict[str, OptionValue]:
+    """What is learned from a teacher when a recipe without dials for it gets one."""
+    return {option.name: option.default for option in dials.TEACHING}
 
 
 def _read(kind: RecipeKind, option: RecipeOption, value: Any) -> OptionValue:

@@ -107,11 +107,13 @@ def _seconds(plan: ExperimentPlan, approach: ApproachPlan, speeds: dict[str, Spe
     """Time of all runs of an approach, validation rows included; None when a part of it was never measured."""
     speed = speeds.get(approach.kind.method, Speed())
     steps = _steps(approach)
-    if not speed.rows_per_second or (steps and not speed.seconds_per_step):
+    asked, teacher = _asked_of_teacher(plan, approach), speeds.get("hard_prompt", Speed())
+    if not speed.rows_per_second or (steps and not speed.seconds_per_step) or (asked and not teacher.rows_per_second):
         return None
+    teaching = asked / (teacher.rows_per_second or 1.0)
     scoring = (plan.dataset_version.split_counts.get(Split.VALIDATION, 0) + _searched(approach)) / speed.rows_per_second
     seconds: float = len(plan.seeds_of(approach)) * (scoring + steps * (speed.seconds_per_step or 0.0))
-    return seconds
+    return seconds + teaching
 
 
 def _steps(approach: ApproachPlan) -> int:
@@ -124,6 +126,15 @@ def _searched(approach: ApproachPlan) -> int:
     options = recipe_options(approach.recipe, approach.options)
     rows = options.get("budget") or options.get("train_rows") or 0
     return rows if isinstance(rows, int) else 0
+
+
+def _asked_of_teacher(plan: ExperimentPlan, approach: ApproachPlan) -> int:
+    """Rows that a teacher's prompt is asked about, once for all seeds; answers that were given before cost nothing more."""
+    if approach.teacher is None or approach.teacher.version is None:
+        return 0
+    counts, limit = plan.dataset_version.split_counts, recipe_options(approach.recipe, approach.options).get("rows")
+    train, validation = int(counts.get(Split.TRAIN, 0)), int(counts.get(Split.VALIDATION, 0))
+    return (min(train, limit) if isinstance(limit, int) and limit else train) + validation
 
 
 def _mean_characters(plan: ExperimentPlan) -> float:
