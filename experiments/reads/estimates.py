@@ -34,6 +34,7 @@ class Estimate:
     Args:
         num_predictions: validation rows times runs.
         num_steps: most training steps of all runs together.
+        num_asked: rows that prompts which teach are asked about.
         num_calls, num_test_calls: rows that hosted endpoints are asked about, each at a price.
         characters: mean length of a row's text columns, of a sample.
         seconds: time of the approaches that were measured before; None when none was.
@@ -45,6 +46,7 @@ class Estimate:
     num_predictions: int
     num_test_predictions: int
     num_steps: int
+    num_asked: int
     num_calls: int
     num_test_calls: int
     characters: float
@@ -80,6 +82,7 @@ def plan_estimate(plan: ExperimentPlan) -> Estimate:
         num_predictions=plan.num_runs * counts.get(Split.VALIDATION, 0),
         num_test_predictions=plan.num_runs * counts.get(Split.TEST, 0),
         num_steps=sum(_steps(approach) * len(plan.seeds_of(approach)) for approach in plan.approaches),
+        num_asked=sum(_asked_of_teacher(plan, approach) for approach in plan.approaches),
         num_calls=num_hosted * counts.get(Split.VALIDATION, 0),
         num_test_calls=num_hosted * counts.get(Split.TEST, 0),
         characters=_mean_characters(plan),

@@ -75,10 +75,11 @@ def test_asking_a_prompt_that_teaches_is_part_of_the_estimate(workspace):
     prompt = experiment.approaches.first().template_version
     model = Backbone.objects.get(name="Seeded starter")
 
-    def seconds(teacher, recipe="distilled"):
-        plan = ApproachPlan(recipe, model, prompt, {}, teacher=teacher)
-        return plan_estimate(ExperimentPlan("Which?", experiment.dataset_version, (plan,))).seconds
+    def estimate(teacher):
+        plan = ApproachPlan("distilled", model, prompt, {"rows": 20}, teacher=teacher)
+        return plan_estimate(ExperimentPlan("Which?", experiment.dataset_version, (plan,)))
 
-    asked = seconds(Teacher(version=prompt))
-    given = seconds(Teacher(evaluation=answers_of(workspace, "tuned", {}, {"n": 4})))
-    assert asked > given
+    asked = estimate(Teacher(version=prompt))
+    given = estimate(Teacher(evaluation=answers_of(workspace, "tuned", {}, {"n": 4})))
+    assert (asked.num_asked, given.num_asked) == (20 + 60, 0)
+    assert asked.seconds > given.seconds
