@@ -303,10 +303,10 @@ def _teacher(run: Run, backbone: Backbone) -> Ask | None:
     spec = run.spec
     if spec.teacher is None:
         return None
-    words = spec.teacher.answer_words
+    plain: dict[str, Any] = {"recipe": Recipe("hard_prompt"), "teacher": None, "start_from": None, "keep_prompts": False}
     # A row that is too long for the teacher teaches nothing, and stops nothing.
-    asked = replace(spec, template=spec.teacher.template, answer_words=words, recipe=Recipe("hard_prompt"), too_long="skip", teacher=None)
-    asked = replace(asked, truncate_column="", start_from=None, keep_prompts=False)
+    plain |= {"too_long": "skip", "truncate_column": ""}
+    asked = replace(spec, template=spec.teacher.template, answer_words=spec.teacher.answer_words, **plain)
     teacher = Prompted(replace(run, spec=asked), Frame(asked, backbone))
     return lambda rows: teacher.predict(rows, lambda done: None)
 

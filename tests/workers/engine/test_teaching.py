@@ -165,6 +165,15 @@ def test_a_student_comes_to_agree_with_its_teacher(tmp_path, targets):
     assert (tmp_path / "out" / JOURNAL).exists()
 
 
+def test_a_student_may_start_from_another_tuned_prompt(tmp_path):
+    backbone = make_backbone()
+    execute(make_taught(tmp_path / "first", backbone))
+
+    result = execute(make_taught(tmp_path / "second", backbone, start_from=str(tmp_path / "first" / "out" / "artifact")))
+
+    assert result.distillation["checked_rows"] == 12
+
+
 @pytest.mark.parametrize("method", ["lora", "prefix_tuning", "ia3"])
 def test_every_tuned_method_can_be_taught(tmp_path, method):
     result = execute(make_run(tmp_path, make_backbone(), method, teacher=TEACHER, teaching=Teaching("distribution", temperature=2.0)))
