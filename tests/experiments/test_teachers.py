@@ -41,9 +41,10 @@ def answered(workspace, version):
 
 @pytest.fixture
 def problems(workspace, version):
+    prompt, model = factories.make_template_version(workspace, name="Student"), factories.make_backbone()
+
     def of(teacher, *, recipe="distilled", **options):
-        prompt = factories.make_template_version(workspace, name="Student")
-        approach = ApproachPlan(recipe, factories.make_backbone(), prompt, options, teacher=teacher)
+        approach = ApproachPlan(recipe, model, prompt, options, teacher=teacher)
         return plan_problems(ExperimentPlan("Which?", version, (approach,)))
 
     return of
@@ -116,7 +117,7 @@ def test_an_endpoint_without_log_probabilities_teaches_its_answers(problems, ans
 
 
 def test_a_teachers_prompt_that_shows_a_test_row_is_refused(workspace, version, problems):
-    row = version.examples.get(split="test")
+    row = version.examples.filter(split="test").first()
     leaking = factories.make_template_version(
         workspace, name="Leak", demonstrations=[{"example": row.pk, "fields": row.fields, "label": row.label}]
     )

@@ -83,10 +83,10 @@ def answer_train(run: Run, **options) -> Evaluation:
 def make_student(workspace, experiment, seed=0, **teacher) -> Run:
     options, teaching = split_teaching(recipe_options("distilled", {"max_steps": 4, "evaluate_every": 2, "num_virtual_tokens": 4}))
     values = {"method": "prompt_tuning", "family": "hybrid", "recipe": options, "teaching": teaching}
-    prompt = factories.make_template_version(workspace, name="Student")
-    approach = experiment.approaches.filter(family="hybrid").first() or factories.make_approach(
-        experiment, backbone=factories.make_backbone(), template_version=prompt, **values, **teacher
-    )
+    approach = experiment.approaches.filter(family="hybrid").first()
+    if approach is None:
+        prompt = factories.make_template_version(workspace, name="Student")
+        approach = factories.make_approach(experiment, backbone=factories.make_backbone(), template_version=prompt, **values, **teacher)
     run = factories.make_run(approach, seed=seed)
     Job.objects.filter(pk=run.job_id).update(payload={"run": str(run.pk)})
     factories.make_evaluation(run)

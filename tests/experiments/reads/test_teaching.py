@@ -17,10 +17,15 @@ from tests.comparison_data import make_finished_experiment, make_price_book
 pytestmark = pytest.mark.django_db
 
 
+def make_experiment(workspace, name):
+    version = factories.make_dataset_version(workspace, dataset=factories.make_dataset(workspace, name=f"Mail of the {name}"))
+    return factories.make_experiment(workspace, name=name, dataset_version=version)
+
+
 @pytest.fixture
 def make_taught(workspace):
     def build(**teacher):
-        approach = factories.make_approach(factories.make_experiment(workspace, name="Student"), family="hybrid", **teacher)
+        approach = factories.make_approach(make_experiment(workspace, "Student"), family="hybrid", **teacher)
         record = {"distillation": {"teacher_seconds": 30.0}}
         return approach, [factories.make_run(approach, seed=seed, result=record) for seed in (0, 1)]
 
@@ -28,7 +33,7 @@ def make_taught(workspace):
 
 
 def answers_of(workspace, family, result, summary):
-    run = factories.make_run(factories.make_approach(factories.make_experiment(workspace), family=family), result=result)
+    run = factories.make_run(factories.make_approach(make_experiment(workspace, "Teacher"), family=family), result=result)
     return factories.make_evaluation(run, split="train", summary=summary)
 
 
@@ -72,7 +77,7 @@ def one_off(experiment, approach) -> float:
 
 def test_asking_a_prompt_that_teaches_is_part_of_the_estimate(workspace):
     experiment = make_finished_experiment(workspace)
-    prompt = experiment.approaches.first().template_version
+    prompt = factories.make_template_version(workspace)
     model = Backbone.objects.get(name="Seeded starter")
 
     def estimate(teacher):

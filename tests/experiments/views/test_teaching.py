@@ -23,7 +23,9 @@ def plain(answer) -> str:
 @pytest.fixture
 def hosted_run(workspace):
     model = factories.make_backbone(workspace, name="Far away", kind="hosted", source="https://api.example.com/v1")
-    approach = factories.make_approach(factories.make_experiment(workspace), name="Zero-shot: Hosted", family="hosted", backbone=model)
+    version = factories.make_dataset_version(workspace, dataset=factories.make_dataset(workspace, name="Other mail"))
+    experiment = factories.make_experiment(workspace, dataset_version=version)
+    approach = factories.make_approach(experiment, name="Zero-shot: Hosted", family="hosted", backbone=model)
     return factories.make_run(approach, state="succeeded")
 
 
