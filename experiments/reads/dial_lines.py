@@ -25,10 +25,11 @@ def dial_lines(method: str, recipe: Mapping[str, Any]) -> list[DialLine]:
 
 
 def _kind_of(method: str, recipe: Mapping[str, Any]) -> RecipeKind | None:
-    """The line of the catalogue with this method whose fixed dials have the stored values."""
+    """The line of the catalogue with this method whose fixed dials have the stored values; of several the one that has all dials."""
     kinds = [kind for kind in CATALOGUE.values() if kind.method == method]
-    fitting = (kind for kind in kinds if all(recipe.get(option.name) == option.default for option in kind.options if option.fixed))
-    return next(fitting, None)
+    fitting = [kind for kind in kinds if all(recipe.get(option.name) == option.default for option in kind.options if option.fixed)]
+    whole = (kind for kind in fitting if set(recipe) <= {option.name for option in kind.options})
+    return next(whole, fitting[0] if fitting else None)
 
 
 def _lines(kind: RecipeKind | None, recipe: Mapping[str, Any]) -> Iterator[DialLine]:

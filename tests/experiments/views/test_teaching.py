@@ -125,6 +125,7 @@ def test_the_table_and_the_run_say_how_far_student_and_teacher_agree(client_for,
     assert "57 of 60 validation rows answered alike; the teacher itself is right on 40" in run_page
     assert "48 train rows, of which the teacher answers 30 as labelled; 2 that its prompt shows were left out" in run_page
     assert "Long prompt v1, on the same model" in run_page
+    assert "how likely the teacher finds each label" in run_page
 
 
 def test_a_table_without_students_has_no_such_column(client_for, alice, workspace):
