@@ -144,23 +144,27 @@ def test_a_distribution_is_learned_only_where_the_teacher_tells_one(tmp_path):
     assert run.warnings == ["2 train rows were left out, because the teacher did not give how likely it finds each label."]
 
 
-@pytest.mark.parametrize("targets", ["labels", "distribution"])
-def test_a_student_comes_to_agree_with_its_teacher(tmp_path, targets):
+@pytest.mark.parametrize(
+    ("targets", "method", "learner"),
+    [("labels", "lora", {"learning_rate": 0.01}), ("distribution", "prompt_tuning", {"num_virtual_tokens": 12, "learning_rate": 1.0})],
+)
+def test_a_student_comes_to_agree_with_its_teacher(tmp_path, targets, method, learner):
     """The teacher is a prompt with examples on a random model, so its answers have nothing to do with the labels."""
-    options = {"num_virtual_tokens": 12, "max_steps": 120, "batch_size": 16, "learning_rate": 0.3, "evaluate_every": 40}
+    options = learner | {"max_steps": 90, "batch_size": 16, "evaluate_every": 30}
     # The step is chosen on validation rows as for every approach; here their labels are what the teacher says.
     execute(make_run(tmp_path / "teacher", make_backbone(), rows=40, template=TEACHER.template))
     said = [json.loads(line) for line in (tmp_path / "teacher" / "out" / "predictions-test.jsonl").read_text().splitlines()]
     items = [replace(item, label=line["predicted"]) for item, line in zip(make_items(40), said, strict=True)]
     checked = write_rows(tmp_path / "checked.jsonl", items)
 
-    result = execute(make_taught(tmp_path, rows=40, validation=checked, options=options, teaching=Teaching(targets)))
+    taught = {"teacher": TEACHER, "teaching": Teaching(targets), "validation": checked}
+    result = execute(make_run(tmp_path, make_backbone(), method, 40, options=options, **taught))
 
     found = result.distillation
     assert found["checked_rows"] == 40
     assert (found["learned_rows"], found["left_out"]) == (38, 2)
     assert found["teacher_tokens"] > 40 * 20
-    assert found["agreed"] >= 36
+    assert found["agreed"] >= 35
     assert result.timings["teach"] > 0
     assert (tmp_path / "out" / JOURNAL).exists()
 
