@@ -20,9 +20,10 @@ from experiments.models.backbones import BackboneKind
 from experiments.models.comparisons import TooLong
 from experiments.models.datasets import Task
 from experiments.recipe_kinds import BASELINE, ENGINEERED, RecipeKind
-from experiments.recipes import BASELINES, CATALOGUE, recipe_get, recipe_options
+from experiments.recipes import BASELINES, CATALOGUE, recipe_get, recipe_options, teaching_defaults
 from experiments.slots import slot_names
 from experiments.starts import start_problems
+from experiments.teachers import Teacher, default_teacher, teacher_problems
 from experiments.wording import counted, listed, quoted
 
 HOSTED = "hosted"
@@ -47,6 +48,7 @@ class ApproachPlan:
 
     Args:
         start: the tuned prompt that training starts from, instead of the recipe's own start.
+        teacher: whose answers to train rows it learns, instead of the rows' labels.
     """
 
     recipe: str
@@ -55,6 +57,7 @@ class ApproachPlan:
     options: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
     start: Artifact | None = None
+    teacher: Teacher | None = None
 
     @property
     def kind(self) -> RecipeKind:
@@ -134,6 +137,7 @@ class Choice:
 
     Args:
         starts: tuned prompts by recipe, for approaches that start from one.
+        teachers: teachers by recipe; without one, an approach that needs it learns from the prompt with the most examples.
     """
 
     dataset_version: DatasetVersion
@@ -144,6 +148,10 @@ class Choice:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     endpoints: Sequence[Backbone] = ()
     starts: Mapping[str, Artifact] = field(default_factory=dict)
+    teachers: Mapping[str, Teacher] = field(default_factory=dict)
+
+    def teacher_of(self, kind: RecipeKind) -> Teacher | None:
+        return self.teachers.get(kind.key) or (default_teacher(self.templates) if kind.taught else None)
 
 
 def approaches_expand(*, choice: Choice) -> tuple[tuple[ApproachPlan, ...], list[str]]:
@@ -166,7 +174,8 @@ def approaches_expand(*, choice: Choice) -> tuple[tuple[ApproachPlan, ...], list
             notes.append(f"{kind.name} is left out: it reads the model's inner states, which an endpoint does not give.")
             continue
         approaches += [
-            ApproachPlan(kind.key, choice.backbone, template, options, start=choice.starts.get(kind.key)) for template in fitting
+            ApproachPlan(kind.key, choice.backbone, template, options, start=choice.starts.get(kind.key), teacher=choice.teacher_of(kind))
+            for template in fitting
         ]
         beside = [ApproachPlan(kind.key, model, template, options) for model in choice.endpoints for template in fitting]
         approaches += [plan for plan in beside if plan.backbone != choice.backbone and not _endpoint_problems(plan)]
@@ -193,7 +202,8 @@ def plan_problems(plan: ExperimentPlan) -> list[str]:
     if not plan.approaches:
         return ["There is nothing to compare. Choose at least one approach and one prompt."]
     problems = [*_data_problems(plan), *_seed_problems(plan), *_size_problems(plan), *_steps_problems(plan)]
-    for template in dict.fromkeys(approach.template_version for approach in plan.approaches):
+    teachers = (approach.teacher.version for approach in plan.approaches if approach.teacher and approach.teacher.version)
+    for template in dict.fromkeys([*(approach.template_version for approach in plan.approaches), *teachers]):
         problems += _template_problems(template, plan)
     for backbone in dict.fromkeys(approach.backbone for approach in plan.approaches):
         problems += _backbone_problems(backbone)
@@ -203,7 +213,7 @@ def plan_problems(plan: ExperimentPlan) -> list[str]:
         list(dict.fromkeys(each.kind.name for each in writing)), list(dict.fromkeys(each.backbone for each in writing))
     )
     for approach in plan.approaches:
-        problems += _endpoint_problems(approach) or _approach_problems(approach)
+        problems += _endpoint_problems(approach) or [*_approach_problems(approach), *_teacher_problems(approach, plan)]
     return list(dict.fromkeys(problems))
 
 
@@ -392,6 +402,11 @@ def _approach_problems(approach: ApproachPlan) -> Iterator[str]:
             f"{approach.kind.name}: {learned:,} learned tokens do not fit into the {window:,} tokens that {quoted(approach.backbone.name)} "
             "can hold. Choose fewer."
         )
+
+
+def _teacher_problems(approach: ApproachPlan, plan: ExperimentPlan) -> Iterator[str]:
+    targets = approach.options.get("targets") or teaching_defaults()["targets"]
+    yield from teacher_problems(approach.kind, targets, approach.teacher, plan.dataset_version)
 
 
 def _memory_problems(approach: ApproachPlan) -> Iterator[str]:

@@ -63,8 +63,11 @@ def _fixed(name: str, label: str, value: str, words: str, *, shapes: bool = Fals
 
 
 def template_text(value: str) -> RecipeOption:
-    words = {"kept": "stays in front of the row", "replaced": "is replaced by the learned tokens"}
-    return _fixed("template_text", "Written prompt", value, f"The written prompt {words[value]}")
+    return _prompt_place(value, {"kept": "stays in front of the row", "replaced": "is replaced by the learned tokens"}[value])
+
+
+def _prompt_place(value: str, words: str) -> RecipeOption:
+    return _fixed("template_text", "Written prompt", value, f"The written prompt {words}")
 
 
 _OPTIMIZER = RecipeOption(
@@ -89,7 +92,6 @@ IA3 = (_learning_rate(5e-3), *_TRAINING, template_text("kept"))
 _LORA = (
     _learning_rate(2e-3),
     *_TRAINING,
-    template_text("kept"),
     RecipeOption("rank", "Rank", 8, "Width of the learned update of each weight matrix.", 1, 512, shapes=True),
     RecipeOption("alpha", "Alpha", 16.0, "Scale of the update; alpha divided by rank (rsLoRA: by its root) multiplies it.", 0.0, 4096.0),
     RecipeOption("dropout", "Dropout", 0.0, "Share of the update's inputs that training leaves out.", 0.0, 0.9),
@@ -125,8 +127,9 @@ LABEL_BIAS = (
 )
 
 
-def lora(variant: str, words: str) -> tuple[RecipeOption, ...]:
-    return (*_LORA, _fixed("variant", "Variant", variant, words, shapes=True))
+def lora(variant: str, words: str, *, template_text: str = "replaced") -> tuple[RecipeOption, ...]:
+    place = {"kept": "stays in front of the row", "replaced": "is left out; what follows the row stays"}[template_text]
+    return (*_LORA, _prompt_place(template_text, place), _fixed("variant", "Variant", variant, words, shapes=True))
 
 
 def adapter(placement: str, words: str) -> tuple[RecipeOption, ...]:
@@ -222,4 +225,24 @@ SEARCH = (
         unit="rows",
     ),
     _DRAW_SEED,
+)
+TEACHING = (
+    RecipeOption(
+        "targets",
+        "Learns",
+        "distribution",
+        "What it learns of the teacher. How likely every label is says more than the label alone, where the teacher tells it.",
+        choices=(("labels", "the teacher's answers"), ("distribution", "how likely the teacher finds each label")),
+        teaches=True,
+    ),
+    RecipeOption(
+        "temperature",
+        "Temperature",
+        1.0,
+        "Flattens both sides before they are compared; above 1 the labels that the teacher finds unlikely count more.",
+        0.01,
+        100.0,
+        teaches=True,
+    ),
+    RecipeOption("rows", "Rows", 0, "Most train rows to hear the teacher on; 0 takes all.", 0, 10_000_000, unit="rows", teaches=True),
 )

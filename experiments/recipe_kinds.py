@@ -30,6 +30,7 @@ class RecipeOption:
         choices: (engine's word, word on the page) of a choice.
         fixed: the approach is what it is because of this value, so that no form offers it.
         shapes: it decides how large the learned part is, so that a start from another one must have the same value.
+        teaches: it says what is learned from a teacher, not how the approach itself is made.
     """
 
     name: str
@@ -42,6 +43,7 @@ class RecipeOption:
     unit: str = ""
     fixed: bool = False
     shapes: bool = False
+    teaches: bool = False
 
     @property
     def range_text(self) -> str:
@@ -59,6 +61,7 @@ class RecipeKind:
         key: stable name in forms and in the API.
         method: the engine's method.
         demonstrations: True needs a prompt with examples, False one without, None takes either.
+        taught: it learns from a teacher's answers instead of the rows' labels.
     """
 
     key: str
@@ -70,6 +73,7 @@ class RecipeKind:
     demonstrations: bool | None = None
     preselected: bool = False
     needs_train: bool = False
+    taught: bool = False
 
     @property
     def is_tuned(self) -> bool:

@@ -129,9 +129,18 @@ _KINDS = (
         "LoRA",
         TUNED,
         "lora",
-        "A small learned update of the model's weights, with the written prompt in front of the row.",
+        "A small learned update of the model's weights in place of the written prompt: the model reads the row and the answer cue.",
         dials.lora("plain", "Alpha divided by the rank scales the update"),
         preselected=True,
+        needs_train=True,
+    ),
+    RecipeKind(
+        "template_lora",
+        "Template + LoRA",
+        HYBRID,
+        "lora",
+        "The written prompt stays in front of the row, and a small learned update of the model's weights reads it.",
+        dials.lora("plain", "Alpha divided by the rank scales the update", template_text="kept"),
         needs_train=True,
     ),
     RecipeKind(
@@ -139,7 +148,7 @@ _KINDS = (
         "rsLoRA",
         TUNED,
         "lora",
-        "LoRA scaled by the root of its rank, so that a high rank learns as fast as a low one.",
+        "LoRA scaled by the root of its rank, so that a high rank learns as fast as a low one. Without the written prompt, as LoRA.",
         dials.lora("rslora", "Alpha divided by the root of the rank scales the update"),
         needs_train=True,
     ),
@@ -148,9 +157,20 @@ _KINDS = (
         "DoRA",
         TUNED,
         "lora",
-        "LoRA that learns length and direction apart. Slower than LoRA, often better at a low rank.",
+        "LoRA that learns length and direction apart: slower, often better at a low rank. Without the written prompt, as LoRA.",
         dials.lora("dora", "Length and direction of each column are learned apart"),
         needs_train=True,
+    ),
+    RecipeKind(
+        "distilled",
+        "Distilled soft prompt",
+        HYBRID,
+        "prompt_tuning",
+        "Learned tokens take the place of a long prompt, a larger model or a hosted one, from whose answers to train rows they learn. "
+        "The rows' own labels are not used.",
+        (*dials.SOFT, dials.template_text("replaced"), *dials.TEACHING),
+        needs_train=True,
+        taught=True,
     ),
     RecipeKind(
         "prefix",
@@ -275,6 +295,17 @@ def recipe_options(key: str, given: Mapping[str, Any]) -> dict[str, OptionValue]
         if name not in known:
             raise UserError(f"{kind.name} has no option {quoted(name)}. Its options: {listed(known, most=40) or 'none'}.")
     return {name: _read(kind, option, given.get(name, option.default)) for name, option in known.items()}
+
+
+def split_teaching(options: Mapping[str, OptionValue]) -> tuple[dict[str, OptionValue], dict[str, OptionValue]]:
+    """Written-out options as the method's own, and what is learned from a teacher; the latter is empty where the recipe has no teacher."""
+    names = {option.name for option in dials.TEACHING}
+    return {k: v for k, v in options.items() if k not in names}, {k: v for k, v in options.items() if k in names}
+
+
+def teaching_defaults() -> dict[str, OptionValue]:
+    """What is learned from a teacher when a recipe without dials for it gets one."""
+    return {option.name: option.default for option in dials.TEACHING}
 
 
 def _read(kind: RecipeKind, option: RecipeOption, value: Any) -> OptionValue:

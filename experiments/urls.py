@@ -20,6 +20,7 @@ from experiments.views import (
     reports,
     runs,
     shares,
+    teaching,
     workspace,
 )
 
@@ -84,6 +85,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("w/<slug:slug>/runs/<uuid:run_id>/retry/", runs.run_retry, name="run-retry"),
     path("w/<slug:slug>/runs/<uuid:run_id>/explanation/", runs.run_explanation, name="run-explanation"),
     path("w/<slug:slug>/runs/<uuid:run_id>/explain/", runs.run_explain, name="run-explain"),
+    path("w/<slug:slug>/runs/<uuid:run_id>/teaching/", teaching.run_teaching, name="run-teaching"),
+    path("w/<slug:slug>/runs/<uuid:run_id>/teach/", teaching.run_teach, name="run-teach"),
     path("w/<slug:slug>/library/", library.library, name="library"),
     path("w/<slug:slug>/library/families/", library.family_list, name="family-list"),
     path("w/<slug:slug>/library/models/new/", backbones.backbone_create, name="backbone-create"),

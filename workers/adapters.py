@@ -33,7 +33,9 @@ from workers.engine.outcome import write_json
 from workers.engine.recipes import METHODS
 from workers.engine.spec import BackboneRef, Demonstration, EvaluateOn, FileRef, Recipe, RunSpec, TemplateSpec, Variant
 from workers.engine.spec import FirstStep as WrittenFirst
-from workers.inputs import artifact_folder, rows_file, split_file
+from workers.engine.teaching_rules import Teaching
+from workers.inputs import artifact_folder, rows_file, sample_file, split_file
+from workers.teachers import answers_file, bring_journal
 
 STARTER = Path(__file__).parent / "starter" / "model"
 LATENCY_REQUESTS = 200
@@ -140,13 +142,17 @@ def _allowed_folder(backbone: Backbone) -> Path:
 def _run_spec(job: Job, folder: Path) -> RunSpec:
     """Make an approach with one seed, and score it on the evaluations that belong to the job."""
     runs = Run.objects.select_related("approach__backbone", "approach__template_version", "approach__start_artifact")
-    run = runs.get(pk=job.payload["run"])
+    run = runs.select_related("approach__teacher_version", "approach__teacher_evaluation__run__approach").get(pk=job.payload["run"])
     spec = _approach_spec(run, _targets(job))
     if run.approach.method == "prompt_search":
         spec = replace(spec, variants=_variants(run), trials=_trials(run, folder / "trials.jsonl"))
+    if run.approach.teaching:
+        spec = _taught(spec, run, folder)
     if METHODS[run.approach.method].family == "tuned" or run.approach.method == "dspy_search":
         checkpoints = folder / "checkpoint"
         _bring_checkpoint(checkpoints)
+        if spec.teacher:
+            bring_journal(run, checkpoints)
         spec = replace(spec, checkpoint_dir=str(checkpoints), resume=True)
     return replace(spec, time_limit_seconds=job.payload.get("time_limit_seconds"))
 
@@ -202,7 +208,13 @@ def _artifact_of(run: Run) -> Artifact | None:
 
 def _targets(job: Job) -> tuple[EvaluateOn, ...]:
     evaluations = job.evaluations.select_related("dataset_version")
-    return tuple(EvaluateOn(evaluation_name(each), split_file(each.dataset_version, each.split)) for each in evaluations)
+    return tuple(EvaluateOn(evaluation_name(each), _rows_of(each)) for each in evaluations)
+
+
+def _rows_of(evaluation: Evaluation) -> FileRef:
+    if evaluation.num_rows is None:
+        return split_file(evaluation.dataset_version, evaluation.split)
+    return sample_file(evaluation.dataset_version, evaluation.split, evaluation.num_rows)
 
 
 def _explain_spec(job: Job, folder: Path) -> RunSpec:
@@ -267,6 +279,17 @@ def _approach_spec(run: Run, evaluate: tuple[EvaluateOn, ...], *, artifact: Arti
         **_answer_rules(experiment.generation),
         memory_limit_bytes=settings.JOB_MEMORY_LIMIT_BYTES or None,
     )
+
+
+def _taught(spec: RunSpec, run: Run, folder: Path) -> RunSpec:
+    """The run with its teacher: a prompt that its own model answers, or answers that another run has given."""
+    approach, version = run.approach, run.approach.experiment.dataset_version
+    spec = replace(spec, teaching=Teaching(**approach.teaching))
+    if approach.teacher_evaluation is not None:
+        return replace(spec, teacher_answers=answers_file(approach.teacher_evaluation, folder / "answers.jsonl"))
+    words = _wording(approach.teacher_version)
+    teacher = Variant(str(approach.teacher_version), _template(words, version), _answer_words(words, version))
+    return replace(spec, teacher=teacher)
 
 
 def _answer_rules(stored: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,6 +25,14 @@ def split_file(version: DatasetVersion, split: str) -> FileRef:
         written = rows_file(rows.iterator(chunk_size=CHUNK_ROWS), folder / f"{split}.{os.getpid()}.partial")
         known = Path(written.path).replace(folder / f"{split}-{written.sha256}.jsonl")
     return FileRef(str(known), known.stem.removeprefix(f"{split}-"))
+
+
+def sample_file(version: DatasetVersion, split: str, num_rows: int) -> FileRef:
+    """Rows of a split drawn by chance, the same ones each time; their labels have no say in it."""
+    path = _shared_folder(f"rows-{version.pk}") / f"{split}.{num_rows}.{os.getpid()}.jsonl"
+    ids = list(Example.objects.filter(version=version, split=split).order_by("position").values_list("pk", flat=True))
+    drawn = random.Random(0).sample(ids, min(num_rows, len(ids)))  # noqa: S311 - nothing secret is drawn
+    return rows_file(Example.objects.filter(version=version, pk__in=drawn).order_by("position").iterator(chunk_size=CHUNK_ROWS), path)
 
 
 def rows_file(examples: Iterable[Example], path: Path) -> FileRef:

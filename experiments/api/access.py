@@ -13,6 +13,7 @@ from experiments.models import (
     Backbone,
     Dataset,
     DatasetVersion,
+    Evaluation,
     Experiment,
     PriceBook,
     PromptTemplate,
@@ -31,6 +32,10 @@ PATHS: dict[type[Model], tuple[str, list[str]]] = {
     Backbone: ("workspace", ["job", "endpoint_key"]),
     Dataset: ("workspace", []),
     DatasetVersion: ("dataset__workspace", ["dataset", "job"]),
+    Evaluation: (
+        "run__approach__experiment__workspace",
+        ["job", "dataset_version__dataset", "run__approach__experiment", "run__approach__backbone"],
+    ),
     Experiment: ("workspace", ["dataset_version__dataset", "price_book"]),
     PriceBook: ("workspace", []),
     PromptTemplate: ("workspace", ["dataset"]),

@@ -18,6 +18,13 @@ OptionValue = int | float | str | list[str] | None
 State = Literal["planned", "running", "finished"]
 
 
+class TeacherIn(Schema):
+    """Whose answers to train rows an approach learns, instead of the rows' labels. One of the two."""
+
+    prompt_version: UUID | None = Field(None, description="A prompt that the approach's own model answers.")
+    answers: UUID | None = Field(None, description="Answers to train rows that a run has given (`POST runs/…/answers`), by whatever model.")
+
+
 class ApproachIn(Schema):
     """One contender, spelled out."""
 
@@ -27,6 +34,7 @@ class ApproachIn(Schema):
     options: dict[str, OptionValue] = {}
     name: ShortText = ""
     start_from: UUID | None = Field(None, description="A tuned prompt (`artifact` of a run) that training starts from.")
+    teacher: TeacherIn | None = Field(None, description="For any tuned approach; `distilled` needs one.")
 
 
 class GenerationIn(Schema):
@@ -63,6 +71,9 @@ class ExperimentIn(BudgetIn):
     tuned_prompt: UUID | None = Field(None, description="The prompt version that tuned approaches start from; the first unless told.")
     options: dict[str, dict[str, OptionValue]] = Field({}, description="Settings by recipe.")
     start_from: dict[str, UUID] = Field({}, description="Tuned prompts (`artifact` of a run) that training starts from, by recipe.")
+    teachers: dict[str, TeacherIn] = Field(
+        {}, description="By recipe; `distilled` learns from the prompt with the most examples unless told."
+    )
     approaches: list[ApproachIn] = Field([], max_length=50)
     seeds: list[Seed] = Field([0, 1], min_length=1, max_length=20)
     description: LongText = ""
@@ -86,6 +97,9 @@ class ApproachOut(Schema):
     backbone: UUID | None = Field(None, alias="backbone_id")
     prompt_version: UUID | None = Field(None, alias="template_version_id")
     start_from: UUID | None = Field(None, alias="start_artifact_id")
+    teacher_prompt: UUID | None = Field(None, alias="teacher_version_id")
+    teacher_answers: UUID | None = Field(None, alias="teacher_evaluation_id")
+    teaching: dict[str, Any] = Field(description="What is learned of the teacher; empty when nobody teaches it.")
 
 
 class RunOut(Schema):

@@ -3,12 +3,13 @@
 from uuid import UUID
 
 from experiments.api.access import get_for, rows_for
-from experiments.api.experiment_schemas import ApproachIn, ExperimentIn
+from experiments.api.experiment_schemas import ApproachIn, ExperimentIn, TeacherIn
 from experiments.errors import UserError
 from experiments.generation import GenerationPlan
-from experiments.models import ApiKey, Artifact, Backbone, DatasetVersion, PriceBook, TemplateVersion
+from experiments.models import ApiKey, Artifact, Backbone, DatasetVersion, Evaluation, PriceBook, TemplateVersion
 from experiments.models.backbones import BackboneKind
 from experiments.plans import ApproachPlan, Choice, ExperimentPlan, approaches_expand
+from experiments.teachers import Teacher
 
 
 def plan_of(key: ApiKey, payload: ExperimentIn) -> ExperimentPlan:
@@ -51,6 +52,7 @@ def _approaches(key: ApiKey, payload: ExperimentIn, version: DatasetVersion) -> 
         options=payload.options,
         endpoints=[_endpoint(key, endpoint) for endpoint in payload.endpoints],
         starts={recipe: get_for(key, Artifact, artifact) for recipe, artifact in payload.start_from.items()},
+        teachers={recipe: _teacher(key, wanted) for recipe, wanted in payload.teachers.items()},
     )
     approaches, notes = approaches_expand(choice=choice)
     if not approaches:
@@ -66,7 +68,16 @@ def _approach(key: ApiKey, wanted: ApproachIn) -> ApproachPlan:
         options=wanted.options,
         name=wanted.name,
         start=get_for(key, Artifact, wanted.start_from) if wanted.start_from else None,
+        teacher=_teacher(key, wanted.teacher) if wanted.teacher else None,
     )
+
+
+def _teacher(key: ApiKey, wanted: TeacherIn) -> Teacher:
+    if wanted.prompt_version and not wanted.answers:
+        return Teacher(version=get_for(key, TemplateVersion, wanted.prompt_version))
+    if wanted.answers and not wanted.prompt_version:
+        return Teacher(evaluation=get_for(key, Evaluation, wanted.answers))
+    raise UserError("A teacher is either a `prompt_version` or the `answers` of a run. Name one of the two.")
 
 
 def _endpoint(key: ApiKey, backbone_id: UUID) -> Backbone:

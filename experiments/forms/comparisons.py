@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from experiments.errors import UserError
 from experiments.forms.generation import GenerationForm
+from experiments.forms.teachers import TAUGHT, chosen_teacher, teacher_field, teacher_field_name
 from experiments.generation import GenerationPlan
 from experiments.models import Artifact, Backbone, DatasetVersion, PriceBook, TemplateVersion, Workspace
 from experiments.models.backbones import BackboneKind
@@ -21,6 +22,7 @@ from experiments.recipe_kinds import BASELINE, ENGINEERED, FULL, HYBRID, TUNED, 
 from experiments.recipes import CATALOGUE, PACK
 from experiments.slots import slot_names
 from experiments.starts import STARTABLE, methods_to_start_from, start_name
+from experiments.teachers import TERMS_WARNING, Teacher
 from experiments.wording import counted, listed, quoted
 
 CHOICES = [(kind.key, kind.name) for kind in CATALOGUE.values() if kind.family != BASELINE]
@@ -214,6 +216,8 @@ class ComparisonForm(BudgetForm):
         )
         self._add_option_fields()
         self._add_start_fields(workspace)
+        for kind in TAUGHT:
+            self.fields[teacher_field_name(kind)] = teacher_field(workspace, prompts)
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
@@ -281,7 +285,7 @@ class ComparisonForm(BudgetForm):
         """The dials of each approach that has any, with its tick box, for the folded part of the form; the usual approaches first."""
         boxes = {kind.key: box for kind, box in self.recipe_boxes()}
         dialled = sorted(DIALLED, key=lambda kind: not kind.preselected)
-        return [(kind, boxes[kind.key], [self[name] for name in (*_start_names(self, kind), *_option_names(kind))]) for kind in dialled]
+        return [(kind, boxes[kind.key], [self[name] for name in _dial_names(self, kind)]) for kind in dialled]
 
     def changed_options(self) -> dict[str, dict[str, Any]]:
         """{recipe: {option: value}} of the fields that somebody filled in; an empty field keeps its default."""
@@ -299,6 +303,11 @@ class ComparisonForm(BudgetForm):
         )
         return {key: known[UUID(artifact_id)] for key, artifact_id in chosen.items() if artifact_id}
 
+    def chosen_teachers(self) -> dict[str, Teacher]:
+        """The teachers that somebody chose, by recipe."""
+        chosen = {kind.key: chosen_teacher(self.cleaned_data.get(teacher_field_name(kind)) or "") for kind in TAUGHT}
+        return {key: teacher for key, teacher in chosen.items() if teacher}
+
     def plan(self) -> ExperimentPlan:
         """The plan of a valid form.
 
@@ -315,8 +324,11 @@ class ComparisonForm(BudgetForm):
             options=self.changed_options(),
             endpoints=list(chosen["endpoints"]),
             starts=self.chosen_starts(),
+            teachers=self.chosen_teachers(),
         )
         approaches, self.notes = approaches_expand(choice=choice)
+        if any(approach.teacher and approach.teacher.is_hosted for approach in approaches):
+            self.notes.append(TERMS_WARNING)
         return ExperimentPlan(
             name=chosen["name"],
             dataset_version=chosen["dataset_version"],
@@ -350,12 +362,10 @@ def _start_field(kind: RecipeKind) -> str:
     return f"{kind.key}-start-from"
 
 
-def _start_names(form: ComparisonForm, kind: RecipeKind) -> list[str]:
-    return [_start_field(kind)] if _start_field(kind) in form.fields else []
-
-
-def _option_names(kind: RecipeKind) -> list[str]:
-    return [f"{kind.key}-{option.name}" for option in kind.free_options]
+def _dial_names(form: ComparisonForm, kind: RecipeKind) -> list[str]:
+    """Names of the fields of an approach: its teacher, its start and its options, as far as it has them."""
+    beside = [name for name in (teacher_field_name(kind), _start_field(kind)) if name in form.fields]
+    return [*beside, *(f"{kind.key}-{option.name}" for option in kind.free_options)]
 
 
 def start_field(artifacts: list[Artifact]) -> forms.Field:

@@ -85,6 +85,23 @@ class Approach(Noun):
         related_name="started",
         help_text="The tuned prompt that training starts from.",
     )
+    teacher_version = models.ForeignKey(
+        TemplateVersion,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="taught",
+        help_text="The prompt that teaches it, on the same model.",
+    )
+    teacher_evaluation = models.ForeignKey(
+        "experiments.Evaluation",
+        null=True,
+        blank=True,
+        on_delete=models.RESTRICT,
+        related_name="taught",
+        help_text="The answers to train rows that teach it, by whatever model.",
+    )
+    teaching = models.JSONField(default=dict, blank=True, help_text="{targets, temperature, rows}; empty when nobody teaches it.")
 
     class Meta:
         ordering = ["position"]

@@ -15,16 +15,16 @@ NO_PRICES = "no price book was chosen"
 
 
 def costs_table(
-    experiment: Experiment, rows: Sequence[Mapping[str, Any]], effort_seconds: Mapping[str, float], baseline: str | None
+    experiment: Experiment, rows: Sequence[Mapping[str, Any]], efforts: Mapping[str, Effort], baseline: str | None
 ) -> dict[str, Any]:
     """The ledger of a table's rows as JSON values, with the prices and the volume that it assumes.
 
     Args:
-        effort_seconds: {approach: device seconds of all its trainings, looks at validation included}.
+        efforts: {approach: what making it took, looks at validation rows included}.
     """
     book = experiment.price_book
     prices = _prices(book)
-    entries = [_entry(row, effort_seconds.get(row["approach"], 0.0)) for row in rows]
+    entries = [_entry(row, efforts.get(row["approach"], Effort())) for row in rows]
     ledger = ledger_build(prices=prices, demand=Demand.of_month(experiment.monthly_requests), entries=entries, baseline=baseline)
     return {**ledger.to_json(), "book": _book(book), "costs": {row.approach: _cost(row.per_thousand, ledger, book) for row in ledger.rows}}
 
@@ -35,11 +35,11 @@ def _prices(book: PriceBook | None) -> Prices:
     return Prices(currency=book.currency, **{field: getattr(book, field) for field in PRICE_FIELDS})
 
 
-def _entry(row: Mapping[str, Any], seconds: float) -> Entry:
+def _entry(row: Mapping[str, Any], effort: Effort) -> Entry:
     tokens = row.get("tokens") or {}
     is_hosted = row.get("family") == Family.HOSTED
     use = TokenUse(tokens.get("billed_input"), tokens.get("billed_output")) if is_hosted else DeviceUse(row.get("rows_per_second"))
-    return Entry(row["approach"], row["name"], use, Effort(device_seconds=seconds), wrong_share=1 - row["accuracy"])
+    return Entry(row["approach"], row["name"], use, effort, wrong_share=1 - row["accuracy"])
 
 
 def _cost(per_thousand: Any, ledger: Ledger, book: PriceBook | None) -> dict[str, Any]:

@@ -25,14 +25,14 @@ def dial_lines(method: str, recipe: Mapping[str, Any]) -> list[DialLine]:
 
 
 def kind_of(method: str, recipe: Mapping[str, Any], *, shows_examples: bool = False) -> RecipeKind | None:
-    """The line of the catalogue that a stored approach was made from; the one with most fixed dials where several fit.
+    """The line of the catalogue that a stored approach was made from; where several fit, one that has all its dials, most of them fixed.
 
     Args:
         shows_examples: whether its prompt shows examples, which tells few-shot from zero-shot.
     """
     fitting = [kind for kind in CATALOGUE.values() if kind.method == method and kind.demonstrations in (None, shows_examples)]
     fitting = [kind for kind in fitting if all(recipe.get(option.name) == option.default for option in _fixed(kind))]
-    return max(fitting, key=lambda kind: len(_fixed(kind)), default=None)
+    return max(fitting, key=lambda kind: (set(recipe) <= {option.name for option in kind.options}, len(_fixed(kind))), default=None)
 
 
 def _fixed(kind: RecipeKind) -> list[RecipeOption]:

@@ -34,6 +34,7 @@ class Estimate:
     Args:
         num_predictions: validation rows times runs.
         num_steps: most training steps of all runs together.
+        num_asked: rows that prompts which teach are asked about.
         num_calls, num_test_calls: calls of hosted endpoints, one a row and step of the prompt, each at a price.
         characters: mean length of a row's text columns, of a sample.
         seconds: time of the approaches that were measured before; None when none was.
@@ -45,6 +46,7 @@ class Estimate:
     num_predictions: int
     num_test_predictions: int
     num_steps: int
+    num_asked: int
     num_calls: int
     num_test_calls: int
     characters: float
@@ -80,6 +82,7 @@ def plan_estimate(plan: ExperimentPlan) -> Estimate:
         num_predictions=plan.num_runs * counts.get(Split.VALIDATION, 0),
         num_test_predictions=plan.num_runs * counts.get(Split.TEST, 0),
         num_steps=sum(_steps(approach) * len(plan.seeds_of(approach)) for approach in plan.approaches),
+        num_asked=sum(_asked_of_teacher(plan, approach) for approach in plan.approaches),
         num_calls=num_hosted * counts.get(Split.VALIDATION, 0),
         num_test_calls=num_hosted * counts.get(Split.TEST, 0),
         characters=_mean_characters(plan),
@@ -108,11 +111,13 @@ def _seconds(plan: ExperimentPlan, approach: ApproachPlan, speeds: dict[str, Spe
     """Time of all runs of an approach, validation rows included; None when a part of it was never measured."""
     speed = speeds.get(_speed_name(approach.kind.method, approach.steps_a_row), Speed())
     steps = _steps(approach)
-    if not speed.rows_per_second or (steps and not speed.seconds_per_step):
+    asked, teacher = _asked_of_teacher(plan, approach), speeds.get("hard_prompt", Speed())
+    if not speed.rows_per_second or (steps and not speed.seconds_per_step) or (asked and not teacher.rows_per_second):
         return None
+    teaching = asked / (teacher.rows_per_second or 1.0)
     scoring = (plan.dataset_version.split_counts.get(Split.VALIDATION, 0) + _searched(approach)) / speed.rows_per_second
     seconds: float = len(plan.seeds_of(approach)) * (scoring + steps * (speed.seconds_per_step or 0.0))
-    return seconds
+    return seconds + teaching
 
 
 def _speed_name(method: str, steps_a_row: int) -> str:
@@ -130,6 +135,15 @@ def _searched(approach: ApproachPlan) -> int:
     options = recipe_options(approach.recipe, approach.options)
     rows = options.get("budget") or options.get("train_rows") or 0
     return rows if isinstance(rows, int) else 0
+
+
+def _asked_of_teacher(plan: ExperimentPlan, approach: ApproachPlan) -> int:
+    """Rows that a teacher's prompt is asked about, once for all seeds; answers that were given before cost nothing more."""
+    if approach.teacher is None or approach.teacher.version is None:
+        return 0
+    counts, limit = plan.dataset_version.split_counts, recipe_options(approach.recipe, approach.options).get("rows")
+    train, validation = int(counts.get(Split.TRAIN, 0)), int(counts.get(Split.VALIDATION, 0))
+    return (min(train, limit) if isinstance(limit, int) and limit else train) + validation
 
 
 def _mean_characters(plan: ExperimentPlan) -> float:

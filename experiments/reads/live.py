@@ -59,8 +59,9 @@ class RunLine:
     def share(self) -> tuple[int, int] | None:
         """(done, of) in the unit of the phase, while the run goes on and says so."""
         progress = self.current.progress if self.current.state == JobState.RUNNING else {}
+        phases = {"step": ("training", "searching"), "rows": ("scoring", "loading", "teaching")}
         for done, total in (("step", "steps"), ("rows", "rows_total")):
-            if progress.get("phase") in (("training", "searching") if done == "step" else ("scoring", "loading")) and progress.get(total):
+            if progress.get("phase") in phases[done] and progress.get(total):
                 return int(progress.get(done) or 0), int(progress[total])
         return None
 
@@ -76,6 +77,8 @@ def progress_sentence(job: Job) -> str:
         best = (progress.get("metrics") or {}).get("validation_accuracy")
         so_far = "" if best is None else f", best so far {best:.1%}"
         return f"searching, {progress.get('step') or 0:,} of {progress['steps']:,} evaluations{so_far}"
+    if phase == "teaching" and progress.get("rows_total"):
+        return f"asking the teacher, row {progress.get('rows') or 0:,} of {progress['rows_total']:,}"
     if phase == "scoring" and progress.get("rows_total"):
         return f"scoring, row {progress.get('rows') or 0:,} of {progress['rows_total']:,}"
     if phase == "timing" and progress.get("rows_total"):

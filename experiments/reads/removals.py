@@ -65,7 +65,8 @@ def prompt_removal(template: PromptTemplate) -> Removal:
     takes = [f"{counted(template.versions.count(), 'version')}, with the name “production” where one has it."]
     if previews := template.previews.count():
         takes.append(f"{counted(previews, 'try', 'tries')} of it on rows.")
-    blockers = Experiment.objects.filter(approaches__template_version__template=template).select_related("workspace").distinct()
+    uses = Q(approaches__template_version__template=template) | Q(approaches__teacher_version__template=template)
+    blockers = Experiment.objects.filter(uses).select_related("workspace").distinct()
     return Removal(tuple(blockers), "", tuple(takes))
 
 
@@ -81,8 +82,10 @@ def experiment_removal(experiment: Experiment) -> Removal:
     stays = Removal.stays
     if TestOpening.objects.filter(experiment=experiment).exists():
         stays += " That its test rows were opened stays counted on later reports of the data: what was seen is seen."
-    started = Experiment.objects.filter(approaches__start_artifact__run__approach__experiment=experiment).exclude(pk=experiment.pk)
-    return Removal(tuple(started.distinct()), _unfinished(experiment), tuple(takes), stays)
+    started = Q(approaches__start_artifact__run__approach__experiment=experiment)
+    taught = Q(approaches__teacher_evaluation__run__approach__experiment=experiment)
+    resting = Experiment.objects.filter(started | taught).exclude(pk=experiment.pk)
+    return Removal(tuple(resting.distinct()), _unfinished(experiment), tuple(takes), stays)
 
 
 def jobs_taken_along(experiment: Experiment) -> QuerySet[Job]:

@@ -44,6 +44,8 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("trained_parameters", ("trainable",)),
     ("unrelated_loss_before", ("forgetting", "before")),
     ("unrelated_loss_after", ("forgetting", "after")),
+    ("agreed_with_teacher", ("agreement", "agreed")),
+    ("rows_of_teacher", ("agreement", "rows")),
     ("artifact_bytes", ("artifact_bytes",)),
     ("seed", ("seed",)),
     ("num_seeds", ("spread", "num_seeds")),

@@ -9,12 +9,14 @@ from typing import Any
 from uuid import UUID
 
 from experiments.comparison import ApproachResult, Comparison, Contender, Difference, Settings, comparison_build
+from experiments.economics import Effort
 from experiments.errors import UserError
 from experiments.generation import GenerationPlan
 from experiments.models import Approach, Evaluation, Example, Experiment, Prediction, Run, Split, TestOpening
 from experiments.models.comparisons import Family
 from experiments.models.datasets import Task
 from experiments.reads.costs import costs_table
+from experiments.reads.teaching import agreement_of, teaching_cost
 from experiments.reads.trials import version_answering
 from experiments.services.scores import CLOSENESS
 
@@ -59,7 +61,7 @@ def build_table(experiment: Experiment, split: str) -> dict[str, Any]:
         settings=Settings(margin=experiment.margin),
     )
     rows = _rows(experiment, comparison, answered)
-    money = costs_table(experiment, rows, _effort_seconds(answered), comparison.baseline)
+    money = costs_table(experiment, rows, _efforts(answered), comparison.baseline)
     costs = money.pop("costs")
     return {
         "schema": SCHEMA,
@@ -87,7 +89,7 @@ def _answered(experiment: Experiment, split: str, example_ids: Sequence[int]) ->
     """Complete evaluations of the split, in the order of the plan, with their winning attempt's answers."""
     evaluations = Evaluation.objects.filter(
         run__approach__experiment=experiment, dataset_version=experiment.dataset_version_id, split=split, attempt__isnull=False
-    ).select_related("run__approach__template_version__template", "run__artifact")
+    ).select_related("run__approach__template_version__template", "run__approach__teacher_evaluation__run__approach", "run__artifact")
     evaluations = evaluations.prefetch_related("scores", "run__optimised_versions__template")
     chosen_by = _validation_accuracies(experiment)
     ordered = sorted(evaluations, key=lambda each: (each.run.approach.position, each.run.seed))
@@ -231,6 +233,7 @@ def _effort(each: Answered) -> dict[str, Any]:
         "total_parameters": parameters.get("total"),
         "artifact_bytes": artifact.num_bytes if artifact else None,
         "forgetting": _forgetting(result.get("forgetting")),
+        "agreement": agreement_of(result),
         "warnings": list(result.get("warnings") or summary.get("warnings") or []),
     }
 
@@ -240,15 +243,21 @@ def _forgetting(found: Mapping[str, Any] | None) -> dict[str, float] | None:
     return {"before": found["before"], "after": found["after"]} if found and None not in (found["before"], found["after"]) else None
 
 
-def _effort_seconds(answered: Sequence[Answered]) -> dict[str, float]:
-    """{approach: device seconds that making it took}: every seed counts, for the choice among them was part of the work.
+def _efforts(answered: Sequence[Answered]) -> dict[str, Effort]:
+    """{approach: what making it took}: every seed counts, for the choice among them was part of the work.
 
-    So does, once, the making of the tuned prompt that training started from, and of the one before it.
+    So does, once, asking the teacher, and the making of the tuned prompt that training started from, and of the one before it.
     """
-    seconds = {each.contender.approach: _start_seconds(each.approach) for each in answered}
+    runs: dict[Approach, list[Run]] = {}
     for each in answered:
-        seconds[each.contender.approach] += _training_seconds(each.run)
-    return seconds
+        runs.setdefault(each.approach, []).append(each.run)
+    return {str(approach.pk): _making(approach, made) for approach, made in runs.items()}
+
+
+def _making(approach: Approach, runs: Sequence[Run]) -> Effort:
+    teacher = teaching_cost(approach, runs)
+    seconds = _start_seconds(approach) + sum(map(_training_seconds, runs)) + teacher.seconds
+    return Effort(device_seconds=seconds, hosted=teacher.hosted)
 
 
 def _start_seconds(approach: Approach) -> float:

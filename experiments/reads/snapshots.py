@@ -39,6 +39,7 @@ ALLOWED: Allowed = _fields(
         spread=_fields("num_seeds mean lowest highest deviation"),
         closeness=_fields("", **{name: _fields("value low high") for name in ("token_f1", "rouge_l", "chrf", "format")}),
         forgetting=_fields("before after"),
+        agreement=_fields("agreed rows"),
         delta=_fields("value low high p_adjusted num_compared verdict not_worse sentence"),
         tokens=_fields("fixed row virtual completion context computed billed billed_input billed_output"),
         latency=_fields("rows p50_ms p95_ms cpu_p50_ms withheld"),

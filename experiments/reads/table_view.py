@@ -38,6 +38,12 @@ def forgotten(row: Row) -> float | None:
     return found["after"] - found["before"] if found else None
 
 
+def agreed(row: Row) -> float | None:
+    """Share of validation rows on which a taught approach answers as its teacher does."""
+    found = row.get("agreement")
+    return found["agreed"] / found["rows"] if found else None
+
+
 def _cost(row: Row) -> float | None:
     amount = _at("cost", "per_thousand")(row)
     return float(amount) if amount is not None else None
@@ -116,6 +122,12 @@ COLUMNS = (
         forgotten,
         "lower",
     ),
+    Column(
+        "agreement",
+        "As its teacher",
+        "Of the validation rows that its teacher answered, the share that a distilled prompt answers alike; right or wrong does not count.",
+        agreed,
+    ),
     Column("artifact", "Size", "File size of the tuned prompt or adapter.", _at("artifact_bytes"), "lower"),
 )
 BY_KEY = {column.key: column for column in (*COLUMNS, *CLOSENESS)}
@@ -176,6 +188,10 @@ class TableView:
         return any(row["forgotten"] is not None for row in self.rows)
 
     @property
+    def any_agreement(self) -> bool:
+        return any(row["agreed"] is not None for row in self.rows)
+
+    @property
     def shown_headings(self) -> list[Heading]:
         """The heads of the columns that say something."""
         return [heading for heading in self.headings if heading.column.key in self.shown_columns]
@@ -190,6 +206,7 @@ class TableView:
             "trainable": self.any_tuned,
             "artifact": self.any_tuned,
             "forgetting": self.any_forgetting,
+            "agreement": self.any_agreement,
         }
         empty = {key for key, something in says.items() if not something}
         return set(BY_KEY) - empty
@@ -253,6 +270,7 @@ def shown(row: Row, columns: Sequence[Column] = ()) -> Row:
         "interval": (row["low"], row["high"]),
         "hue": hue_of(row["family"], row["method"]),
         "forgotten": forgotten(row),
+        "agreed": agreed(row),
         "closeness_cells": [_closeness_cell(row, column.key) for column in columns],
         "trained_share": trained / total if trained and total else None,
         "delta": {**delta, "range": _range(delta), "tone": TONES[delta["verdict"]], "corrected": _corrected(delta)} if delta else None,

@@ -29,10 +29,11 @@ from experiments.models import (
 from experiments.models.comparisons import Family
 from experiments.models.datasets import Task
 from experiments.plans import ApproachPlan, ExperimentPlan, plan_problems
-from experiments.recipes import recipe_options
+from experiments.recipes import recipe_options, split_teaching, teaching_defaults
 from experiments.services.audit import audit_record
 from experiments.services.jobs import job_cancel, job_create, job_retry
 from experiments.services.latency import latency_applied, latency_key, latency_queue
+from experiments.teachers import Teacher
 
 RUN_JOBS = Q(kind=JobKind.RUN)
 EVALUATE_JOBS = Q(kind=JobKind.EVALUATE)
@@ -97,16 +98,21 @@ def experiment_create(*, workspace: Workspace, by: User | None, plan: Experiment
 
 
 def _approach(experiment: Experiment, position: int, planned: ApproachPlan) -> Approach:
+    options, teaching = split_teaching(recipe_options(planned.recipe, planned.options))
+    teacher = planned.teacher or Teacher()
     return Approach(
         experiment=experiment,
         position=position,
         name=planned.shown_name,
         family=planned.family,
         method=planned.kind.method,
-        recipe=recipe_options(planned.recipe, planned.options),
+        recipe=options,
         backbone=planned.backbone,
         template_version=planned.template_version,
         start_artifact=planned.start,
+        teacher_version=teacher.version,
+        teacher_evaluation=teacher.evaluation,
+        teaching=(teaching or teaching_defaults()) if planned.teacher else {},
     )
 
 
@@ -128,14 +134,14 @@ def experiment_launch(*, experiment: Experiment, by: User | None, key: str) -> E
 def _run_create(approach: Approach, seed: int, by: User | None) -> Run:
     run = Run(approach=approach, seed=seed)
     workspace = approach.experiment.workspace
-    run.job = job_create(workspace=workspace, kind=JobKind.RUN, queue=_queue_of(approach), payload={"run": str(run.pk)}, by=by)
+    run.job = job_create(workspace=workspace, kind=JobKind.RUN, queue=queue_of(approach), payload={"run": str(run.pk)}, by=by)
     run.save()
     version = approach.experiment.dataset_version
     Evaluation.objects.create(run=run, dataset_version=version, split=Split.VALIDATION, job=run.job)
     return run
 
 
-def _queue_of(approach: Approach) -> Queue:
+def queue_of(approach: Approach) -> Queue:
     """Calls of an endpoint need no accelerator, only patience."""
     return Queue.IO if approach.family == Family.HOSTED else Queue.GPU
 
@@ -174,7 +180,7 @@ def _test_evaluations_create(experiment: Experiment, by: User | None) -> int:
     for run in runs:
         evaluation = Evaluation(run=run, dataset_version=experiment.dataset_version, split=Split.TEST)
         payload = {"evaluation": str(evaluation.pk)}
-        queue = _queue_of(run.approach)
+        queue = queue_of(run.approach)
         evaluation.job = job_create(workspace=experiment.workspace, kind=JobKind.EVALUATE, queue=queue, payload=payload, by=by)
         evaluation.save()
     return len(runs)

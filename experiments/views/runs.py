@@ -12,11 +12,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from experiments.access import get_run_for
 from experiments.errors import UserError
-from experiments.models import Run
+from experiments.models import Run, Split
 from experiments.reads.charts import Chart, curve_charts
 from experiments.reads.dial_lines import dial_lines
 from experiments.reads.explanations import explanation_of
 from experiments.reads.live import curves_of, progress_sentence
+from experiments.reads.teaching import teaching_view
 from experiments.reads.trials import search_view, trials_of
 from experiments.services import experiments as services
 from experiments.services.explanations import explanation_start
@@ -38,11 +39,12 @@ def run_detail(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
     context = {
         "run": run,
         "experiment": run.approach.experiment,
-        "evaluations": run.evaluations.select_related("job").prefetch_related("scores"),
+        "evaluations": run.evaluations.exclude(split=Split.TRAIN).select_related("job").prefetch_related("scores"),
         "curve_charts": _curves(run, against) if run.job.has_ended else [],
         "against": against,
-        "dials": dial_lines(run.approach.method, run.approach.recipe),
+        "dials": dial_lines(run.approach.method, run.approach.teaching | run.approach.recipe),
         "explanation": explanation_of(run),
+        "teaching": teaching_view(run),
         **state_of(run),
     }
     return render(request, "run_detail.html", context)

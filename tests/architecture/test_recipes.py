@@ -1,10 +1,15 @@
 """The catalogue of approaches on the pages and the engine's table of methods say the same."""
 
+from dataclasses import asdict
+from typing import Any, cast
+
 import pytest
 
-from experiments.recipes import CATALOGUE, recipe_options
+from experiments.recipe_dials import TEACHING
+from experiments.recipes import CATALOGUE, recipe_options, split_teaching
 from experiments.starts import methods_to_start_from
 from workers.engine.recipes import METHODS, may_start_from, resolve_options
+from workers.engine.teaching_rules import MOST_ROWS, MOST_TEMPERATURE, TARGETS, Teaching
 
 FAMILIES = {"engineered": "prompt", "tuned": "tuned", "hybrid": "tuned", "baseline": "baseline"}
 
@@ -22,8 +27,9 @@ def test_options_have_the_engines_names_ranges_and_choices(key):
     kind = CATALOGUE[key]
     engine = METHODS[kind.method].options
 
-    assert {option.name for option in kind.options} == set(engine)
-    for option in kind.options:
+    own = [option for option in kind.options if not option.teaches]
+    assert {option.name for option in own} == set(engine)
+    for option in own:
         theirs = engine[option.name]
         assert (option.low, option.high) == (theirs.low, theirs.high), option.name
         words = {word for word, _ in option.choices}
@@ -34,9 +40,20 @@ def test_options_have_the_engines_names_ranges_and_choices(key):
 
 @pytest.mark.parametrize("key", CATALOGUE)
 def test_the_engine_takes_the_written_out_options_as_they_are(key):
-    options = recipe_options(key, {})
+    options, teaching = split_teaching(recipe_options(key, {}))
 
     assert resolve_options(CATALOGUE[key].method, options) == options
+    assert not teaching or asdict(Teaching(**cast(dict[str, Any], teaching))) == teaching
+
+
+def test_the_dials_of_teaching_are_the_engines():
+    engine = asdict(Teaching())
+
+    assert [option.name for option in TEACHING] == list(engine)
+    targets, temperature, rows = TEACHING
+    assert tuple(word for word, _ in targets.choices) == TARGETS
+    assert (temperature.default, temperature.high) == (engine["temperature"], MOST_TEMPERATURE)
+    assert (rows.default, rows.high) == (engine["rows"], MOST_ROWS)
 
 
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.family == "tuned"])

@@ -38,7 +38,7 @@ READ = names("""
     workspace-overview workspace-activity dataset-list dataset-detail dataset-version-detail dataset-version-progress
     dataset-version-download prompt-list prompt-detail preview-detail preview-state comparison-list comparison-detail
     comparison-state comparison-table comparison-examples report-detail report-csv report-json run-detail run-state run-explanation
-    run-trials library family-list backbone-detail backbone-state artifact-download workspace-settings price-list share-list
+    run-teaching run-trials library family-list backbone-detail backbone-state artifact-download workspace-settings price-list share-list
 """)
 # A viewer is refused whatever the verb.
 WRITE = names("""
@@ -47,7 +47,7 @@ WRITE = names("""
     comparison-estimate comparison-open-test comparison-cancel comparison-compute comparison-latency comparison-baseline share-create
     report-create share-revoke dataset-delete prompt-delete comparison-delete run-cancel run-retry backbone-create backbone-verify
     member-invite member-role member-remove invitation-withdraw api-key-list api-key-create api-key-revoke price-create price-delete
-    audit-list run-explain
+    audit-list run-explain run-teach
     backbone-edit comparison-budget
 """)
 # Workspace keys only.
@@ -57,7 +57,8 @@ KEY = names("""
     backbone_list backbone_create backbone_detail backbone_verify price_book_list price_book_create experiment_list
     experiment_create experiment_detail experiment_launch experiment_wait experiment_results experiment_open_test
     experiment_baseline experiment_cancel run_retry report_list report_create report_detail report_json_file report_csv_file
-    share_list share_create share_revoke run_explanation run_explain experiment_budget backbone_change
+    share_list share_create share_revoke run_explanation run_explain run_answers run_answer_train experiment_budget
+    backbone_change
     experiment_latency experiment_compute run_cancel run_trials dataset_delete prompt_delete experiment_delete
 """)
 # Anybody signed in, about themselves.

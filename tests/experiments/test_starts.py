@@ -58,7 +58,12 @@ def test_every_method_starts_from_its_own(make_tuned, planned, recipe):
     ("recipe", "made_by", "options", "sentence"),
     [
         ("zero_shot", "soft_prompt", {}, "Zero-shot learns no part of its own"),
-        ("lora", "soft_prompt", {}, r"LoRA cannot start from “Soft prompt · .*”: it can start from LoRA, rsLoRA and DoRA\."),
+        (
+            "lora",
+            "soft_prompt",
+            {},
+            r"LoRA cannot start from “Soft prompt · .*”: it can start from LoRA, Template . LoRA, rsLoRA and DoRA\.",
+        ),
         ("soft_prompt", "soft_prompt", {"num_virtual_tokens": 8}, "it has 20 learned tokens, this one 8. Set Learned tokens to 20"),
         ("lora", "lora", {"rank": 4}, "its rank is 8, this one's 4. Set Rank to 8"),
         ("dora", "lora", {}, "its variant is plain, this one's dora. Choose the approach that it was made by"),

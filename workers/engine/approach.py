@@ -28,9 +28,10 @@ from workers.engine.recipes import METHODS
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
 from workers.engine.scoring import Scorer
-from workers.engine.spec import Item
+from workers.engine.spec import Item, Recipe
+from workers.engine.teaching import Ask, Lessons, hear_teacher
 from workers.engine.tuned import Tuning
-from workers.engine.tuning import create_tuning, replaces_text, reserved_positions
+from workers.engine.tuning import create_tuning, frame_of, reserved_positions
 from workers.engine.written import Written, write_prompt
 
 OnRows = Callable[[int], None]
@@ -278,6 +279,7 @@ def _prompted(run: Run) -> Prompted:
     backbone = run.load()
     if not spec.recipe.is_tuned and spec.artifact is None:
         return _written(run, backbone)
+    lessons = _lessons(run, backbone) if spec.is_taught and spec.artifact is None else None
     frame = _frame(run, backbone)
     if spec.artifact is not None:
         approach = _reserved(Prompted(run, frame, load_tuning(Path(spec.artifact), backbone)))
@@ -295,7 +297,9 @@ def _prompted(run: Run) -> Prompted:
     try:
         if spec.start_from is not None:
             start_from(Path(spec.start_from), tuning, backbone)
-        approach.training = learn(run, frame, tuning)
+        approach.training = learn(run, frame, tuning, lessons)
+        if lessons:
+            approach.learned["distillation"] = _compared(approach, lessons)
     except BaseException:
         approach.release()
         raise
@@ -306,6 +310,34 @@ def _prompted(run: Run) -> Prompted:
     if start is not None and virtual.vectors is not None:
         approach.learned["learned_tokens"] = describe_vectors(backbone, start, virtual.vectors)
     return approach
+
+
+def _lessons(run: Run, backbone: Backbone) -> Lessons:
+    """What the teacher says: its answers of another day, or its prompt on this model, scored by the path that scores everything."""
+    run.watch.start("teach")
+    try:
+        return hear_teacher(run, _teacher(run, backbone))
+    finally:
+        run.watch.stop("teach")
+
+
+def _teacher(run: Run, backbone: Backbone) -> Ask | None:
+    spec = run.spec
+    if spec.teacher is None:
+        return None
+    plain: dict[str, Any] = {"recipe": Recipe("hard_prompt"), "teacher": None, "start_from": None, "keep_prompts": False}
+    # A row that is too long for the teacher teaches nothing, and stops nothing.
+    plain |= {"too_long": "skip", "truncate_column": ""}
+    asked = replace(spec, template=spec.teacher.template, answer_words=spec.teacher.answer_words, **plain)
+    teacher = Prompted(replace(run, spec=asked), Frame(asked, backbone))
+    return lambda rows: teacher.predict(rows, lambda done: None)
+
+
+def _compared(approach: Prompted, lessons: Lessons) -> dict[str, Any]:
+    """What the teaching was, and how far student and teacher agree on validation rows."""
+    if not lessons.checked:
+        return lessons.facts(approach.run.spec)
+    return lessons.facts(approach.run.spec) | lessons.agreement(approach.predict(lessons.checked, lambda done: None))
 
 
 def _written(run: Run, backbone: Backbone) -> Prompted:
@@ -321,7 +353,7 @@ def _frame(run: Run, backbone: Backbone) -> Frame:
     spec = run.spec
     if spec.recipe.method == "cpt" and spec.artifact is None and spec.train is not None:
         spec = with_examples(spec, backbone, read_rows(spec.train, spec.labels, spec.max_rows), run.warnings)
-    frame = Frame(spec, backbone, reserved_positions(spec.recipe), replaces_text(spec.recipe))
+    frame = frame_of(spec, backbone, reserved_positions(spec.recipe))
     _refuse_full_window(frame)
     return frame
 

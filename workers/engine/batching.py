@@ -183,11 +183,35 @@ def _round_up(value: int, step: int) -> int:
 
 
 @dataclass(frozen=True)
+class SoftTargets:
+    """What a teacher thinks of every label.
+
+    Args:
+        trie: all answers.
+        loglikelihoods: [N, C] of each training row.
+        temperature: both sides are divided by it before they are compared.
+    """
+
+    trie: AnswerTrie
+    loglikelihoods: Tensor
+    temperature: float
+
+
+@dataclass(frozen=True)
 class Lines:
-    """Training rows as ids: contexts without virtual tokens, and the answer that each is to be followed by."""
+    """Training rows as ids: contexts without virtual tokens, and the answer that each is to be followed by.
+
+    With soft targets the answers are only what the teacher would choose; the loss looks at all labels.
+    """
 
     contexts: tuple[tuple[int, ...], ...]
     answers: tuple[tuple[int, ...], ...]
+    soft: SoftTargets | None = None
+
+    @property
+    def longest_answer(self) -> int:
+        """Tokens of the longest answer that a row may be followed by, terminator included."""
+        return self.soft.trie.longest() if self.soft else max(map(len, self.answers))
 
     def __len__(self) -> int:
         return len(self.contexts)

@@ -140,7 +140,7 @@ class Frame:
             "chat_template_sha256": _sha256(str(self.tokenizer.chat_template)) if self.is_chat else None,
             "start_ids": list(self.start_ids()),
             "terminator_id": self.backbone.terminator_id,
-            "template_text": "replaced" if self.replaced else "kept",
+            "template_text": "replaced" if self.replaced else self.spec.recipe.options.get("template_text", "kept"),
             "opening_tokens": len(self.opening_ids),
             "opening_sha256": _sha256(",".join(map(str, self.opening_ids))),
         }

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from workers.engine.backbone import Backbone
-from workers.engine.batching import Lines
+from workers.engine.batching import Lines, SoftTargets
 from workers.engine.errors import BadData
 from workers.engine.frame import EncodedRow, Frame
 from workers.engine.outcome import Quality, TrainingRecord
@@ -14,12 +14,16 @@ from workers.engine.rows import read_rows
 from workers.engine.run import Run
 from workers.engine.scoring import Scorer, line_scores
 from workers.engine.spec import Item
+from workers.engine.teaching import Lessons
 from workers.engine.training import Hooks, Trainer
 from workers.engine.tuned import Tuning
 
 
-def learn(run: Run, frame: Frame, tuning: Tuning) -> TrainingRecord:
+def learn(run: Run, frame: Frame, tuning: Tuning, lessons: Lessons | None = None) -> TrainingRecord:
     """Train a tuned part on the rows of a run and leave its best candidate in place.
+
+    Args:
+        lessons: a teacher's answers, which stand in place of the train rows' labels.
 
     Raises:
         BadData: fewer than two usable rows.
@@ -27,7 +31,7 @@ def learn(run: Run, frame: Frame, tuning: Tuning) -> TrainingRecord:
     """
     spec = run.spec
     assert spec.train is not None, "the spec refuses a tuned method without train rows"
-    items = read_rows(spec.train, spec.labels, spec.max_rows)
+    items = lessons.train if lessons else read_rows(spec.train, spec.labels, spec.max_rows)
     _warn_of_unseen_labels(run, items)
     rows = _usable(run, frame, items)
     if spec.validation is not None:
@@ -37,7 +41,8 @@ def learn(run: Run, frame: Frame, tuning: Tuning) -> TrainingRecord:
         source = "inner split of train"
     limit = int(tuning.recipe.options["validation_rows"])  # type: ignore[arg-type]
     chosen = sample_rows(inner, limit, spec.seed)
-    lines = Lines(tuple(row.ids for row in rows), tuple(_answer(frame, row.item) for row in rows))
+    answers = tuple(_answer(frame, row.item) for row in rows)
+    lines = Lines(tuple(row.ids for row in rows), answers, _soft_targets(frame, rows, lessons) if lessons else None)
     hooks = Hooks(
         evaluate=judge(frame.backbone, frame, tuning, chosen),
         on_progress=run.report,
@@ -52,6 +57,15 @@ def learn(run: Run, frame: Frame, tuning: Tuning) -> TrainingRecord:
     if trainer.plain_reason:
         run.warnings.append(f"Training ran whole sequences, which is slower: {trainer.plain_reason}.")
     return record
+
+
+def _soft_targets(frame: Frame, rows: Sequence[EncodedRow], lessons: Lessons) -> SoftTargets | None:
+    """How likely the teacher finds each label of each row; None where only its answers are learned."""
+    teaching = frame.spec.teaching
+    if frame.trie is None or teaching.targets != "distribution":
+        return None
+    told = [[lessons.told[row.item.id].loglikelihoods[label] for label in frame.spec.labels] for row in rows]
+    return SoftTargets(frame.trie, torch.tensor(told), teaching.temperature)
 
 
 def judge(backbone: Backbone, frame: Frame, tuning: Tuning, rows: Sequence[EncodedRow]) -> Callable[[], Quality]:

@@ -218,6 +218,7 @@ class RunResult:
     learned_tokens: dict[str, Any] | None = None
     ablation: dict[str, Any] | None = None
     sweep: dict[str, Any] = field(default_factory=dict)
+    distillation: dict[str, Any] | None = None
     peak_memory_bytes: int = 0
     timings: dict[str, float] = field(default_factory=dict)
     device: str = ""

@@ -212,8 +212,12 @@ METHODS: dict[str, Method] = {
         "tuned",
         "LoRA",
         _training(Option(2e-3, "Step size.", 1e-7, 1.0))
-        | _KEPT
         | {
+            "template_text": Option(
+                "kept",
+                "Whether the prompt's text before the row stays ('kept', a hybrid) or the update alone has to say it ('replaced').",
+                choices=("kept", "replaced"),
+            ),
             "variant": Option(
                 "plain",
                 "'rslora' divides alpha by the root of the rank; 'dora' learns each column's length apart from its direction.",
@@ -264,6 +268,8 @@ METHODS: dict[str, Method] = {
 }
 
 
+# Methods whose learned part stands in front of the row, where it can take the place of text.
+IN_FRONT = ("prompt_tuning", "p_tuning", "prefix_tuning", "cpt")
 # Methods whose saved part is one vector a token, so that a soft prompt can start from any of them.
 VECTOR_METHODS = ("prompt_tuning", "p_tuning", "cpt")
 

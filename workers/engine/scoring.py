@@ -88,17 +88,17 @@ class Scorer:
         with torch.inference_mode():
             if tuple(row[: len(opening)]) != tuple(opening) or len(row) == len(opening):
                 return self.score([row]).labels[0]
-            return label_scores(self._tree_scores([row[len(opening) :]], prefix).float().cpu(), self.trie)[0]
+            return label_scores(self.tree_scores([row[len(opening) :]], prefix).float().cpu(), self.trie)[0]
 
     def _score_shared(self, rows: Sequence[Sequence[int]]) -> RowScores:
         shared = shared_ids(rows)
         prefix = prefix_of(self.backbone.model, self.virtual, shared)
         suffixes = [row[len(shared) :] for row in rows]
-        return self._score_batches(suffixes, self.trie.num_nodes, lambda group: self._tree_scores(group, prefix), len(shared))
+        return self._score_batches(suffixes, self.trie.num_nodes, lambda group: self.tree_scores(group, prefix), len(shared))
 
     def _score_plain(self, rows: Sequence[Sequence[int]]) -> RowScores:
         extra = self.trie.longest() - 1 + self.virtual.length
-        return self._score_batches(rows, extra, self._line_scores, 0)
+        return self._score_batches(rows, extra, self.line_scores, 0)
 
     def _score_batches(
         self, rows: Sequence[Sequence[int]], extra: int, score: Callable[[Sequence[Sequence[int]]], Tensor], prefix_tokens: int
@@ -125,12 +125,17 @@ class Scorer:
         computed = tuple(length + extra for length in lengths)
         return RowScores(answers, label_scores(answers, self.trie), tuple(seconds.tolist()), computed, prefix_tokens)
 
-    def _tree_scores(self, rows: Sequence[Sequence[int]], prefix: PrefixStates | None) -> Tensor:
+    def tree_scores(self, rows: Sequence[Sequence[int]], prefix: PrefixStates | None) -> Tensor:
+        """[B, answers] of rows behind a prefix already run, all in one pass; differentiable.
+
+        Args:
+            rows: context ids without those that the prefix holds.
+        """
         batch = tree_batch(rows, self.trie).to(self.backbone.device)
         logits = shared_pass(self.backbone.model, prefix, batch)
         return sum_steps(logits.view(batch.size, self.trie.num_positions, -1), self.trie)
 
-    def _line_scores(self, rows: Sequence[Sequence[int]]) -> Tensor:
+    def line_scores(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """[B, answers], one whole sequence a row and answer: the slow, obvious way. An encoder still reads each row once."""
         if self.backbone.is_encoder_decoder:
             return self._decoder_scores(rows)

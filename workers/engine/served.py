@@ -16,14 +16,13 @@ from workers.engine.errors import BadSpec, MissingModel, Unsupported
 from workers.engine.frame import Frame
 from workers.engine.prefix import PrefixStates, Virtual, prefix_of
 from workers.engine.probe import scoring_reason, writing_reason
-from workers.engine.recipes import METHODS
+from workers.engine.recipes import IN_FRONT, METHODS
 from workers.engine.row_adapters import RowAdapter, RowAdapters, adapter_of
 from workers.engine.scoring import Scorer
 from workers.engine.spec import Item, RunSpec
 from workers.engine.tuned import Tuning
-from workers.engine.tuning import PeftTuning, replaces_text
+from workers.engine.tuning import PeftTuning, frame_of
 
-IN_FRONT = ("prompt_tuning", "p_tuning", "prefix_tuning", "cpt")
 INSIDE = ("lora", "ia3")
 _WRITTEN = ("hard_prompt", "label_bias")
 
@@ -106,7 +105,7 @@ def serve(name: str, spec: RunSpec, backbone: Backbone) -> tuple[ServedPrompt, H
     if spec.artifact is not None:
         files = _files_of(spec.artifact)
     virtual, adapter = _load(name, spec, backbone)
-    frame = Frame(spec, backbone, virtual.length, replaces_text(spec.recipe))
+    frame = frame_of(spec, backbone, virtual.length)
     if frame.room() < 1:
         raise BadSpec(f"{name} leaves no room for a row: the model reads {backbone.window:,} tokens.")
     prompt = ServedPrompt(name, frame, virtual.length, files)

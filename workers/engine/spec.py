@@ -6,13 +6,14 @@ Every check here can be made without opening a file other than the spec itself.
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from workers.engine.answer_rules import AnswerFormat, Generation
 from workers.engine.errors import BadSpec
 from workers.engine.recipes import METHODS, OptionValue, resolve_options
+from workers.engine.teaching_rules import Teaching
 
 TASKS = ("classification", "extraction")
 FEW_BITS = {"8bit": 8, "4bit": 4}
@@ -143,6 +144,11 @@ class TemplateSpec:
         """Names of all columns that a row must have."""
         return (self.slots() - {STEP}) | set(slot_names(self.first_step.user)) if self.first_step else self.slots()
 
+    def bare(self) -> Self:
+        """The row and what follows it, for an approach that learns what the text before it says: no system text, no examples."""
+        first = next(match for match in _SLOT.finditer(self.user) if _name_in(match))
+        return replace(self, user=self.user[first.start() :], system="", demonstrations=())
+
     def __post_init__(self) -> None:
         if not slot_names(self.user):
             raise BadSpec("The prompt has no slot, so every row would read the same. Add {{text}} where the row goes.")
@@ -217,6 +223,8 @@ class RunSpec:
     numbers that an earlier run of the same approach fitted, which are then used as they are; `start_from` names the folder of an
     earlier run whose tuned part is what training starts from. `ablate` asks what each learned token of the artifact is worth on the
     validation rows. A prompt search draws from `variants` and takes what earlier attempts measured from `trials`.
+    A tuned approach with a `teacher` (a prompt that the run's own model answers) or with `teacher_answers` (given before, by whatever
+    model) learns what the teacher says about the train rows instead of their labels, by the rules of `teaching`.
     """
 
     id: str
@@ -236,6 +244,9 @@ class RunSpec:
     ablate: bool = False
     variants: tuple[Variant, ...] = ()
     trials: FileRef | None = None
+    teacher: Variant | None = None
+    teacher_answers: FileRef | None = None
+    teaching: Teaching = field(default_factory=Teaching)
     too_long: str = "refuse"
     truncate_column: str = ""
     generation: Generation = field(default_factory=Generation)
@@ -253,6 +264,7 @@ class RunSpec:
         _one_of(self.too_long, TOO_LONG, "too_long")
         self._check_labels()
         self._check_files()
+        self._check_teacher()
         if self.too_long == "truncate" and self.truncate_column not in self.template.columns():
             raise BadSpec(
                 f"Too long rows are to be cut in column {self.truncate_column!r}, but the prompt has no such slot. "
@@ -295,6 +307,21 @@ class RunSpec:
         if self.recipe.method in ("prompt_search", "dspy_search") and self.validation is None:
             raise BadSpec("A prompt search chooses on validation rows. Give the run a validation file.")
 
+    def _check_teacher(self) -> None:
+        if not self.is_taught:
+            return
+        if self.teacher and self.teacher_answers:
+            raise BadSpec("The run names a teacher's prompt and a teacher's answers. Give it one of the two.")
+        if not self.recipe.is_tuned:
+            raise BadSpec(f"The method {self.recipe.method} trains no part of its own, so it cannot be taught. Choose a tuned method.")
+        if self.teaching.targets == "distribution" and self.task == "extraction":
+            raise BadSpec("Free answers have no distribution over labels to learn from. Set teaching.targets to 'labels'.")
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether a teacher's answers stand in place of the train rows' labels."""
+        return self.teacher is not None or self.teacher_answers is not None
+
     @property
     def score(self) -> str:
         """What a label is chosen by. Tuned approaches are trained on the sum, so they are scored by it."""
@@ -325,6 +352,9 @@ class RunSpec:
             "answer_words": _read_words,
             "variants": lambda rows: tuple(Variant.from_json(row) for row in rows),
             "trials": _optional_file,
+            "teacher": lambda given: None if given is None else Variant.from_json(given),
+            "teacher_answers": _optional_file,
+            "teaching": lambda given: _build(Teaching, given, "teaching"),
             "train": _optional_file,
             "validation": _optional_file,
             "generation": _read_writing,

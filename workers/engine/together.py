@@ -18,10 +18,11 @@ from workers.engine.abreast import run_abreast
 from workers.engine.batching import line_batch
 from workers.engine.errors import NonFinite, OutOfMemory, Unsupported
 from workers.engine.forward import attention_for_gradients
+from workers.engine.losses import LENGTH_STEP
 from workers.engine.mixed import PrefixRows, mixed_pass
 from workers.engine.prefix import PrefixStates, prefixes_of
 from workers.engine.runtime import is_out_of_memory
-from workers.engine.training import LEAST_ROWS_ABREAST, LENGTH_STEP, Trainer
+from workers.engine.training import LEAST_ROWS_ABREAST, Trainer
 
 # A part that one thread of a processor works on; larger ones of a small model leave its caches.
 _PART_TOKENS = 512
@@ -64,6 +65,8 @@ def reason_against(trainers: Sequence[Trainer]) -> str | None:
     for trainer in trainers:
         if trainer.tuning.recipe.method not in METHODS_TOGETHER:
             return "what they learn does not only stand in front of the rows"
+        if trainer.lines.soft:
+            return "they learn how likely a teacher finds every label, which takes a pass over all labels of each row"
         if trainer.plain_reason:
             return trainer.plain_reason
     return None

@@ -2,7 +2,7 @@
 
 The shared prefix (learned vectors, template text) runs once a step. Its states are a leaf that collects the gradients of all
 micro-batches; then one backward pass takes the sum through the prefix. Exact, since in a causal model the prefix does not depend
-on the rows. The loss is the mean over the label tokens of the whole batch, so micro-batches do not change it.
+on the rows. The loss is a mean over the whole batch, so micro-batches do not change it.
 """
 
 import math
@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from workers.engine.abreast import run_abreast
 from workers.engine.backbone import Backbone
-from workers.engine.batching import Batch, Lines, line_batch, shuffled_batches
+from workers.engine.batching import Lines, shuffled_batches
 from workers.engine.checkpoints import load_checkpoint, save_checkpoint
 from workers.engine.errors import BadSpec, NonFinite, OutOfMemory
 from workers.engine.families import sliding_reason
-from workers.engine.forward import attention_for_gradients, plain_pass, shared_pass
+from workers.engine.forward import attention_for_gradients
+from workers.engine.losses import row_loss_of
 from workers.engine.outcome import CurvePoint, LossPoint, Progress, Quality, TrainingRecord
 from workers.engine.prefix import prefix_of
 from workers.engine.probe import dropout_reason, gradient_reason
@@ -32,8 +33,6 @@ from workers.engine.trail import loss_added, thinned
 from workers.engine.tuned import Tuning
 from workers.engine.updates import load_optimizer, make_optimizer, optimizer_tensors, rate_at
 
-# Few distinct lengths mean few distinct shapes, so that memory once touched is used again; coarser steps cost more in pads.
-LENGTH_STEP = 2
 _MAX_SKIPPED_IN_A_ROW = 3
 # Parts of a batch that run side by side: fewer rows do not fill a thread, and each part holds gradients of its own.
 LEAST_ROWS_ABREAST = 4
@@ -73,6 +72,7 @@ class Trainer:
         self.batch_size = min(int(self.options["batch_size"]), len(lines))
         self.micro_size = min(int(self.options["micro_batch_size"]) or self.batch_size, self.batch_size)
         self.shared = shared_ids(lines.contexts)
+        self.row_loss = row_loss_of(backbone, lines)
         self.record = TrainingRecord(micro_batch_size=self.micro_size)
         self.plain_reason: str | None = None
         self.step = 0
@@ -217,18 +217,18 @@ class Trainer:
             self.record.micro_batch_size = self.micro_size
 
     def _backward(self, indices: Sequence[int], plain: bool) -> float:
-        label_tokens = self.lines.label_tokens(indices)
+        weight = self.row_loss.weight(indices)
         micro = [indices[at : at + self.micro_size] for at in range(0, len(indices), self.micro_size)]
         run = self._plain_losses if plain else self._shared_losses
         with attention_for_gradients(self.backbone.model):
             own = self.tuning.own_loss()
             if own is None:
-                return run(micro, label_tokens)
+                return run(micro, weight)
             # The mean is over the label tokens of the batch and those that every row brings along.
-            tokens = label_tokens + len(indices) * own.tokens
-            loss = own.total * (len(indices) / tokens)
+            weight += len(indices) * own.tokens
+            loss = own.total * (len(indices) / weight)
             torch.autograd.backward([loss])
-            return run(micro, tokens) + float(loss.detach())
+            return run(micro, weight) + float(loss.detach())
 
     def count_tokens(self, indices: Sequence[int]) -> int:
         """Write down what a batch holds; returns its label tokens."""
@@ -236,14 +236,12 @@ class Trainer:
         self.record.row_tokens += sum(len(self.lines.contexts[index]) for index in indices)
         return label_tokens
 
-    def _shared_losses(self, micro: Sequence[Sequence[int]], label_tokens: int) -> float:
+    def _shared_losses(self, micro: Sequence[Sequence[int]], weight: int) -> float:
         prefix = prefix_of(self.backbone.model, self.tuning.virtual(), self.shared)
         leaf = prefix.as_leaf() if prefix else None
 
         def loss_of(indices: Sequence[int]) -> Tensor:
-            batch = self._batch(indices, len(self.shared))
-            logits = shared_pass(self.backbone.model, leaf, batch)
-            return nn.functional.cross_entropy(logits.float(), batch.targets, reduction="sum") / label_tokens
+            return self.row_loss.shared(indices, len(self.shared), leaf) / weight
 
         total = sum(self._add_gradients(indices, loss_of, leaf.tensors if leaf else ()) for indices in micro)
         if prefix and leaf:
@@ -253,11 +251,9 @@ class Trainer:
                 torch.autograd.backward([made for made, _ in pairs], [gradient for _, gradient in pairs])
         return total
 
-    def _plain_losses(self, micro: Sequence[Sequence[int]], label_tokens: int) -> float:
+    def _plain_losses(self, micro: Sequence[Sequence[int]], weight: int) -> float:
         def loss_of(indices: Sequence[int]) -> Tensor:
-            batch = self._batch(indices, 0)
-            logits = plain_pass(self.backbone.model, self.tuning.virtual(), batch)
-            return nn.functional.cross_entropy(logits.float(), batch.targets, reduction="sum") / label_tokens
+            return self.row_loss.plain(indices, self.tuning.virtual()) / weight
 
         return sum(self._add_gradients(indices, loss_of, ()) for indices in micro)
 
@@ -293,13 +289,9 @@ class Trainer:
         cuts = [len(indices) * part // number for part in range(number + 1)]
         return [indices[start:end] for start, end in pairwise(cuts)]
 
-    def _batch(self, indices: Sequence[int], start: int) -> Batch:
-        rows = [self.lines.contexts[index][start:] for index in indices]
-        return line_batch(rows, [self.lines.answers[index] for index in indices], LENGTH_STEP).to(self.backbone.device)
-
     def _plain_reason(self) -> str | None:
         """Why rows must not share a prefix in training, or None: asked of the model on two rows."""
-        longest = max(map(len, self.lines.contexts)) + max(map(len, self.lines.answers)) + self.tuning.virtual().length
+        longest = max(map(len, self.lines.contexts)) + self.lines.longest_answer + self.tuning.virtual().length
         reason = dropout_reason(self.backbone.model) or self.backbone.plain_reason or sliding_reason(self.backbone.sliding, longest)
         if reason:
             return reason

@@ -6,7 +6,7 @@ because PEFT's own text initialisation cuts or repeats a text without a word and
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -39,8 +39,8 @@ from workers.engine.families import keeps_running_state
 from workers.engine.frame import Frame
 from workers.engine.full import create_full
 from workers.engine.prefix import PrefixStates, Virtual, embed, run_prefix
-from workers.engine.recipes import ADAFACTOR_FAMILIES
-from workers.engine.spec import Recipe
+from workers.engine.recipes import ADAFACTOR_FAMILIES, IN_FRONT
+from workers.engine.spec import Recipe, RunSpec
 from workers.engine.tuned import OwnLoss, Tuning
 
 WEIGHTS = "adapter_model.safetensors"
@@ -129,9 +129,19 @@ def reserved_positions(recipe: Recipe) -> int:
     return int(recipe.options.get("num_virtual_tokens") or 0)  # type: ignore[arg-type]
 
 
-def replaces_text(recipe: Recipe) -> bool:
-    """True when the learned vectors stand in place of the prompt's text before the row."""
-    return recipe.options.get("template_text") == "replaced"
+def frame_of(spec: RunSpec, backbone: Backbone, reserved: int) -> Frame:
+    """The frame that a tuned approach's rows stand in.
+
+    Where the text before the row is replaced, vectors stand in its place; what is learned inside the model leaves the bare row.
+
+    Args:
+        reserved: positions of the virtual tokens.
+    """
+    if spec.recipe.options.get("template_text") != "replaced":
+        return Frame(spec, backbone, reserved)
+    if spec.recipe.method in IN_FRONT:
+        return Frame(spec, backbone, reserved, replaced=True)
+    return Frame(replace(spec, template=spec.template.bare()), backbone, reserved)
 
 
 def create_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, seed: int) -> Tuning:

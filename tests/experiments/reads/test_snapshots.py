@@ -49,6 +49,7 @@ ALLOWED_VALUES = {
     "member method n name rows_per_second seed skipped total_parameters train_seconds trainable written_after_test",
     **{f"rows.closeness.{metric}": "high low value" for metric in ("chrf", "format", "rouge_l", "token_f1")},
     "rows.forgetting": "after before",
+    "rows.agreement": "agreed rows",
     "rows.cost": "currency per_thousand reason",
     "rows.delta": "high low not_worse num_compared p_adjusted sentence value verdict",
     "rows.latency": "cpu_p50_ms p50_ms p95_ms rows withheld",

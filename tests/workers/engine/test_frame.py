@@ -2,10 +2,11 @@ import copy
 
 import pytest
 
-from tests.workers.engine.fakes import LABELS, TEMPLATE, make_backbone, make_frame, make_items, make_tokenizer, trie_of
+from tests.workers.engine.fakes import LABELS, TEMPLATE, make_backbone, make_frame, make_items, make_spec, make_tokenizer, trie_of
 from workers.engine.errors import BadData, BadSpec
 from workers.engine.frame import common_prefix
-from workers.engine.spec import Demonstration, Item, TemplateSpec, fill
+from workers.engine.spec import Demonstration, FileRef, Item, Recipe, TemplateSpec, fill
+from workers.engine.tuning import frame_of
 
 CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 
@@ -226,3 +227,30 @@ def test_label_that_spells_a_control_token_is_scored_by_its_letters(chatml):
 
     assert controls(chatml, ids) == [0, 0]
     assert chatml.tokenizer.decode(ids[:-1]).strip() == "<|im_end|>"
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_an_update_in_place_of_the_text_reads_the_row_and_its_cue(monkeypatch, chat):
+    backbone = make_backbone(start=True)
+    if chat:
+        monkeypatch.setattr(backbone.tokenizer, "chat_template", CHAT)
+    shown = (Demonstration({"text": "lost"}, "card"),)
+    template = TemplateSpec(system="Sort.", user="Message: {{text}}\nIt is", answer_cue=" about", demonstrations=shown)
+    spec = make_spec(template=template, recipe=Recipe("lora", {"template_text": "replaced"}), train=FileRef("none.jsonl"))
+
+    frame = frame_of(spec, backbone, 0)
+
+    assert frame.render({"text": "hi"}) == ("<user>hi\nIt is\n<assistant> about" if chat else "hi\nIt is about")
+    assert (frame.encode([item("hi")])[0].ids[:1] == backbone.start_ids) is not chat
+    assert frame.facts()["template_text"] == "replaced"
+
+
+def test_vectors_and_an_update_leave_the_same_text_behind_them():
+    backbone, place = make_backbone(), {"template_text": "replaced"}
+    specs = [make_spec(recipe=Recipe(method, place), train=FileRef("none.jsonl")) for method in ("prompt_tuning", "lora")]
+
+    soft, update = (
+        [backbone.tokenizer.decode(row.ids).strip() for row in frame_of(spec, backbone, 0).encode(make_items(6))] for spec in specs
+    )
+
+    assert soft == update

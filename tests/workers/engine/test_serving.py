@@ -13,13 +13,12 @@ from workers.engine.approach import Prompted, build_approach
 from workers.engine.artifacts import save_artifact
 from workers.engine.backbone import load_backbone
 from workers.engine.errors import BadSpec, Unsupported
-from workers.engine.frame import Frame
 from workers.engine.generation import Generator
 from workers.engine.recipes import METHODS
 from workers.engine.requests import Request
 from workers.engine.serving import Answerer
 from workers.engine.spec import BackboneRef, FileRef, Item, Recipe, TemplateSpec
-from workers.engine.tuning import create_tuning, replaces_text, reserved_positions
+from workers.engine.tuning import create_tuning, frame_of, reserved_positions
 
 TWO = ("cash", "transfer")
 KINDS: dict[str, tuple[str, dict[str, Any], TemplateSpec]] = {
@@ -48,7 +47,7 @@ def spec_of(kind, **more):
 
 def write_artifact(folder: Path, spec, backbone, seed=1, noise=0.3) -> Path:
     """An artifact whose numbers are away from those of its start."""
-    frame = Frame(spec, backbone, reserved_positions(spec.recipe), replaces_text(spec.recipe))
+    frame = frame_of(spec, backbone, reserved_positions(spec.recipe))
     tuning = create_tuning(backbone, frame, spec.recipe, seed=seed)
     torch.manual_seed(seed)
     with torch.no_grad():

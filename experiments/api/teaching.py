@@ -1,0 +1,49 @@
+"""Answers of a run to train rows, from which tuned approaches can learn, over the API."""
+
+from uuid import UUID
+
+from django.db.models import QuerySet
+from ninja import Field, Router, Schema
+
+from experiments.api.access import get_for
+from experiments.api.auth import KeyRequest
+from experiments.models import Evaluation, Run, Split
+from experiments.services.teachers import train_answers_start
+
+router = Router(tags=["Comparisons"])
+
+
+class TrainAnswersIn(Schema):
+    rows: int | None = Field(None, ge=2, le=10_000_000, description="Most train rows, drawn by chance; all unless told.")
+
+
+class TrainAnswersOut(Schema):
+    """Answers to train rows; once they have succeeded, name `id` as the `answers` of a teacher."""
+
+    id: UUID
+    state: str = Field(alias="job.state")
+    error: str = Field(alias="job.error")
+    rows: int | None = Field(description="Rows that were asked for; null for all.")
+    accuracy: float | None = Field(description="Share answered as labelled; null until they have ended.")
+
+    @staticmethod
+    def resolve_rows(evaluation: Evaluation) -> int | None:
+        return evaluation.num_rows
+
+    @staticmethod
+    def resolve_accuracy(evaluation: Evaluation) -> float | None:
+        found = evaluation.summary.get("accuracy")
+        return None if found is None else float(found)
+
+
+@router.get("/runs/{uuid:run_id}/answers", response=list[TrainAnswersOut], summary="What a run has answered to train rows")
+def run_answers(request: KeyRequest, run_id: UUID) -> "QuerySet[Evaluation]":
+    run = get_for(request.auth, Run, run_id)
+    return run.evaluations.filter(split=Split.TRAIN).select_related("job").order_by("-created_at")
+
+
+@router.post("/runs/{uuid:run_id}/answers", response={202: TrainAnswersOut}, summary="Let a run answer train rows, to teach others")
+def run_answer_train(request: KeyRequest, run_id: UUID, payload: TrainAnswersIn) -> Evaluation:
+    """Asked for again, the same answers are given back. A hosted model bills each answer, and its terms may forbid learning from it."""
+    run = get_for(request.auth, Run, run_id, write=True)
+    return train_answers_start(run=run, by=request.auth.created_by, num_rows=payload.rows)

@@ -1,0 +1,94 @@
+"""What a teacher was to the approaches it taught: how far they agree, what it cost, and what its run can be asked for. Reads only."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.economics import TokenUse
+from experiments.models import Approach, Evaluation, JobState, Run, Split
+from experiments.models.comparisons import Family
+from experiments.teachers import TERMS_WARNING, Teacher
+
+
+@dataclass(frozen=True)
+class TeachingCost:
+    """What asking a teacher took, once for all seeds: device seconds, and tokens that a hosted one billed."""
+
+    seconds: float = 0.0
+    hosted: TokenUse | None = None
+
+
+def teacher_of(approach: Approach) -> Teacher | None:
+    """Who taught an approach; None when it learned from the rows' labels."""
+    if approach.teacher_version is None and approach.teacher_evaluation is None:
+        return None
+    return Teacher(approach.teacher_version, approach.teacher_evaluation)
+
+
+def agreement_of(result: Mapping[str, Any]) -> dict[str, int] | None:
+    """Of the validation rows that the teacher answered, how many the student answers as it does; None where nobody taught."""
+    found = result.get("distillation") or {}
+    return {"agreed": found["agreed"], "rows": found["checked_rows"]} if found.get("checked_rows") else None
+
+
+def teaching_cost(approach: Approach, runs: Iterable[Run]) -> TeachingCost:
+    """What the teacher of an approach cost: its answers, and its own training where it had one."""
+    evaluation = approach.teacher_evaluation
+    if evaluation is None:
+        asked = [float((run.result.get("distillation") or {}).get("teacher_seconds") or 0) for run in runs]
+        return TeachingCost(max(asked, default=0.0))
+    if evaluation.run.approach.family == Family.HOSTED:
+        return TeachingCost(hosted=_billed(evaluation))
+    training = evaluation.run.result.get("training") or {}
+    made = float(training.get("train_seconds") or 0) + float(training.get("evaluation_seconds") or 0)
+    return TeachingCost(made + float(evaluation.summary.get("seconds") or 0))
+
+
+def _billed(evaluation: Evaluation) -> TokenUse:
+    """All tokens that a hosted teacher billed for its answers; None of a kind that the endpoint did not tell."""
+    billed = (evaluation.summary.get("endpoint") or {}).get("billed") or {}
+    rows = int(evaluation.summary.get("n") or 0) - int(evaluation.summary.get("errors") or 0)
+    read, written = billed.get("input"), billed.get("output")
+    return TokenUse(None if read is None else read * rows, None if written is None else written * rows)
+
+
+@dataclass(frozen=True)
+class TeachingView:
+    """What the page of a run says about teaching.
+
+    Args:
+        teacher: who taught this run.
+        record: the engine's record of it.
+        answers: the run's own answers to train rows, the newest first.
+        may_teach: whether it can be asked for more.
+        num_train: how many train rows there are.
+        is_hosted: whether each answer is billed, by terms that may forbid learning from it.
+    """
+
+    teacher: Teacher | None
+    record: Mapping[str, Any]
+    answers: tuple[Evaluation, ...]
+    may_teach: bool
+    num_train: int
+    is_hosted: bool
+    terms: str = TERMS_WARNING
+
+    @property
+    def going_on(self) -> Evaluation | None:
+        """The answers that are being given now."""
+        return next((answers for answers in self.answers if not answers.job.has_ended), None)
+
+
+def teaching_view(run: Run) -> TeachingView:
+    """The teaching of a run, given and taken."""
+    approach, version = run.approach, run.approach.experiment.dataset_version
+    num_train = version.split_counts.get(Split.TRAIN, 0)
+    has_succeeded = run.job.state == JobState.SUCCEEDED
+    return TeachingView(
+        teacher=teacher_of(approach),
+        record=run.result.get("distillation") or {},
+        answers=tuple(run.evaluations.filter(split=Split.TRAIN).select_related("job").order_by("-created_at")),
+        may_teach=has_succeeded and approach.family != Family.BASELINE and num_train > 0,
+        num_train=num_train,
+        is_hosted=approach.family == Family.HOSTED,
+    )
