@@ -27,7 +27,7 @@ from workers.engine.serving import Answerer
 from workers.engine.spec import EvaluateOn, FileRef, Recipe, RunSpec, TemplateSpec
 from workers.engine.tuning import create_tuning, replaces_text, reserved_positions
 
-LABELS = ("ba", "du", "ki", "po")
+LABELS = ("gepe", "teni", "bele", "deka")  # a token each
 _CUE = "\nka"
 _TOKENS = 20
 _TURNS = 100

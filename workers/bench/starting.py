@@ -66,7 +66,7 @@ def host() -> Iterator[Host]:
 def request_of(lab: Lab, name: str) -> dict[str, Any]:
     """A run of a written prompt on a few rows."""
     rows = lab.folder / "rows.jsonl"
-    lines = [{"id": str(place), "fields": {"text": f"ba du {place}"}, "label": LABELS[place % len(LABELS)]} for place in range(_ROWS)]
+    lines = [{"id": str(place), "fields": {"text": f"gepe teni {place}"}, "label": LABELS[place % len(LABELS)]} for place in range(_ROWS)]
     rows.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     spec: RunSpec = spec_of(lab, name, Recipe("hard_prompt"))
     written = spec.to_json() | {"evaluate": [{"name": "test", "file": {"path": str(rows)}}]}
