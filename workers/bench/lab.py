@@ -70,8 +70,9 @@ class Lab:
 
     @cached_property
     def model_folder(self) -> Path:
-        """The model on the disk, as any run finds one."""
-        return write_model(self.folder / "model", self.shape, self.torch_dtype)
+        """The model on the disk, as any run finds one; a process that measures beside this one finds it there."""
+        folder = self.folder / "model"
+        return folder if (folder / "tokenizer.json").exists() else write_model(folder, self.shape, self.torch_dtype)
 
     @property
     def torch_dtype(self) -> torch.dtype:
