@@ -25,7 +25,7 @@ from workers.engine.frame import Frame
 from workers.engine.requests import Request
 from workers.engine.serving import Answerer
 from workers.engine.spec import EvaluateOn, FileRef, Recipe, RunSpec, TemplateSpec
-from workers.engine.tuning import create_tuning, replaces_text, reserved_positions
+from workers.engine.tuning import create_tuning, frame_of, reserved_positions
 
 LABELS = ("gepe", "teni", "bele", "deka")  # a token each
 _CUE = "\nka"
@@ -46,7 +46,7 @@ def write_artifact(lab: Lab, spec: RunSpec, seed: int) -> Path:
     folder = lab.folder / spec.id
     if folder.exists():
         return folder
-    frame = Frame(spec, lab.backbone, reserved_positions(spec.recipe), replaces_text(spec.recipe))
+    frame = frame_of(spec, lab.backbone, reserved_positions(spec.recipe))
     tuning = create_tuning(lab.backbone, frame, spec.recipe, seed)
     torch.manual_seed(seed)
     with torch.no_grad():
