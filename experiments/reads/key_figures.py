@@ -50,7 +50,7 @@ def key_figures(payload: Mapping[str, Any]) -> KeyFigures | None:
 
 def _pays(best: Row, ledger: Mapping[str, Any]) -> Pays:
     """From which number of requests in all the best approach has cost less than the baseline."""
-    line = next((row for row in ledger.get("rows", []) if row["approach"] == best["approach"]), {})
+    line: Row = next((row for row in ledger.get("rows", []) if row["approach"] == best["approach"]), {})
     plain, priced = line.get("break_even"), line.get("break_even_with_mistakes")
     if plain is None:
         return Pays("Pays", "at once", ("nothing has to be paid back",))
