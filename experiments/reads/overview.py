@@ -6,6 +6,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from experiments.models import DatasetVersion, Experiment, Job, JobState, TemplateVersion, Workspace
+from experiments.models.base import Noun
 from experiments.reads.comparison_rows import comparison_rows
 from experiments.services.jobs import queue_health
 
@@ -97,7 +98,7 @@ def _with_subjects(jobs: QuerySet[Job]) -> QuerySet[Job]:
 
 def _work(job: Job) -> Work:
     runs = [job.run] if hasattr(job, "run") else [evaluation.run for evaluation in job.evaluations.all()]
-    served = [("run-detail", run, f"{run.approach.experiment}: {run}") for run in runs]
+    served: list[tuple[str, Noun, str]] = [("run-detail", run, f"{run.approach.experiment}: {run}") for run in runs]
     served += [("dataset-version-detail", version, str(version)) for version in job.dataset_versions.all()]
     served += [("backbone-detail", backbone, str(backbone)) for backbone in job.backbones.all()]
     page, noun, subject = served[0] if served else ("", None, "")
