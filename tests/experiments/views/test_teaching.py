@@ -9,7 +9,7 @@ from experiments.services.experiments import comparison_store
 from experiments.teachers import TERMS_WARNING
 from tests import factories
 from tests.comparison_data import make_finished_experiment
-from tests.experiments.views.test_comparisons import ready  # noqa: F401
+from tests.experiments.views.test_comparison_launch import ready  # noqa: F401
 
 pytestmark = pytest.mark.django_db
 RECORD = {"targets": "distribution", "temperature": 1.0, "rows": 0, "learned_rows": 48, "left_out": 2, "teacher_right": 30}
