@@ -46,6 +46,7 @@ class HostedModel:
     most_tokens: MOST_TOKENS
     asked: Counter[str] = field(default_factory=Counter)
     replies: list[Reply] = field(default_factory=list)
+    counted: set[tuple[int | None, str]] = field(default_factory=set)
     thread: int = field(default_factory=threading.get_ident)
 
     def answer(self, template: TemplateSpec, item: Item) -> Said:
@@ -99,9 +100,10 @@ class HostedModel:
             except NoRoom as error:
                 raise EndpointGivenUp(f"{error} {self._so_far()} Raise the budget and try again: the search goes on.", "budget") from error
             known = self.outcomes[ask.key]
-        self.outcomes[ask.key] = known
-        if isinstance(known, Reply):
+        if ask.key not in self.counted and isinstance(known, Reply):
             self.replies.append(known)
+        self.counted.add(ask.key)
+        self.outcomes[ask.key] = known
         return known
 
     def _so_far(self) -> str:

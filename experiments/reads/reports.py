@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from experiments.comparison import ApproachResult, Comparison, Contender, Difference, Settings, comparison_build
-from experiments.economics import Effort
+from experiments.economics import Effort, TokenUse
 from experiments.errors import UserError
 from experiments.generation import GenerationPlan
 from experiments.models import Approach, Evaluation, Example, Experiment, Prediction, Run, Split, TestOpening
@@ -257,7 +257,13 @@ def _efforts(answered: Sequence[Answered]) -> dict[str, Effort]:
 def _making(approach: Approach, runs: Sequence[Run]) -> Effort:
     teacher = teaching_cost(approach, runs)
     seconds = _start_seconds(approach) + sum(map(_training_seconds, runs)) + teacher.seconds
-    return Effort(device_seconds=seconds, hosted=teacher.hosted)
+    return Effort(device_seconds=seconds, hosted=teacher.hosted or _search_bill(runs))
+
+
+def _search_bill(runs: Sequence[Run]) -> TokenUse | None:
+    """What a search on an endpoint was billed; it has one run."""
+    bills = [bill for run in runs if (bill := ((run.result.get("written") or {}).get("search") or {}).get("billed"))]
+    return TokenUse(bills[0]["input"], bills[0]["output"]) if bills else None
 
 
 def _start_seconds(approach: Approach) -> float:

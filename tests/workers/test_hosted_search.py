@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from django.urls import reverse
 
 from experiments.models import Approach, CallState, EndpointCall, Experiment, JobState, Trial
 from experiments.services.jobs import job_retry
@@ -37,7 +38,7 @@ def searching(run, server):  # noqa: F811
     return run
 
 
-def test_a_search_finds_a_better_prompt_and_says_what_it_was_billed(searching, server):  # noqa: F811
+def test_a_search_finds_a_better_prompt_and_says_what_it_was_billed(searching, server, client_for, alice):  # noqa: F811
     job = do(searching.job)
 
     assert (job.state, job.error) == (JobState.SUCCEEDED, "")
@@ -50,6 +51,9 @@ def test_a_search_finds_a_better_prompt_and_says_what_it_was_billed(searching, s
     assert search["billed"] == {"input": 10 * len(server.asked), "output": 2 * len(server.asked)}
     assert set(Trial.objects.filter(run=searching).values_list("number", "is_winner")) == {(0, False), (1, True)}
     assert searching.optimised_versions.get().system == BETTER
+    page = client_for(alice).get(reverse("run-detail", args=["acme", searching.pk])).content.decode()
+    assert "GEPA, DSPy" in page
+    assert "answers 2 of 2 validation rows rightly" in page
 
 
 def test_a_search_that_the_budget_stopped_goes_on_without_asking_again(searching, server):  # noqa: F811

@@ -3,8 +3,9 @@
 import pytest
 
 from experiments.models import Worker
-from experiments.services.jobs import queue_health
+from experiments.services.jobs import extras_of, queue_health
 from experiments.services.leases import from_now
+from workers import presence
 from workers.presence import Presence
 
 pytestmark = pytest.mark.django_db
@@ -16,6 +17,15 @@ def test_worker_has_a_row_for_each_queue_it_serves():
     assert sorted(Worker.objects.values_list("queue", flat=True)) == ["gpu", "interactive"]
     assert Worker.objects.filter(queue="gpu").get().device["slots"] == 1
     assert queue_health("gpu") is None
+
+
+@pytest.mark.parametrize("found", [set(), {"dspy"}, {"dspy", "optuna"}])
+def test_worker_says_which_extras_it_has(monkeypatch, found):
+    monkeypatch.setattr(presence, "find_spec", lambda name: name if name in found else None)
+
+    Presence(["gpu"], num_slots=1).register()
+
+    assert extras_of("gpu") == ({"dspy"} if len(found) == 2 else set())
 
 
 def test_heartbeat_renews_the_row_and_keeps_its_start():

@@ -24,6 +24,7 @@ class Step(Protocol):
     @property
     def frame(self) -> Any: ...
     def predict(self, items: Sequence[Item], on_rows: OnRows) -> list[Prediction]: ...
+    def answerable(self, items: Sequence[Item]) -> list[Item]: ...
     def warm(self) -> Callable[[Item], object]: ...
     def facts(self) -> dict[str, Any]: ...
     def release(self) -> None: ...
@@ -46,6 +47,11 @@ class Chained:
         ready = [with_text(item, said.text) for item, said in zip(items, wrote, strict=True) if said.error is None]
         answers = iter(self.second.predict(ready, lambda done: on_rows((len(items) + done) // 2)) if ready else ())
         return [said if said.error else joined(said, next(answers)) for said in wrote]
+
+    def answerable(self, items: Sequence[Item]) -> list[Item]:
+        """The rows that fit into both prompts, the second one's still without the text of the first."""
+        fitting = {item.id for item in self.second.answerable([with_text(item, "") for item in self.first.answerable(items)])}
+        return [item for item in items if item.id in fitting]
 
     def warm(self) -> Callable[[Item], object]:
         """One request at a time, both steps of it."""

@@ -31,9 +31,10 @@ from workers.engine.spec import BackboneRef
 
 MATRIX = Path("experiments/capabilities.json")
 # What reads a model: the written prompt, every tuned method, and the one baseline that asks the model for its states.
-# A prompt search is left out: all its candidates are written prompts, which have a column.
+# Searches are left out: all their candidates are written prompts, which have a column.
+SEARCHES = ("prompt_search", "dspy_search")
 ASKS = tuple(name for name, method in METHODS.items() if method.family in ("prompt", "tuned") or name == "linear_probe")
-COLUMNS = tuple(name for name in ASKS if name != "prompt_search")
+COLUMNS = tuple(name for name in ASKS if name not in SEARCHES)
 _RATES = {"prompt_tuning": 0.5, "cpt": 0.5, "full": 1e-3}
 _CLOSE = 2e-4
 

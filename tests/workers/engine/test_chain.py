@@ -98,6 +98,15 @@ def test_single_requests_of_two_steps_are_timed(tmp_path):
     assert report.approaches["test"].rows == 5 or report.withheld
 
 
+def test_rows_that_fit_into_both_prompts_can_be_asked(tmp_path):
+    template = replace(CHAIN, user="Wish: {{step_1}}\n{{more}}\n")
+    approach = build_approach(make_run(tmp_path, make_backbone("llama"), template=template, too_long="skip"))
+    long = "card " * 600
+    rows = [Item(name, {"text": text, "more": more}, "card") for name, text, more in (("a", "x", "y"), ("b", long, "y"), ("c", "x", long))]
+
+    assert [item.id for item in approach.answerable(rows)] == ["a"]
+
+
 def test_progress_counts_each_row_once(tmp_path):
     told = []
     run = make_run(tmp_path, make_backbone("llama"), template=CHAIN, on_progress=told.append)
