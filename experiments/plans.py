@@ -12,6 +12,7 @@ from django.conf import settings
 
 from experiments.capabilities import capability_of
 from experiments.chains import FirstStep, steps_problems
+from experiments.curves import SIZES, num_curve_runs
 from experiments.errors import UserError
 from experiments.extras import writing_problems
 from experiments.generation import GenerationPlan
@@ -103,6 +104,7 @@ class ExperimentPlan:
         margin: non-inferiority margin, a share of rows (0.01 = one point).
         monthly_requests: the volume that the money columns assume.
         generation: how free answers are written; a classification has none.
+        curve_when_finished: whether the learning curve follows when every run has ended.
         endpoint_requests, endpoint_money: the most that hosted endpoints may be called, and may bill; None is no limit.
     """
 
@@ -119,6 +121,7 @@ class ExperimentPlan:
     endpoint_requests: int | None = None
     endpoint_money: Decimal | None = None
     open_test_when_finished: bool = False
+    curve_when_finished: bool = False
     generation: GenerationPlan = field(default_factory=GenerationPlan)
 
     def seeds_of(self, approach: ApproachPlan) -> tuple[int, ...]:
@@ -226,6 +229,8 @@ def _data_problems(plan: ExperimentPlan) -> Iterator[str]:
         yield f"{version} has no train rows, but {listed(learners)} learn from them. Add train rows, or leave these approaches out."
     if plan.open_test_when_finished and not version.split_counts.get(Split.TEST):
         yield f"{version} has no test rows to open. Untick “Open the test set”, or upload the data with a test split."
+    if plan.curve_when_finished and not num_curve_runs(version, (approach.kind.method for approach in plan.approaches), len(plan.seeds)):
+        yield f"A learning curve needs more than {SIZES[0]} train rows and an approach that learns from them. Untick it, or add them."
     if version.task == Task.CLASSIFICATION:
         yield from _label_problems(version, trains=bool(learners))
     elif unfit := sorted({approach.kind.name for approach in plan.approaches if approach.recipe in ("label_bias", "prior_corrected")}):

@@ -34,7 +34,7 @@ from workers.engine.recipes import METHODS
 from workers.engine.spec import BackboneRef, Demonstration, EvaluateOn, FileRef, Recipe, RunSpec, TemplateSpec, Variant
 from workers.engine.spec import FirstStep as WrittenFirst
 from workers.engine.teaching_rules import Teaching
-from workers.inputs import artifact_folder, rows_file, sample_file, split_file
+from workers.inputs import artifact_folder, drawn_file, rows_file, sample_file, split_file
 from workers.teachers import answers_file, bring_journal
 
 STARTER = Path(__file__).parent / "starter" / "model"
@@ -270,7 +270,7 @@ def _approach_spec(run: Run, evaluate: tuple[EvaluateOn, ...], *, artifact: Arti
         answer_words=_answer_words(_wording(approach.template_version), version),
         recipe=Recipe(approach.method, approach.recipe),
         seed=run.seed,
-        train=split_file(version, Split.TRAIN) if needs_rows else None,
+        train=_train_file(run) if needs_rows else None,
         validation=split_file(version, Split.VALIDATION) if needs_rows and version.split_counts.get(Split.VALIDATION) else None,
         artifact=str(artifact_folder(artifact)) if artifact else None,
         start_from=str(artifact_folder(approach.start_artifact)) if approach.start_artifact and artifact is None else None,
@@ -290,6 +290,12 @@ def _taught(spec: RunSpec, run: Run, folder: Path) -> RunSpec:
     words = _wording(approach.teacher_version)
     teacher = Variant(str(approach.teacher_version), _template(words, version), _answer_words(words, version))
     return replace(spec, teacher=teacher)
+
+
+def _train_file(run: Run) -> FileRef:
+    """The train rows of a run: all of them, or as many as its point of a learning curve has, drawn by its seed."""
+    version, rows = run.approach.experiment.dataset_version, run.approach.train_rows
+    return split_file(version, Split.TRAIN) if rows is None else drawn_file(version, rows, run.seed)
 
 
 def _answer_rules(stored: dict[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,15 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from django.conf import settings
+from django.db.models import QuerySet
 
-from experiments.models import Artifact, DatasetVersion, Example
+from experiments.draws import balanced_order
+from experiments.models import Artifact, DatasetVersion, Example, Split
+from experiments.models.datasets import Task
 from experiments.storage import copy_stored
 from workers.engine.spec import FileRef
 
@@ -18,13 +21,28 @@ CHUNK_ROWS = 2000
 
 def split_file(version: DatasetVersion, split: str) -> FileRef:
     """All rows of one split as JSON lines. The name holds the content's hash, so the file is found again without reading the rows."""
+    return _kept_file(version, split, lambda: Example.objects.filter(version=version, split=split).order_by("position"))
+
+
+def drawn_file(version: DatasetVersion, num_rows: int, seed: int) -> FileRef:
+    """A draw of train rows as JSON lines; smaller draws by the same seed are parts of larger ones."""
+
+    def drawn() -> QuerySet[Example]:
+        train = Example.objects.filter(version=version, split=Split.TRAIN).order_by("position")
+        is_labelled = version.task == Task.CLASSIFICATION  # a free answer is no label to balance by
+        rows = ((pk, label if is_labelled else "") for pk, label in train.values_list("pk", "label"))
+        return train.filter(pk__in=balanced_order(rows, seed)[:num_rows])
+
+    return _kept_file(version, f"drawn{num_rows}by{seed}", drawn)
+
+
+def _kept_file(version: DatasetVersion, name: str, rows: Callable[[], QuerySet[Example]]) -> FileRef:
     folder = _shared_folder(f"rows-{version.pk}")
-    known = next(folder.glob(f"{split}-*.jsonl"), None)
+    known = next(folder.glob(f"{name}-*.jsonl"), None)
     if known is None:
-        rows = Example.objects.filter(version=version, split=split).order_by("position")
-        written = rows_file(rows.iterator(chunk_size=CHUNK_ROWS), folder / f"{split}.{os.getpid()}.partial")
-        known = Path(written.path).replace(folder / f"{split}-{written.sha256}.jsonl")
-    return FileRef(str(known), known.stem.removeprefix(f"{split}-"))
+        written = rows_file(rows().iterator(chunk_size=CHUNK_ROWS), folder / f"{name}.{os.getpid()}.partial")
+        known = Path(written.path).replace(folder / f"{name}-{written.sha256}.jsonl")
+    return FileRef(str(known), known.stem.removeprefix(f"{name}-"))
 
 
 def sample_file(version: DatasetVersion, split: str, num_rows: int) -> FileRef:

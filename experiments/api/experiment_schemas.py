@@ -84,6 +84,7 @@ class ExperimentIn(BudgetIn):
     monthly_requests: int = Field(100_000, ge=1, le=10**12)
     margin: float = Field(0.01, ge=0.0, le=1.0, allow_inf_nan=False)
     open_test_when_finished: bool = False
+    curve_when_finished: bool = Field(False, description="Draw the learning curve when every run has ended.")
     generation: GenerationIn = Field(default_factory=lambda: GenerationIn.model_validate({}))
     launch: bool = False
 
@@ -100,6 +101,7 @@ class ApproachOut(Schema):
     teacher_prompt: UUID | None = Field(None, alias="teacher_version_id")
     teacher_answers: UUID | None = Field(None, alias="teacher_evaluation_id")
     teaching: dict[str, Any] = Field(description="What is learned of the teacher; empty when nobody teaches it.")
+    train_rows: int | None = Field(None, description="Train rows of a point of a learning curve; null for all.")
 
 
 class RunOut(Schema):
@@ -125,6 +127,7 @@ class ExperimentOut(Schema):
     name: str
     state: State
     dataset_version: UUID = Field(alias="dataset_version_id")
+    learning_curve_of: UUID | None = Field(None, alias="curve_of_id", description="The comparison whose learning curve it is.")
     created_at: datetime
     launched_at: datetime | None
     finished_at: datetime | None
@@ -155,6 +158,18 @@ class ExperimentDetail(ExperimentOut):
     @staticmethod
     def resolve_runs(experiment: Experiment) -> Iterable[Run]:
         return list(Run.objects.filter(approach__experiment=experiment).select_related("job", "approach", "artifact"))
+
+
+class LearningCurveOut(Schema):
+    """A learning curve: `experiment` names the comparison that its runs stand in; `results` are empty until they have ended."""
+
+    experiment: UUID = Field(alias="id")
+    state: State
+    results: dict[str, Any] = Field(alias="learning_curve")
+
+    @staticmethod
+    def resolve_state(experiment: Experiment) -> State:
+        return ExperimentOut.resolve_state(experiment)
 
 
 class TrialOut(Schema):

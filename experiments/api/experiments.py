@@ -12,7 +12,16 @@ from ninja.params import functions
 from experiments.access import WRITE_ROLES
 from experiments.api.access import get_for, need, rows_for
 from experiments.api.auth import KeyRequest
-from experiments.api.experiment_schemas import BaselineIn, BudgetIn, ExperimentDetail, ExperimentIn, ExperimentOut, ResultsOut, TrialOut
+from experiments.api.experiment_schemas import (
+    BaselineIn,
+    BudgetIn,
+    ExperimentDetail,
+    ExperimentIn,
+    ExperimentOut,
+    LearningCurveOut,
+    ResultsOut,
+    TrialOut,
+)
 from experiments.api.fields import IdempotencyKey, Page
 from experiments.api.plans import plan_of
 from experiments.api.waiting import SECONDS, wait_for
@@ -22,6 +31,7 @@ from experiments.reads.trials import trials_of
 from experiments.services import experiments as services
 from experiments.services import removals
 from experiments.services.endpoint_calls import endpoint_budget_set
+from experiments.services.learning_curves import learning_curve_start
 
 router = Router(tags=["Comparisons"])
 KEY_HEADER: Any = functions.Header("", alias="Idempotency-Key", description="Yours to choose; the same key never launches twice.")
@@ -119,6 +129,23 @@ def experiment_latency(request: KeyRequest, experiment_id: UUID) -> Experiment:
     experiment = get_for(request.auth, Experiment, experiment_id, write=True)
     services.experiment_measure_latency(experiment=experiment, by=request.auth.created_by)
     return get_for(request.auth, Experiment, experiment_id)
+
+
+@router.post("/experiments/{uuid:experiment_id}/learning-curve", response={202: ExperimentDetail}, summary="Draw the learning curve")
+def learning_curve_create(request: KeyRequest, experiment_id: UUID) -> Experiment:
+    """Makes the approaches that learn on 16, 64, 256 and 1,024 train rows, scored on validation rows. Answers with the comparison that
+    its runs stand in, which can be watched and stopped like any other; a repeated call gives its state."""
+    experiment = get_for(request.auth, Experiment, experiment_id, write=True)
+    return learning_curve_start(experiment=experiment, by=request.auth.created_by)
+
+
+@router.get("/experiments/{uuid:experiment_id}/learning-curve", response=LearningCurveOut, summary="The learning curve of a comparison")
+def learning_curve_detail(request: KeyRequest, experiment_id: UUID) -> Experiment:
+    experiment = get_for(request.auth, Experiment, experiment_id)
+    curve = Experiment.objects.filter(curve_of=experiment).first()
+    if curve is None:
+        raise Http404("This comparison has no learning curve. Draw one with a POST to this address once it has ended.")
+    return curve
 
 
 @router.post(

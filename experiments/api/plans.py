@@ -34,6 +34,7 @@ def plan_of(key: ApiKey, payload: ExperimentIn) -> ExperimentPlan:
         endpoint_money=payload.endpoint_money,
         margin=payload.margin,
         open_test_when_finished=payload.open_test_when_finished,
+        curve_when_finished=payload.curve_when_finished,
         generation=GenerationPlan.from_json(payload.generation.dict(by_alias=True)),
     )
 

@@ -181,6 +181,12 @@ class ComparisonForm(BudgetForm):
     )
     too_long = forms.ChoiceField(choices=TooLong.choices, initial=TooLong.REFUSE, label="Rows longer than the model can hold")
     truncate_column = forms.ChoiceField(required=False, label="Column to cut", help_text="Only when rows are cut.")
+    curve_when_finished = forms.BooleanField(
+        required=False,
+        label="Draw a learning curve when every run has ended",
+        help_text="The approaches that learn are made again on 16, 64, 256 and 1,024 train rows, to see how many it takes. It can be drawn "
+        "later as well.",
+    )
     open_test_when_finished = forms.BooleanField(
         required=False,
         label="Open the test set when every run has ended",
@@ -260,7 +266,8 @@ class ComparisonForm(BudgetForm):
 
     def _add_start_fields(self, workspace: Workspace) -> None:
         """Let each tuned approach start from a tuned prompt of the library that its method can take."""
-        known = Artifact.objects.filter(run__approach__experiment__workspace=workspace).defer("manifest", "files")
+        known = Artifact.objects.filter(run__approach__experiment__workspace=workspace, run__approach__experiment__curve_of=None)
+        known = known.defer("manifest", "files")
         newest = list(known.select_related("run__approach__experiment", "run__approach__backbone").order_by("-created_at")[:MAX_STARTS])
         for kind in STARTABLE:
             methods = methods_to_start_from(kind.method)
@@ -342,6 +349,7 @@ class ComparisonForm(BudgetForm):
             endpoint_money=chosen["endpoint_money"],
             margin=chosen["margin"] / 100,
             open_test_when_finished=chosen["open_test_when_finished"],
+            curve_when_finished=chosen["curve_when_finished"],
             generation=self.answers.plan() if chosen["dataset_version"].task == Task.EXTRACTION else GenerationPlan(),
         )
 

@@ -55,6 +55,16 @@ class Experiment(Noun):
     launched_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True, help_text="When the last comparison was committed.")
     latency = models.JSONField(default=dict, blank=True, help_text="The last latency pass: figures by approach, machine and load.")
+    curve_of = models.OneToOneField(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="curve",
+        help_text="The comparison whose learning curve it is.",
+    )
+    curve_when_finished = models.BooleanField(default=False)
+    learning_curve = models.JSONField(default=dict, blank=True, help_text="Of a learning curve: its points, computed when its runs ended.")
     launch_key = models.CharField(max_length=120, null=True, blank=True, help_text="Idempotency key of the launch.")
     created_by = author()
 
@@ -102,6 +112,15 @@ class Approach(Noun):
         help_text="The answers to train rows that teach it, by whatever model.",
     )
     teaching = models.JSONField(default=dict, blank=True, help_text="{targets, temperature, rows}; empty when nobody teaches it.")
+    point_of = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="points",
+        help_text="The approach whose curve it is a point of.",
+    )
+    train_rows = models.PositiveIntegerField(null=True, blank=True, help_text="Train rows that it learns from, drawn by seed; empty: all.")
 
     class Meta:
         ordering = ["position"]

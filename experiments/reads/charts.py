@@ -90,7 +90,7 @@ def quality_chart(payload: Mapping[str, Any]) -> Chart | None:
             _front_line([(points[index][1], points[index][0]["accuracy"]) for index in front]),
             *(_point(row, x, unit) for row, x in points),
         ],
-        "layout": _layout(unit, "Right answers", y_percent=True),
+        "layout": axes_layout(unit, "Right answers", y_percent=True),
     }
     return Chart(
         "chart-quality",
@@ -100,7 +100,8 @@ def quality_chart(payload: Mapping[str, Any]) -> Chart | None:
         tuple(Key(row["name"], _hue(row), marker=MARKERS[symbol(row["member"])]) for row in shown),
         ("Approach", unit, "Right", "95% interval"),
         tuple(
-            (row["name"], f"{x:,.4g}", _percent(row["accuracy"]), f"{_percent(row['low'])} to {_percent(row['high'])}") for row, x in points
+            (row["name"], f"{x:,.4g}", percent_text(row["accuracy"]), f"{percent_text(row['low'])} to {percent_text(row['high'])}")
+            for row, x in points
         ),
     )
 
@@ -118,7 +119,8 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 def _point(row: Mapping[str, Any], x: float, unit: str) -> dict[str, Any]:
     text = (
-        f"{plain(row['name'])}<br>{_percent(row['accuracy'])} right ({_percent(row['low'])} to {_percent(row['high'])})<br>{unit}: {x:,.4g}"
+        f"{plain(row['name'])}<br>{percent_text(row['accuracy'])} right "
+        f"({percent_text(row['low'])} to {percent_text(row['high'])})<br>{unit}: {x:,.4g}"
     )
     return {
         "type": "scatter",
@@ -165,7 +167,7 @@ def break_even_chart(payload: Mapping[str, Any]) -> Chart | None:
     volumes = money["volumes"][first:]
     totals = {row["approach"]: [float(amount["value"]) for amount in lines[row["approach"]]["totals"][first:]] for row in rows}
     traces = [_money_line(row, volumes, totals[row["approach"]]) for row in rows]
-    layout = _layout("Requests in all", f"Cost in all ({currency})")
+    layout = axes_layout("Requests in all", f"Cost in all ({currency})")
     layout["xaxis"] = {**layout["xaxis"], "type": "log", "rangemode": "normal", "exponentformat": "B"}
     layout["yaxis"] = {**layout["yaxis"], "type": "log", "tickformat": ",~r"}
     shown = [at for at, volume in enumerate(volumes) if str(volume)[0] == "1"]
@@ -240,7 +242,7 @@ class CurveKind:
     is_share: bool
 
     def text(self, value: float) -> str:
-        return _percent(value) if self.is_share else f"{value:.4f}"
+        return percent_text(value) if self.is_share else f"{value:.4f}"
 
 
 CURVE_KINDS = (
@@ -294,7 +296,7 @@ def _curve_chart(curves: Sequence[Curve], against: str, unit: str, kind: CurveKi
         points = curve.of(kind.field)
         traces.append(_curve_trace(curve, [point[against] for point in points], [point[kind.field] for point in points]))
         rows += [(curve.label, f"{point[against]:,.4g}", kind.text(point[kind.field])) for point in points]
-    layout = _layout(unit, kind.title, y_percent=kind.is_share)
+    layout = axes_layout(unit, kind.title, y_percent=kind.is_share)
     if against == "step" and (steps := max(curve.steps for curve in curves)):
         layout["xaxis"] |= {"range": [0, steps * 1.02]}  # while it trains, the empty part shows how much is still to come
     figure = {"data": traces, "layout": layout}
@@ -314,7 +316,8 @@ def _curve_trace(curve: Curve, x: Sequence[float], y: Sequence[float]) -> dict[s
     }
 
 
-def _layout(x_title: str, y_title: str, *, y_percent: bool = False) -> dict[str, Any]:
+def axes_layout(x_title: str, y_title: str, *, y_percent: bool = False) -> dict[str, Any]:
+    """The look that every figure shares: no frame, no legend of Plotly's own, colours of the style sheet."""
     axis = {"gridcolor": "token:line", "zerolinecolor": "token:line", "linecolor": "token:line-strong", "automargin": True}
     return {
         "height": HEIGHT,
@@ -336,5 +339,6 @@ def _layout(x_title: str, y_title: str, *, y_percent: bool = False) -> dict[str,
     }
 
 
-def _percent(share: float) -> str:
+def percent_text(share: float) -> str:
+    """A share as figures show it: "87.3%"."""
     return f"{share * 100:.1f}%"

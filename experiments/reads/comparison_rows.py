@@ -10,5 +10,5 @@ def comparison_rows(workspace: Workspace) -> "QuerySet[Experiment]":
     """The newest first, with `num_approaches` and `outcome`: the sentence of the test rows' table, else of the validation rows'."""
     tables = ComparisonTable.objects.filter(experiment=OuterRef("pk")).order_by("split")
     outcome = tables.values(said=KeyTextTransform("headline", "payload"))
-    rows = workspace.experiments.select_related("dataset_version__dataset", "created_by")
+    rows = workspace.experiments.filter(curve_of=None).select_related("dataset_version__dataset", "created_by")
     return rows.annotate(num_approaches=Count("approaches"), outcome=Subquery(outcome[:1])).order_by("-created_at")

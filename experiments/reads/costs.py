@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from experiments.economics import Demand, DeviceUse, Effort, Prices, TokenUse
+from experiments.economics import Amount, Demand, DeviceUse, Effort, Prices, TokenUse, one_off_lines, total
 from experiments.ledger import Entry, Ledger, ledger_build
 from experiments.models import Experiment, PriceBook
 from experiments.models.comparisons import Family
@@ -27,6 +27,11 @@ def costs_table(
     entries = [_entry(row, efforts.get(row["approach"], Effort())) for row in rows]
     ledger = ledger_build(prices=prices, demand=Demand.of_month(experiment.monthly_requests), entries=entries, baseline=baseline)
     return {**ledger.to_json(), "book": _book(book), "costs": {row.approach: _cost(row.per_thousand, ledger, book) for row in ledger.rows}}
+
+
+def making_cost(book: PriceBook | None, *, device_seconds: float, labelled_rows: int) -> Amount:
+    """What making an approach once costs: its time on a device and the rows that people labelled for it."""
+    return total(line.amount for line in one_off_lines(Effort(device_seconds, labelled_rows), _prices(book)))
 
 
 def _prices(book: PriceBook | None) -> Prices:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from experiments.curves import num_curve_runs
 from experiments.models import Backbone, Evaluation, Example, JobState, Run, Split
 from experiments.plans import ApproachPlan, ExperimentPlan
 from experiments.recipes import recipe_options
@@ -35,6 +36,7 @@ class Estimate:
         num_predictions: validation rows times runs.
         num_steps: most training steps of all runs together.
         num_asked: rows that prompts which teach are asked about.
+        num_curve_runs: runs of the learning curve that follows; 0 when none was asked for.
         num_calls, num_test_calls: calls of hosted endpoints, one a row and step of the prompt, each at a price.
         characters: mean length of a row's text columns, of a sample.
         seconds: time of the approaches that were measured before; None when none was.
@@ -47,6 +49,7 @@ class Estimate:
     num_test_predictions: int
     num_steps: int
     num_asked: int
+    num_curve_runs: int
     num_calls: int
     num_test_calls: int
     characters: float
@@ -83,12 +86,18 @@ def plan_estimate(plan: ExperimentPlan) -> Estimate:
         num_test_predictions=plan.num_runs * counts.get(Split.TEST, 0),
         num_steps=sum(_steps(approach) * len(plan.seeds_of(approach)) for approach in plan.approaches),
         num_asked=sum(_asked_of_teacher(plan, approach) for approach in plan.approaches),
+        num_curve_runs=_curve_runs(plan),
         num_calls=num_hosted * counts.get(Split.VALIDATION, 0),
         num_test_calls=num_hosted * counts.get(Split.TEST, 0),
         characters=_mean_characters(plan),
         seconds=sum(known) if known else None,
         unknown=tuple(dict.fromkeys(name for name, value in seconds if value is None)),
     )
+
+
+def _curve_runs(plan: ExperimentPlan) -> int:
+    methods = [approach.kind.method for approach in plan.approaches]
+    return num_curve_runs(plan.dataset_version, methods, len(plan.seeds)) if plan.curve_when_finished else 0
 
 
 def measured_speeds(backbone: Backbone) -> dict[str, Speed]:

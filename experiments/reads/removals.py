@@ -54,7 +54,7 @@ def dataset_removal(dataset: Dataset) -> Removal:
         takes.append(f"{counted(prompts, 'prompt is', 'prompts are')} written for it: the words stay, without data to try them on.")
     if openings:
         takes.append(f"The count of {counted(openings, 'opening')} of its test rows.")
-    blockers = Experiment.objects.filter(dataset_version__dataset=dataset).select_related("workspace")
+    blockers = Experiment.objects.filter(dataset_version__dataset=dataset, curve_of=None).select_related("workspace")
     return Removal(
         tuple(blockers), "A file of it is being read. Wait until that has ended, or discard the upload." if reading else "", tuple(takes)
     )
@@ -66,7 +66,7 @@ def prompt_removal(template: PromptTemplate) -> Removal:
     if previews := template.previews.count():
         takes.append(f"{counted(previews, 'try', 'tries')} of it on rows.")
     uses = Q(approaches__template_version__template=template) | Q(approaches__teacher_version__template=template)
-    blockers = Experiment.objects.filter(uses).select_related("workspace").distinct()
+    blockers = Experiment.objects.filter(uses, curve_of=None).select_related("workspace").distinct()
     return Removal(tuple(blockers), "", tuple(takes))
 
 
@@ -79,13 +79,19 @@ def experiment_removal(experiment: Experiment) -> Removal:
         takes.append(f"{counted(artifacts, 'tuned prompt')} in the library.")
     if reports:
         takes.append(f"{counted(reports, 'report')} and {counted(links, 'link')}; links that were handed out open nothing from then on.")
+    curve = Experiment.objects.filter(curve_of=experiment).first()
+    if curve:
+        takes.append(f"Its learning curve of {counted(Run.objects.filter(approach__experiment=curve).count(), 'run')}.")
     stays = Removal.stays
     if TestOpening.objects.filter(experiment=experiment).exists():
         stays += " That its test rows were opened stays counted on later reports of the data: what was seen is seen."
     started = Q(approaches__start_artifact__run__approach__experiment=experiment)
     taught = Q(approaches__teacher_evaluation__run__approach__experiment=experiment)
-    resting = Experiment.objects.filter(started | taught).exclude(pk=experiment.pk)
-    return Removal(tuple(resting.distinct()), _unfinished(experiment), tuple(takes), stays)
+    resting = Experiment.objects.filter(started | taught).exclude(pk=experiment.pk).exclude(curve_of=experiment)
+    obstacle = _unfinished(experiment)
+    if curve and not obstacle and _unfinished(curve):
+        obstacle = "Its learning curve is still running. Stop it first."
+    return Removal(tuple(resting.distinct()), obstacle, tuple(takes), stays)
 
 
 def jobs_taken_along(experiment: Experiment) -> QuerySet[Job]:

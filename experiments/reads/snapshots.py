@@ -69,6 +69,17 @@ ALLOWED: Allowed = _fields(
             break_even_with_mistakes=_fields("pays requests sentence"),
         ),
     ),
+    learning=_fields(
+        "n num_train seeds currency seconds sentences",
+        written=_fields("name family method accuracy low high"),
+        lines=_fields(
+            "name family method member",
+            points=_fields(
+                "rows accuracy low high n num_seeds lowest highest seconds cost", delta=_fields("value low high p_adjusted verdict")
+            ),
+        ),
+        missing=_fields("name state reason"),
+    ),
     latency=_fields("requests load cores withheld measured_at", machine=_fields("device device_name threads")),
     circumstances=_fields("device device_name dtype", versions=_fields("torch transformers peft python scikit-learn numpy")),
     prompts=_fields("approach first_step system user answer_cue num_examples"),
@@ -104,6 +115,7 @@ def snapshot_build(
         "mix_ups": _mix_ups(payload),
         "prompts": _prompts(experiment) if includes_prompts else [],
         "examples": _examples(experiment, payload) if includes_examples else [],
+        "learning": _learning(experiment),
         "caveats": caveats(payload, openings),
     }
     return dict(_numbered(_picked(whole, ALLOWED), names))
@@ -156,6 +168,12 @@ def _data(experiment: Experiment) -> dict[str, Any]:
 def _model(experiment: Experiment) -> dict[str, str] | None:
     approach = experiment.approaches.filter(backbone__isnull=False).select_related("backbone").first()
     return {"name": approach.backbone.name, "revision": approach.backbone.revision} if approach and approach.backbone else None
+
+
+def _learning(experiment: Experiment) -> dict[str, Any] | None:
+    """The learning curve, where one was drawn and has ended."""
+    curve = Experiment.objects.filter(curve_of=experiment).first()
+    return curve.learning_curve or None if curve else None
 
 
 def _mix_ups(payload: Mapping[str, Any]) -> list[dict[str, Any]]:

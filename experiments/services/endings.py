@@ -32,10 +32,12 @@ def job_ended(*, job: Job) -> None:
 def _experiment_move_on(job: Job) -> None:
     # Moving on creates jobs, and jobs end here: the one circle among the services, opened at this line.
     from experiments.services.experiments import experiment_advance
+    from experiments.services.learning_curves import learning_curve_follow
 
     experiment_id = _experiment_id(job.pk, job.kind)
     if experiment_id:
         experiment_advance(experiment=Experiment.objects.get(pk=experiment_id))
+        learning_curve_follow(experiment=Experiment.objects.get(pk=experiment_id))
 
 
 def _experiment_id(job_id: UUID, kind: str) -> UUID | None:

@@ -89,6 +89,7 @@ def experiment_create(*, workspace: Workspace, by: User | None, plan: Experiment
             endpoint_requests=plan.endpoint_requests,
             endpoint_money=plan.endpoint_money,
             open_test_when_finished=plan.open_test_when_finished,
+            curve_when_finished=plan.curve_when_finished,
             generation=plan.generation.to_json() if plan.dataset_version.task == Task.EXTRACTION else {},
             created_by=by,
         )
@@ -123,12 +124,18 @@ def experiment_launch(*, experiment: Experiment, by: User | None, key: str) -> E
         if experiment.launched_at:
             return experiment
         for approach in experiment.approaches.all():
-            for seed in experiment.seeds if approach.family in ("tuned", "hybrid") else [0]:
+            for seed in _seeds_of(approach, experiment):
                 _run_create(approach, seed, by)
         experiment.launched_at, experiment.launch_key = timezone.now(), key
         experiment.save(update_fields=["launched_at", "launch_key"])
         audit_record(by=by, verb="launched", target=experiment, workspace=experiment.workspace)
     return experiment
+
+
+def _seeds_of(approach: Approach, experiment: Experiment) -> list[int]:
+    """A seed trains a tuned approach; in a learning curve it also draws the rows, whatever learns from them."""
+    is_seeded = approach.family in (Family.TUNED, Family.HYBRID) or approach.train_rows is not None
+    return list(experiment.seeds) or [0] if is_seeded else [0]
 
 
 def _run_create(approach: Approach, seed: int, by: User | None) -> Run:
@@ -166,6 +173,8 @@ def experiment_open_test(*, experiment: Experiment, by: User | None) -> TestOpen
 
 
 def _check_may_open(experiment: Experiment) -> None:
+    if experiment.curve_of_id:
+        raise UserError("A learning curve is drawn on validation rows. Open the test set of the comparison that it belongs to.")
     if not experiment.dataset_version.split_counts.get(Split.TEST):
         raise UserError(f"{experiment.dataset_version} has no test rows, so there is nothing to open.")
     if _open_jobs(experiment, RUN_JOBS).exists():
@@ -214,7 +223,7 @@ def _conclude(experiment: Experiment) -> None:
     """Mark the end when nothing goes on. Single requests are timed last: work of the comparison's own would disturb them."""
     stopped = experiment_jobs(experiment).filter(RUN_JOBS | EVALUATE_JOBS, state=JobState.CANCELLED)
     timed = _runs(experiment).filter(job__state=JobState.SUCCEEDED).exclude(approach__family=Family.HOSTED)
-    if not _open_jobs(experiment).exists() and not stopped.exists() and timed.exists():
+    if not experiment.curve_of_id and not _open_jobs(experiment).exists() and not stopped.exists() and timed.exists():
         runs = experiment_jobs(experiment).filter(RUN_JOBS)
         latency_queue(experiment=experiment, by=None, occasion=f"{runs.count()}:{runs.aggregate(sum=Sum('fence'))['sum']}")
     if not _open_jobs(experiment).exists():
@@ -291,7 +300,7 @@ def experiment_cancel(*, experiment: Experiment, by: User | None) -> int:
     with transaction.atomic():
         experiment = _locked(experiment)
         if not TestOpening.objects.filter(experiment=experiment).exists():
-            Experiment.objects.filter(pk=experiment.pk).update(open_test_when_finished=False)
+            Experiment.objects.filter(pk=experiment.pk).update(open_test_when_finished=False, curve_when_finished=False)
         jobs = list(_open_jobs(experiment, RUN_JOBS | EVALUATE_JOBS | LATENCY_JOBS))
         for job in jobs:
             job_cancel(job=job, by=by)

@@ -54,6 +54,8 @@ def experiment_delete(*, experiment: Experiment, by: User | None) -> None:
         UserError: work on it goes on.
     """
     _check(experiment_removal(experiment))
+    for curve in Experiment.objects.filter(curve_of=experiment):
+        experiment_delete(experiment=curve, by=by)
     for evaluation in Evaluation.objects.filter(run__approach__experiment=experiment).values_list("pk", flat=True):
         Prediction.objects.filter(evaluation=evaluation).delete()
     with transaction.atomic():

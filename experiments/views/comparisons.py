@@ -22,6 +22,7 @@ from experiments.reads.endpoints import endpoint_spending
 from experiments.reads.estimates import plan_estimate
 from experiments.reads.headlines import headline
 from experiments.reads.key_figures import key_figures
+from experiments.reads.learning_view import curve_panel
 from experiments.reads.live import LiveState, curves_of, live_state
 from experiments.reads.set_up_again import form_values
 from experiments.reads.table_view import table_view
@@ -103,6 +104,8 @@ def comparison_estimate(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 def comparison_detail(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
     experiment = experiment_at(request, slug, experiment_id)
+    if experiment.curve_of_id:
+        return redirect("learning-curve", slug, experiment.curve_of_id)
     state = live_state(experiment)
     results = results_of(request, experiment)
     curves = curves_of(experiment) if results["table"] else []
@@ -113,6 +116,7 @@ def comparison_detail(request: HttpRequest, slug: str, experiment_id: UUID) -> H
         "live_charts": live_charts(experiment, state),
         **results,
         "spending": endpoint_spending(experiment) if state.asks_hosted_models else None,
+        "learning": curve_panel(experiment) if results["table"] else None,
         "curve_charts": curve_charts(curves, against=against),
         "against": against,
         "reports": experiment.reports.only("title", "created_at")[:MAX_REPORTS],

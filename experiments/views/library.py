@@ -24,7 +24,7 @@ def library(request: HttpRequest, slug: str) -> HttpResponse:
     accuracy = Prefetch("scores", Score.objects.filter(metric="accuracy"), to_attr="accuracy")
     validation = Evaluation.objects.filter(split=Split.VALIDATION, suite="plain", attempt__isnull=False).prefetch_related(accuracy)
     artifacts = (
-        Artifact.objects.filter(run__approach__experiment__workspace=workspace)
+        Artifact.objects.filter(run__approach__experiment__workspace=workspace, run__approach__experiment__curve_of=None)
         .select_related("run__approach__experiment", "run__approach__backbone")
         .prefetch_related(Prefetch("run__evaluations", validation, to_attr="validation"))
         .defer("manifest", "files")

@@ -38,7 +38,8 @@ READ = names("""
     workspace-overview workspace-activity dataset-list dataset-detail dataset-version-detail dataset-version-progress
     dataset-version-download prompt-list prompt-detail preview-detail preview-state comparison-list comparison-detail
     comparison-state comparison-table comparison-examples report-detail report-csv report-json run-detail run-state run-explanation
-    run-teaching run-trials library family-list backbone-detail backbone-state artifact-download workspace-settings price-list share-list
+    run-teaching run-trials learning-curve
+    library family-list backbone-detail backbone-state artifact-download workspace-settings price-list share-list
 """)
 # A viewer is refused whatever the verb.
 WRITE = names("""
@@ -48,7 +49,7 @@ WRITE = names("""
     report-create share-revoke dataset-delete prompt-delete comparison-delete run-cancel run-retry backbone-create backbone-verify
     member-invite member-role member-remove invitation-withdraw api-key-list api-key-create api-key-revoke price-create price-delete
     audit-list run-explain run-teach
-    backbone-edit comparison-budget
+    backbone-edit comparison-budget learning-curve-create
 """)
 # Workspace keys only.
 KEY = names("""
@@ -60,6 +61,7 @@ KEY = names("""
     share_list share_create share_revoke run_explanation run_explain run_answers run_answer_train experiment_budget
     backbone_change
     experiment_latency experiment_compute run_cancel run_trials dataset_delete prompt_delete experiment_delete
+    learning_curve_create learning_curve_detail
 """)
 # Anybody signed in, about themselves.
 OWN = ["home"]

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.models import Artifact
 from experiments.storage import StoredFileDamaged, store_bytes, stored_path
-from tests.factories import make_approach, make_attempt, make_backbone, make_experiment, make_run
+from tests.factories import make_approach, make_attempt, make_backbone, make_dataset_version, make_experiment, make_run
 from workers.adapters import order_of
 from workers.environment import host_environment
 from workers.inputs import artifact_folder, split_file
@@ -90,3 +90,21 @@ def test_host_gets_no_secret_and_stays_offline():
 
 def test_hub_is_reachable_where_it_is_allowed():
     assert "HF_HUB_OFFLINE" not in host_environment(hub_allowed=True, given={})
+
+
+def test_point_of_a_curve_learns_from_a_nested_draw_of_train_rows(workspace):
+    rows = [("train", f"message {at}", "refund" if at % 3 else "delivery") for at in range(40)] + [("validation", "late", "delivery")]
+    experiment = make_experiment(workspace, dataset_version=make_dataset_version(workspace, rows))
+    backbone = make_backbone()
+    drawn = {}
+    for size in (8, 16):
+        point = make_approach(experiment, method="prompt_tuning", family="tuned", backbone=backbone, train_rows=size)
+        run = make_run(point, seed=3)
+        run.job.payload = {"run": str(run.pk)}
+        spec = json.loads((order_of(run.job, fence=1).folder / "spec.json").read_text())
+        drawn[size] = [json.loads(line) for line in Path(spec["train"]["path"]).read_text().splitlines()]
+
+    assert [len(each) for each in drawn.values()] == [8, 16]
+    assert {row["id"] for row in drawn[8]} < {row["id"] for row in drawn[16]}
+    assert sorted(row["label"] for row in drawn[8]) == ["delivery"] * 4 + ["refund"] * 4
+    assert split_file(experiment.dataset_version, "train").sha256 != spec["train"]["sha256"]

@@ -1,0 +1,75 @@
+"""A learning curve as pages and reports show it: the figure, a table of points, and where its runs stand. Reads only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.curves import CurvePlan, curve_plan
+from experiments.models import Experiment, JobState, Run
+from experiments.reads.charts import Chart
+from experiments.reads.learning_chart import learning_chart
+from experiments.reads.learning_words import passes_from
+from experiments.recipe_kinds import hue_of
+
+TONES = {"better": "delta-better", "worse": "delta-worse"}
+
+
+@dataclass(frozen=True)
+class LearningRow:
+    """One approach: a cell for each number of rows, None where it has no point; from how many rows on it passes the written prompt."""
+
+    name: str
+    hue: str
+    cells: tuple[Mapping[str, Any] | None, ...]
+    passes_from: int | None
+
+
+@dataclass(frozen=True)
+class LearningView:
+    """What the page of a learning curve shows of its stored points."""
+
+    payload: Mapping[str, Any]
+    chart: Chart | None
+    sizes: tuple[int, ...]
+    rows: tuple[LearningRow, ...]
+    has_costs: bool
+
+
+def learning_view(payload: Mapping[str, Any]) -> LearningView | None:
+    """The stored points of a curve, ready to be shown; None while there are none."""
+    if not payload.get("lines"):
+        return None
+    sizes = sorted({point["rows"] for line in payload["lines"] for point in line["points"]})
+    points = [point for line in payload["lines"] for point in line["points"]]
+    has_costs = any(point["cost"] is not None for point in points)
+    return LearningView(payload, learning_chart(payload), tuple(sizes), tuple(_row(line, sizes) for line in payload["lines"]), has_costs)
+
+
+def _row(line: Mapping[str, Any], sizes: list[int]) -> LearningRow:
+    by_rows = {point["rows"]: {**point, "tone": _tone(point), "interval": [point["low"], point["high"]]} for point in line["points"]}
+    return LearningRow(line["name"], hue_of(line["family"], line["method"]), tuple(by_rows.get(size) for size in sizes), passes_from(line))
+
+
+def _tone(point: Mapping[str, Any]) -> str:
+    return TONES.get((point["delta"] or {}).get("verdict", ""), "")
+
+
+@dataclass(frozen=True)
+class CurvePanel:
+    """What a comparison's page says about its learning curve: what one would take, how far it is, or what it shows."""
+
+    plan: CurvePlan | None
+    curve: Experiment | None
+    view: LearningView | None
+    num_runs: int = 0
+    num_ended: int = 0
+
+
+def curve_panel(experiment: Experiment) -> CurvePanel:
+    """The learning curve of a comparison, launched or not."""
+    curve = Experiment.objects.filter(curve_of=experiment).first()
+    if curve is None:
+        return CurvePanel(curve_plan(experiment) if experiment.finished_at else None, None, None)
+    runs = Run.objects.filter(approach__experiment=curve)
+    ended = runs.filter(job__state__in=JobState.terminal())
+    return CurvePanel(None, curve, learning_view(curve.learning_curve), runs.count(), ended.count())
