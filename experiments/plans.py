@@ -16,7 +16,7 @@ from experiments.curves import SIZES, num_curve_runs
 from experiments.errors import UserError
 from experiments.extras import writing_problems
 from experiments.generation import GenerationPlan
-from experiments.models import Artifact, Backbone, DatasetVersion, Example, PriceBook, Split, TemplateVersion
+from experiments.models import Artifact, Backbone, DatasetVersion, Example, PriceBook, Run, Split, TemplateVersion
 from experiments.models.backbones import BackboneKind
 from experiments.models.comparisons import TooLong
 from experiments.models.datasets import Task
@@ -42,6 +42,17 @@ FULL_TUNING_BYTES = 20
 
 
 @dataclass(frozen=True)
+class FocusPlan:
+    """Train rows that a run got wrong or right by little, as ids, and how often training shows them; see `models.Focus`."""
+
+    run: Run
+    rows: tuple[int, ...]
+    times: int
+    odds: float
+    left_out: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class ApproachPlan:
     """One contender: a line of the catalogue with a model, a prompt and its own settings.
 
@@ -50,6 +61,7 @@ class ApproachPlan:
     Args:
         start: the tuned prompt that training starts from, instead of the recipe's own start.
         teacher: whose answers to train rows it learns, instead of the rows' labels.
+        focus: train rows that training shows more often, and those that it leaves out.
     """
 
     recipe: str
@@ -59,6 +71,7 @@ class ApproachPlan:
     name: str = ""
     start: Artifact | None = None
     teacher: Teacher | None = None
+    focus: FocusPlan | None = None
 
     @property
     def kind(self) -> RecipeKind:

@@ -17,6 +17,7 @@ from experiments.models import (
     DatasetVersion,
     Evaluation,
     Example,
+    Focus,
     Job,
     JobKind,
     JobState,
@@ -34,7 +35,7 @@ from workers.engine.recipes import METHODS
 from workers.engine.spec import BackboneRef, Demonstration, EvaluateOn, FileRef, Recipe, RunSpec, TemplateSpec, Variant
 from workers.engine.spec import FirstStep as WrittenFirst
 from workers.engine.teaching_rules import Teaching
-from workers.inputs import artifact_folder, drawn_file, rows_file, sample_file, split_file
+from workers.inputs import artifact_folder, drawn_file, focused_file, rows_file, sample_file, split_file
 from workers.teachers import answers_file, bring_journal
 
 STARTER = Path(__file__).parent / "starter" / "model"
@@ -293,8 +294,11 @@ def _taught(spec: RunSpec, run: Run, folder: Path) -> RunSpec:
 
 
 def _train_file(run: Run) -> FileRef:
-    """The train rows of a run: all of them, or as many as its point of a learning curve has, drawn by its seed."""
+    """The train rows of a run: all of them, those it is to see more often marked, or as many as its point of a learning curve has."""
     version, rows = run.approach.experiment.dataset_version, run.approach.train_rows
+    focus = Focus.objects.filter(approach=run.approach_id).first()
+    if focus:
+        return focused_file(version, focus)
     return split_file(version, Split.TRAIN) if rows is None else drawn_file(version, rows, run.seed)
 
 

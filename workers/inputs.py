@@ -4,14 +4,15 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db.models import QuerySet
 
 from experiments.draws import balanced_order
-from experiments.models import Artifact, DatasetVersion, Example, Split
+from experiments.models import Artifact, DatasetVersion, Example, Focus, Split
 from experiments.models.datasets import Task
 from experiments.storage import copy_stored
 from workers.engine.spec import FileRef
@@ -36,11 +37,13 @@ def drawn_file(version: DatasetVersion, num_rows: int, seed: int) -> FileRef:
     return _kept_file(version, f"drawn{num_rows}by{seed}", drawn)
 
 
-def _kept_file(version: DatasetVersion, name: str, rows: Callable[[], QuerySet[Example]]) -> FileRef:
+def _kept_file(
+    version: DatasetVersion, name: str, rows: Callable[[], QuerySet[Example]], times: Mapping[int, int] | None = None
+) -> FileRef:
     folder = _shared_folder(f"rows-{version.pk}")
     known = next(folder.glob(f"{name}-*.jsonl"), None)
     if known is None:
-        written = rows_file(rows().iterator(chunk_size=CHUNK_ROWS), folder / f"{name}.{os.getpid()}.partial")
+        written = rows_file(rows().iterator(chunk_size=CHUNK_ROWS), folder / f"{name}.{os.getpid()}.partial", times)
         known = Path(written.path).replace(folder / f"{name}-{written.sha256}.jsonl")
     return FileRef(str(known), known.stem.removeprefix(f"{name}-"))
 
@@ -55,10 +58,23 @@ def sample_file(version: DatasetVersion, split: str, num_rows: int) -> FileRef:
 
 def rows_file(examples: Iterable[Example], path: Path) -> FileRef:
     """Write rows as JSON lines, with the keys that the engine reads: id, fields, label."""
+
+
+def focused_file(version: DatasetVersion, focus: Focus) -> FileRef:
+    """All train rows but those that were left out; the ones in focus say how often training shows them."""
+    times = dict.fromkeys(focus.rows, focus.times) if focus.times > 1 else {}
+    train = Example.objects.filter(version=version, split=Split.TRAIN).exclude(pk__in=focus.left_out).order_by("position")
+    return _kept_file(version, f"focus{focus.pk}", lambda: train, times)
+
+
+def rows_file(examples: Iterable[Example], path: Path, times: Mapping[int, int] | None = None) -> FileRef:
+    """Write rows as JSON lines, with the keys that the engine reads: id, fields, label, and times where `times` knows the row."""
     digest = hashlib.sha256()
     with path.open("wb") as lines:
         for example in examples:
-            row = {"id": str(example.pk), "fields": example.fields, "label": example.label}
+            row: dict[str, Any] = {"id": str(example.pk), "fields": example.fields, "label": example.label}
+            if times and example.pk in times:
+                row["times"] = times[example.pk]
             line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
             digest.update(line)
             lines.write(line)

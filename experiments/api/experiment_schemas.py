@@ -11,7 +11,7 @@ from pydantic import StringConstraints
 
 from experiments.api.fields import LongText, Name, Seed, ShortText
 from experiments.generation import HELP
-from experiments.models import Approach, Experiment, Run, TestOpening
+from experiments.models import Approach, Experiment, Focus, Run, TestOpening
 from experiments.recipes import PACK
 
 OptionValue = int | float | str | list[str] | None
@@ -89,6 +89,24 @@ class ExperimentIn(BudgetIn):
     launch: bool = False
 
 
+class FocusOut(Schema):
+    """What a second round sees more often; see `/runs/{id}/mistakes`."""
+
+    run: UUID | None = Field(alias="run_id")
+    times: int
+    odds: float
+    num_rows: int
+    num_left_out: int
+
+    @staticmethod
+    def resolve_num_rows(focus: Focus) -> int:
+        return len(focus.rows)
+
+    @staticmethod
+    def resolve_num_left_out(focus: Focus) -> int:
+        return len(focus.left_out)
+
+
 class ApproachOut(Schema):
     id: UUID
     name: str
@@ -101,7 +119,12 @@ class ApproachOut(Schema):
     teacher_prompt: UUID | None = Field(None, alias="teacher_version_id")
     teacher_answers: UUID | None = Field(None, alias="teacher_evaluation_id")
     teaching: dict[str, Any] = Field(description="What is learned of the teacher; empty when nobody teaches it.")
+    focus: FocusOut | None = Field(None, description="Train rows that training shows more often, in a second round.")
     train_rows: int | None = Field(None, description="Train rows of a point of a learning curve; null for all.")
+
+    @staticmethod
+    def resolve_focus(approach: Approach) -> Focus | None:
+        return getattr(approach, "focus", None)
 
 
 class RunOut(Schema):
@@ -153,7 +176,7 @@ class ExperimentDetail(ExperimentOut):
 
     @staticmethod
     def resolve_approaches(experiment: Experiment) -> Iterable[Approach]:
-        return list(experiment.approaches.all())
+        return list(experiment.approaches.select_related("focus"))
 
     @staticmethod
     def resolve_runs(experiment: Experiment) -> Iterable[Run]:

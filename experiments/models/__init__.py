@@ -9,7 +9,7 @@ from experiments.models.jobs import Attempt, Job, JobKind, JobState, Queue, Work
 from experiments.models.pricing import PriceBook
 from experiments.models.prompts import PromptTemplate, TemplateAlias, TemplateVersion
 from experiments.models.reports import Report, Share
-from experiments.models.results import Artifact, Evaluation, Prediction, Score, Trial
+from experiments.models.results import Artifact, Evaluation, Focus, Prediction, Score, Trial
 
 __all__ = [
     "ApiKey",
@@ -27,6 +27,7 @@ __all__ = [
     "Evaluation",
     "Example",
     "Experiment",
+    "Focus",
     "Invitation",
     "Job",
     "JobKind",

@@ -3,7 +3,7 @@
 from django.db import models
 
 from experiments.models.base import Noun
-from experiments.models.comparisons import Run
+from experiments.models.comparisons import Approach, Run
 from experiments.models.datasets import DatasetVersion, Example, Split
 from experiments.models.jobs import Attempt, Job
 
@@ -107,6 +107,20 @@ class Artifact(Noun):
 
     def __str__(self) -> str:
         return f"artifact of {self.run}"
+
+
+class Focus(models.Model):
+    """Which train rows an approach sees more often than the others: those that an earlier run got wrong, or right by little."""
+
+    approach = models.OneToOneField(Approach, on_delete=models.CASCADE, related_name="focus")
+    run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="+", help_text="Whose mistakes they are.")
+    times = models.PositiveIntegerField(help_text="How often each of the rows stands in a pass over the train rows; 1 is as often as all.")
+    odds = models.FloatField(help_text="Right answers count as close up to this many times as likely as the next label.")
+    rows = models.JSONField(help_text="Ids of the train rows.")
+    left_out = models.JSONField(default=list, help_text="Ids of train rows whose label a person called wrong; nothing learns from them.")
+
+    def __str__(self) -> str:
+        return f"{len(self.rows)} rows {self.times} times for {self.approach}"
 
 
 class Trial(models.Model):

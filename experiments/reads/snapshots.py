@@ -15,6 +15,7 @@ from django.db.models import F
 from experiments.models import Example, Experiment, Prediction, TestOpening
 from experiments.reads.confusions import MIX_UPS, NO_ANSWER
 from experiments.reads.headlines import LEARNED, headline
+from experiments.reads.second_rounds import focus_sentences
 
 SCHEMA = 1
 NUM_EXAMPLES = 20
@@ -116,7 +117,7 @@ def snapshot_build(
         "prompts": _prompts(experiment) if includes_prompts else [],
         "examples": _examples(experiment, payload) if includes_examples else [],
         "learning": _learning(experiment),
-        "caveats": caveats(payload, openings),
+        "caveats": [*caveats(payload, openings), *focus_sentences(experiment)],
     }
     return dict(_numbered(_picked(whole, ALLOWED), names))
 

@@ -16,6 +16,7 @@ from experiments.models import (
     ComparisonTable,
     Evaluation,
     Experiment,
+    Focus,
     Job,
     JobKind,
     JobState,
@@ -28,7 +29,7 @@ from experiments.models import (
 )
 from experiments.models.comparisons import Family
 from experiments.models.datasets import Task
-from experiments.plans import ApproachPlan, ExperimentPlan, plan_problems
+from experiments.plans import ApproachPlan, ExperimentPlan, FocusPlan, plan_problems
 from experiments.recipes import recipe_options, split_teaching, teaching_defaults
 from experiments.services.audit import audit_record
 from experiments.services.jobs import job_cancel, job_create, job_retry
@@ -93,7 +94,9 @@ def experiment_create(*, workspace: Workspace, by: User | None, plan: Experiment
             generation=plan.generation.to_json() if plan.dataset_version.task == Task.EXTRACTION else {},
             created_by=by,
         )
-        Approach.objects.bulk_create(_approach(experiment, position, planned) for position, planned in enumerate(plan.approaches))
+        made = [(_approach(experiment, position, planned), planned.focus) for position, planned in enumerate(plan.approaches)]
+        Approach.objects.bulk_create(approach for approach, _ in made)
+        Focus.objects.bulk_create(_focus(approach, focus) for approach, focus in made if focus)
         audit_record(by=by, verb="created", target=experiment, workspace=workspace)
     return experiment
 
@@ -115,6 +118,11 @@ def _approach(experiment: Experiment, position: int, planned: ApproachPlan) -> A
         teacher_evaluation=teacher.evaluation,
         teaching=(teaching or teaching_defaults()) if planned.teacher else {},
     )
+
+
+def _focus(approach: Approach, planned: FocusPlan) -> Focus:
+    rows, left_out = list(planned.rows), list(planned.left_out)
+    return Focus(approach=approach, run=planned.run, times=planned.times, odds=planned.odds, rows=rows, left_out=left_out)
 
 
 def experiment_launch(*, experiment: Experiment, by: User | None, key: str) -> Experiment:
@@ -251,7 +259,8 @@ def experiment_baseline_choose(*, experiment: Experiment, by: User | None, appro
 
 def _compare_queue(experiment: Experiment, split: Split, mark: str = "") -> None:
     """Queue the comparison of a split, once for each state of its results: a retried job has a higher fence."""
-    jobs = experiment_jobs(experiment).filter(kind__in=[JobKind.RUN] if split == Split.VALIDATION else [JobKind.EVALUATE])
+    # Train rows are scored to find mistakes; no table rests on them.
+    jobs = experiment_jobs(experiment).filter(RUN_JOBS if split == Split.VALIDATION else EVALUATE_JOBS & Q(evaluations__split=split))
     fences = jobs.aggregate(sum=Sum("fence"))["sum"] or 0
     key = f"{compare_key(experiment)}:{split}:{jobs.count()}:{fences}{mark}"
     payload = {"experiment": str(experiment.pk), "split": str(split)}

@@ -24,6 +24,7 @@ from experiments.reads.headlines import headline
 from experiments.reads.key_figures import key_figures
 from experiments.reads.learning_view import curve_panel
 from experiments.reads.live import LiveState, curves_of, live_state
+from experiments.reads.second_rounds import focus_sentences
 from experiments.reads.set_up_again import form_values
 from experiments.reads.table_view import table_view
 from experiments.services import experiments as services
@@ -116,6 +117,7 @@ def comparison_detail(request: HttpRequest, slug: str, experiment_id: UUID) -> H
         "live_charts": live_charts(experiment, state),
         **results,
         "spending": endpoint_spending(experiment) if state.asks_hosted_models else None,
+        "second_round": focus_sentences(experiment),
         "learning": curve_panel(experiment) if results["table"] else None,
         "curve_charts": curve_charts(curves, against=against),
         "against": against,

@@ -17,6 +17,7 @@ from experiments.reads.charts import Chart, curve_charts
 from experiments.reads.dial_lines import dial_lines
 from experiments.reads.explanations import explanation_of
 from experiments.reads.live import curves_of, progress_sentence
+from experiments.reads.second_rounds import focus_of
 from experiments.reads.teaching import teaching_view
 from experiments.reads.trials import search_view, trials_of
 from experiments.services import experiments as services
@@ -45,6 +46,7 @@ def run_detail(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
         "dials": dial_lines(run.approach.method, run.approach.teaching | run.approach.recipe),
         "explanation": explanation_of(run),
         "teaching": teaching_view(run),
+        "focus": focus_of(run),
         **state_of(run),
     }
     return render(request, "run_detail.html", context)

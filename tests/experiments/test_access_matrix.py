@@ -38,7 +38,7 @@ READ = names("""
     workspace-overview workspace-activity dataset-list dataset-detail dataset-version-detail dataset-version-progress
     dataset-version-download prompt-list prompt-detail preview-detail preview-state comparison-list comparison-detail
     comparison-state comparison-table comparison-examples report-detail report-csv report-json run-detail run-state run-explanation
-    run-teaching run-trials learning-curve
+    run-teaching run-trials learning-curve run-mistakes run-mistakes-state
     library family-list backbone-detail backbone-state artifact-download workspace-settings price-list share-list
 """)
 # A viewer is refused whatever the verb.
@@ -50,6 +50,7 @@ WRITE = names("""
     member-invite member-role member-remove invitation-withdraw api-key-list api-key-create api-key-revoke price-create price-delete
     audit-list run-explain run-teach
     backbone-edit comparison-budget learning-curve-create
+    run-mistakes-find second-round-create
 """)
 # Workspace keys only.
 KEY = names("""
@@ -62,6 +63,7 @@ KEY = names("""
     backbone_change
     experiment_latency experiment_compute run_cancel run_trials dataset_delete prompt_delete experiment_delete
     learning_curve_create learning_curve_detail
+    run_mistakes run_mistakes_find second_round_create
 """)
 # Anybody signed in, about themselves.
 OWN = ["home"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.models import Artifact
+from experiments.models import Artifact, Example, Focus
 from experiments.storage import StoredFileDamaged, store_bytes, stored_path
 from tests.factories import make_approach, make_attempt, make_backbone, make_dataset_version, make_experiment, make_run
 from workers.adapters import order_of
@@ -108,3 +108,13 @@ def test_point_of_a_curve_learns_from_a_nested_draw_of_train_rows(workspace):
     assert {row["id"] for row in drawn[8]} < {row["id"] for row in drawn[16]}
     assert sorted(row["label"] for row in drawn[8]) == ["delivery"] * 4 + ["refund"] * 4
     assert split_file(experiment.dataset_version, "train").sha256 != spec["train"]["sha256"]
+
+
+def test_second_round_marks_rows_that_are_shown_more_often_and_leaves_out_wrong_labels(run):
+    rows = list(Example.objects.filter(split="train").order_by("position").values_list("pk", flat=True))
+    Focus.objects.create(approach=run.approach, run=None, times=4, odds=2.0, rows=[rows[1]], left_out=[rows[3]])
+
+    spec = json.loads((order_of(run.job, fence=1).folder / "spec.json").read_text())
+
+    written = [json.loads(line) for line in Path(spec["train"]["path"]).read_text().splitlines()]
+    assert [(int(row["id"]), row.get("times", 1)) for row in written] == [(rows[0], 1), (rows[1], 4), (rows[2], 1)]

@@ -39,6 +39,7 @@ def learn(run: Run, frame: Frame, tuning: Tuning, lessons: Lessons | None = None
     else:
         rows, inner = _split(rows, float(tuning.recipe.options["inner_share"]), spec.seed)  # type: ignore[arg-type]
         source = "inner split of train"
+    rows = [row for row in rows for _ in range(row.item.times)]  # after the choice of rows that only judge
     limit = int(tuning.recipe.options["validation_rows"])  # type: ignore[arg-type]
     chosen = sample_rows(inner, limit, spec.seed)
     answers = tuple(_answer(frame, row.item) for row in rows)

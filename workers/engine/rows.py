@@ -8,6 +8,8 @@ from typing import Any
 from workers.engine.errors import BadData
 from workers.engine.spec import FileRef, Item
 
+MOST_TIMES = 100
+
 
 def read_rows(ref: FileRef, labels: tuple[str, ...] = (), max_rows: int | None = None) -> list[Item]:
     """All rows of a file, checked.
@@ -54,4 +56,7 @@ def _read_row(line: str, where: str, labels: tuple[str, ...]) -> Item:
         raise BadData(f"{where}: the label is empty. Every row needs one.")
     if labels and label not in labels:
         raise BadData(f"{where}: the label {label!r} is not one of the {len(labels)} labels of this run.")
-    return Item(str(row["id"]), fields, label)
+    times = row.get("times", 1)
+    if isinstance(times, bool) or not isinstance(times, int) or not 1 <= times <= MOST_TIMES:
+        raise BadData(f'{where}: "times" is {times!r}. It must be a whole number from 1 to {MOST_TIMES}, or be left out.')
+    return Item(str(row["id"]), fields, label, times)

@@ -80,11 +80,16 @@ class BackboneRef:
 
 @dataclass(frozen=True)
 class Item:
-    """One row of data: its columns and the label (the reference text when the task is extraction)."""
+    """One row of data: its columns and the label (the reference text when the task is extraction).
+
+    Args:
+        times: how often training shows it in one pass over the rows; every other work counts it once.
+    """
 
     id: str
     fields: Mapping[str, str]
     label: str
+    times: int = 1
 
 
 @dataclass(frozen=True)
