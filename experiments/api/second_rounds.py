@@ -1,6 +1,6 @@
 """Training on mistakes over the API: find them among the train rows, read them, launch a second round."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 from django.http import Http404
@@ -18,6 +18,7 @@ from experiments.second_rounds import MAX_ODDS, MAX_TIMES, USUAL_TIMES, RoundCho
 from experiments.services.second_rounds import mistakes_find, second_round_start
 
 router = Router(tags=["Comparisons"])
+RowNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 ODDS = "Right answers count as close up to this many times as likely as the next label; 1 takes wrong answers only."
 
 
@@ -42,7 +43,7 @@ class SecondRoundIn(Schema):
     name: ShortText = ""
     times: int = Field(USUAL_TIMES, ge=2, le=MAX_TIMES, description="How often the mistakes are shown, against once for other train rows.")
     odds: float = Field(USUAL_ODDS, ge=1, le=MAX_ODDS, allow_inf_nan=False, description=ODDS)
-    left_out: list[int] = Field([], max_length=10_000, description="Row numbers whose label is wrong: nothing learns from them.")
+    left_out: list[RowNumber] = Field([], max_length=10_000, description="Row numbers whose label is wrong: nothing learns from them.")
     has_control: bool = Field(True, description="Train the same without the focus beside it.")
 
 
