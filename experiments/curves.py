@@ -13,6 +13,10 @@ SIZES = (16, 64, 256, 1024)
 MAX_CURVE_RUNS = 200
 # A prompt search learns from validation rows, and the most frequent label from how often labels occur, which a balanced draw hides.
 NOT_DRAWN = ("prompt_search", "majority")
+TIMES = (
+    *("result__training__train_seconds", "result__training__evaluation_seconds"),
+    *("result__timings__train", "result__timings__score"),
+)
 LEARNERS = frozenset(kind.method for kind in CATALOGUE.values() if kind.needs_train) - set(NOT_DRAWN)
 
 
@@ -121,8 +125,10 @@ def _problem(experiment: Experiment, sizes: tuple[int, ...], points: tuple[tuple
 def _seconds(experiment: Experiment, points: Iterable[tuple[Approach, int]], num_seeds: int) -> float | None:
     """Each point takes about what the same approach took on all rows: as many steps, and the same validation rows."""
     taken: dict[Any, list[float]] = {}
-    for run in Run.objects.filter(approach__experiment=experiment, job__state=JobState.SUCCEEDED).only("approach", "result"):
-        taken.setdefault(run.approach_id, []).append(making_seconds(run.result) + scoring_seconds(run.result))
+    made = Run.objects.filter(approach__experiment=experiment, job__state=JobState.SUCCEEDED)
+    # The times alone: a run's whole record holds its curve.
+    for approach, training, looking, making, scoring in made.values_list("approach", *TIMES):
+        taken.setdefault(approach, []).append(((training or 0) + (looking or 0) or making or 0) + (scoring or 0))
     times = [max(taken.get(approach.pk, [0.0])) for approach, _ in points]
     return sum(times) * num_seeds if times and all(times) else None
 
@@ -132,11 +138,6 @@ def making_seconds(result: dict[str, Any]) -> float:
     training = result.get("training") or {}
     spent = float(training.get("train_seconds") or 0) + float(training.get("evaluation_seconds") or 0)
     return spent or float((result.get("timings") or {}).get("train") or 0)
-
-
-def scoring_seconds(result: dict[str, Any]) -> float:
-    """Device seconds that answering the validation rows took."""
-    return float((result.get("timings") or {}).get("score") or 0)
 
 
 def is_written(approach: Approach) -> bool:
