@@ -1,7 +1,7 @@
 """A second round: a tuned prompt trained further with its mistakes shown more often, beside the same training without that. A plan only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from experiments.errors import UserError
 from experiments.generation import GenerationPlan
@@ -43,21 +43,18 @@ def round_plan(run: Run, artifact: Artifact, mistakes: Mistakes, choice: RoundCh
     """
     _check(mistakes, choice)
     approach, first = run.approach, run.approach.experiment
-    kind = recipe_of(approach.method, approach.family, approach.recipe)
-    if kind is None or approach.backbone is None or approach.template_version is None:
+    kind, model, prompt = recipe_of(approach.method, approach.family, approach.recipe), approach.backbone, approach.template_version
+    if kind is None or model is None or prompt is None:
         raise UserError(f"{approach.name} was made in a way that is no longer offered, so it cannot be trained further.")
     options = _options(artifact, approach.recipe)
     rows = tuple(each.row for each in mistakes.found if each.row not in set(choice.left_out))
+    again = ApproachPlan(kind.key, model, prompt, options, start=artifact)
 
-    def trained(name: str, times: int) -> ApproachPlan:
+    def trained(how: str, times: int) -> ApproachPlan:
         focus = FocusPlan(run, rows, times, choice.odds, tuple(choice.left_out))
-        return ApproachPlan(
-            kind.key, approach.backbone, approach.template_version, options, f"{approach.name[:120]}, {name}", artifact, focus
-        )
+        return replace(again, name=f"{approach.name[:120]}, {how}", focus=focus)
 
-    written = ApproachPlan(
-        "few_shot" if approach.template_version.demonstrations else "zero_shot", approach.backbone, approach.template_version
-    )
+    written = ApproachPlan("few_shot" if prompt.demonstrations else "zero_shot", model, prompt)
     control = [trained("trained on", 1)] if choice.has_control else []
     return ExperimentPlan(
         name=(choice.name or f"{approach.name}: second round")[:120],
