@@ -283,12 +283,6 @@ def recipe_get(key: str) -> RecipeKind:
     return CATALOGUE[key]
 
 
-def recipe_of(method: str, family: str, options: Mapping[str, Any]) -> RecipeKind | None:
-    """The line of the catalogue that a stored approach was made from; None when the catalogue has it no more."""
-    same = (kind for kind in _KINDS if kind.method == method and kind.family == family)
-    return next((kind for kind in same if all(options.get(each.name) == each.default for each in kind.options if each.fixed)), None)
-
-
 def recipe_options(key: str, given: Mapping[str, Any]) -> dict[str, OptionValue]:
     """All options of an approach with every default written out, the given ones checked.
 

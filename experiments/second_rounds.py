@@ -8,8 +8,8 @@ from experiments.generation import GenerationPlan
 from experiments.mistakes import USUAL_ODDS, Mistakes
 from experiments.models import Artifact, Run
 from experiments.plans import ApproachPlan, ExperimentPlan, FocusPlan
+from experiments.reads.dial_lines import kind_of
 from experiments.recipe_kinds import OptionValue
-from experiments.recipes import recipe_of
 from experiments.wording import counted
 
 MAX_TIMES = 20
@@ -43,7 +43,7 @@ def round_plan(run: Run, artifact: Artifact, mistakes: Mistakes, choice: RoundCh
     """
     _check(mistakes, choice)
     approach, first = run.approach, run.approach.experiment
-    kind, model, prompt = recipe_of(approach.method, approach.family, approach.recipe), approach.backbone, approach.template_version
+    kind, model, prompt = kind_of(approach.method, approach.recipe), approach.backbone, approach.template_version
     if kind is None or model is None or prompt is None:
         raise UserError(f"{approach.name} was made in a way that is no longer offered, so it cannot be trained further.")
     options = _options(artifact, approach.recipe)

@@ -35,6 +35,7 @@ def form_values(experiment: Experiment) -> dict[str, Any]:
         "truncate_column": experiment.truncate_column,
         "endpoint_requests": experiment.endpoint_requests,
         "endpoint_money": experiment.endpoint_money,
+        "curve_when_finished": experiment.curve_when_finished or Experiment.objects.filter(curve_of=experiment).exists(),
         "open_test_when_finished": experiment.open_test_when_finished,
         "answers": _answers(experiment),
         **{name: value for approach, kind in own for name, value in _dials(approach, kind)},
