@@ -55,12 +55,12 @@ def round_plan(run: Run, artifact: Artifact, mistakes: Mistakes, choice: RoundCh
         return replace(again, name=f"{approach.name[:120]}, {how}", focus=focus)
 
     written = ApproachPlan("few_shot" if prompt.demonstrations else "zero_shot", model, prompt)
-    control = [trained("trained on", 1)] if choice.has_control else []
+    control = [trained("trained further", 1)] if choice.has_control else []
     return ExperimentPlan(
         name=(choice.name or f"{approach.name}: second round")[:120],
         description=f"Goes on from {approach.name} of “{first.name}”, seed {run.seed}, with its mistakes in train rows shown more often.",
         dataset_version=first.dataset_version,
-        approaches=(written, trained("on its mistakes", choice.times), *control),
+        approaches=(written, trained("trained on its mistakes", choice.times), *control),
         seeds=tuple(first.seeds) or (0,),
         price_book=first.price_book,
         too_long=first.too_long,
