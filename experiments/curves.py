@@ -70,7 +70,7 @@ def curve_plan(experiment: Experiment) -> CurvePlan:
     sizes = curve_sizes(version.split_counts.get(Split.TRAIN, 0))
     approaches = experiment.approaches.select_related("start_artifact__run__approach__experiment__dataset_version")
     learners = [approach for approach in approaches if learns_from_rows(approach.method)]
-    fresh = [approach for approach in learners if not _has_seen_rows(approach)]
+    fresh = [approach for approach in learners if not approach.teaching and not _has_seen_rows(approach)]
     made = set(Run.objects.filter(approach__in=fresh, job__state=JobState.SUCCEEDED).values_list("approach", flat=True))
     able = [approach for approach in fresh if approach.pk in made]
     points = tuple((approach, size) for approach in able for size in sizes if _shown_rows(approach) <= size)
@@ -98,10 +98,13 @@ def _shown_rows(approach: Approach) -> int:
 
 
 def _notes(learners: list[Approach], fresh: list[Approach], able: list[Approach]) -> Iterator[str]:
-    started = [approach.name for approach in learners if approach not in fresh]
+    started = [approach.name for approach in learners if approach not in fresh and not approach.teaching]
+    taught = [approach.name for approach in learners if approach.teaching]
     failed = [approach.name for approach in fresh if approach not in able]
     if started:
         yield f"{listed(started)}: left out, because the tuned prompt that it starts from has learned from rows of this data."
+    if taught:
+        yield f"{listed(taught)}: left out, because a teacher answers for the rows, so that no labels are needed."
     if failed:
         yield f"{listed(failed)}: left out, because no run of it has succeeded."
 

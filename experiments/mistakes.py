@@ -66,8 +66,8 @@ class Mistakes:
 
 
 def train_evaluation(run: Run) -> Evaluation | None:
-    """The run's answers to the train rows, asked for or given; None when nobody has asked."""
-    return Evaluation.objects.filter(run=run, split=Split.TRAIN, suite="plain", repetition=0).select_related("job").first()
+    """The run's answers to all train rows, asked for or given; None when nobody has asked."""
+    return Evaluation.objects.filter(run=run, split=Split.TRAIN, num_rows=None).select_related("job").first()
 
 
 def mistakes_of(evaluation: Evaluation, odds: float = USUAL_ODDS) -> Mistakes:

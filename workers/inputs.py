@@ -56,10 +56,6 @@ def sample_file(version: DatasetVersion, split: str, num_rows: int) -> FileRef:
     return rows_file(Example.objects.filter(version=version, pk__in=drawn).order_by("position").iterator(chunk_size=CHUNK_ROWS), path)
 
 
-def rows_file(examples: Iterable[Example], path: Path) -> FileRef:
-    """Write rows as JSON lines, with the keys that the engine reads: id, fields, label."""
-
-
 def focused_file(version: DatasetVersion, focus: Focus) -> FileRef:
     """All train rows but those that were left out; the ones in focus say how often training shows them."""
     times = dict.fromkeys(focus.rows, focus.times) if focus.times > 1 else {}

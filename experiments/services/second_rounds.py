@@ -1,14 +1,11 @@
 """Finding the mistakes of a tuned prompt among its train rows, and launching a second round on them. Knows no request."""
 
-from django.db import transaction
-
 from experiments.errors import UserError
 from experiments.mistakes import mistakes_of, train_evaluation
-from experiments.models import Artifact, Evaluation, Experiment, JobKind, JobState, Queue, Run, Split, User
+from experiments.models import Artifact, Evaluation, Experiment, Run, User
 from experiments.second_rounds import RoundChoice, round_plan
-from experiments.services.audit import audit_record
 from experiments.services.experiments import experiment_start
-from experiments.services.jobs import job_create, job_retry
+from experiments.services.teachers import train_answers_start
 
 
 def mistakes_find(*, run: Run, by: User | None) -> Evaluation:
@@ -17,28 +14,13 @@ def mistakes_find(*, run: Run, by: User | None) -> Evaluation:
     Raises:
         UserError: the run has left no tuned prompt, or there are no train rows.
     """
-    with transaction.atomic():
-        run = Run.objects.select_for_update(of=("self",)).select_related("approach__experiment__workspace", "job").get(pk=run.pk)
-        experiment = run.approach.experiment
-        if not Artifact.objects.filter(run=run).exists() or run.job.state != JobState.SUCCEEDED:
-            raise UserError(
-                "This run has left no tuned prompt to look at. Only tuned approaches that have succeeded have mistakes to learn from."
-            )
-        if run.approach.train_rows is not None:
-            raise UserError("This run is a point of a learning curve and learned from few rows. Take a run of the comparison itself.")
-        if not experiment.dataset_version.split_counts.get(Split.TRAIN):
-            raise UserError("There are no train rows to find mistakes in.")
-        known = train_evaluation(run)
-        if known:
-            if known.job.state in (JobState.FAILED, JobState.QUARANTINED, JobState.CANCELLED):
-                job_retry(job=known.job, by=by)
-            return known
-        evaluation = Evaluation(run=run, dataset_version=experiment.dataset_version, split=Split.TRAIN)
-        payload = {"evaluation": str(evaluation.pk)}
-        evaluation.job = job_create(workspace=experiment.workspace, kind=JobKind.EVALUATE, queue=Queue.GPU, payload=payload, by=by)
-        evaluation.save()
-        audit_record(by=by, verb="looked for mistakes of", target=run, workspace=experiment.workspace)
-    return evaluation
+    if not Artifact.objects.filter(run=run).exists():
+        raise UserError(
+            "This run has left no tuned prompt to look at. Only tuned approaches that have succeeded have mistakes to learn from."
+        )
+    if run.approach.train_rows is not None:
+        raise UserError("This run is a point of a learning curve and learned from few rows. Take a run of the comparison itself.")
+    return train_answers_start(run=run, by=by)
 
 
 def second_round_start(*, run: Run, by: User | None, choice: RoundChoice, key: str) -> Experiment:
