@@ -44,9 +44,9 @@ class FirstStep:
         return cls(value["text"], value["max_tokens"], tuple(value["stop"])) if value else None
 
     def ends(self) -> str:
-        """Where its text ends, in a few words."""
+        """Where its text ends, in a few words: "after 48 tokens or at the end of the line"."""
         stops = ["the end of the line" if stop == "\n" else f"“{stop}”" for stop in self.stop]
-        return " or at ".join([f"at most {counted(self.max_tokens, 'token')}", *stops])
+        return " or at ".join([f"after {counted(self.max_tokens, 'token')}", *stops])
 
 
 def steps_problems(

@@ -146,7 +146,7 @@ def wording_lines(wording: PromptWording) -> list[str]:
     """The wording as lines that can be compared with another version's."""
     lines = []
     if wording.first_step:
-        lines += [f"First step: {line}" for line in wording.first_step.text.splitlines()] + [f"First step: {wording.first_step.ends()}"]
+        lines += [f"First step: {line}" for line in wording.first_step.text.splitlines()] + [f"First step ends {wording.first_step.ends()}"]
     lines += [f"System: {wording.system}"] if wording.system else []
     lines += wording.user.splitlines()
     lines += [line for line in wording.answer_cue.splitlines() if line]

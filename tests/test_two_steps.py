@@ -41,7 +41,7 @@ def test_two_steps_from_the_editor_to_the_rows(workspace, alice, tiny_backbone, 
     written = TemplateVersion.objects.get()
     assert written.first_step == {"text": "What does the customer want?\n{{message}}\nIn short:", "max_tokens": 5, "stop": ["\n"]}
     page = client.get(reverse("prompt-detail", args=["acme", written.template_id])).content.decode()
-    assert "at most 5 tokens or at the end of the line" in page
+    assert "ends after 5 tokens or at the end of the line" in page
     editor = client.get(reverse("prompt-edit", args=["acme", written.template_id])).content.decode()
     assert "In short:</textarea>" in editor
 

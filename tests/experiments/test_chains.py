@@ -69,7 +69,7 @@ def test_a_row_fills_both_steps():
 
 
 def test_both_steps_are_lines_that_can_be_compared():
-    assert wording_lines(GOOD)[:2] == [f"First step: {THINK.text}", "First step: at most 48 tokens or at the end of the line"]
+    assert wording_lines(GOOD)[:2] == [f"First step: {THINK.text}", "First step ends after 48 tokens or at the end of the line"]
 
 
 def test_a_step_is_stored_with_plain_line_ends_and_each_stop_once():
