@@ -15,6 +15,7 @@ from experiments.recipe_kinds import RecipeKind
 from experiments.wording import quoted
 
 DISTRIBUTION = "distribution"
+PROMPT, ANSWERS = "prompt", "answers"
 TERMS_WARNING = "The terms of a hosted model may forbid that another model learns from its answers. Read them first."
 
 
@@ -28,6 +29,11 @@ class Teacher:
     @property
     def is_hosted(self) -> bool:
         return self.evaluation is not None and self.evaluation.run.approach.family == Family.HOSTED
+
+    @property
+    def key(self) -> str:
+        """The value of a form's field that names it."""
+        return f"{PROMPT}:{self.version.pk}" if self.version else f"{ANSWERS}:{self.evaluation.pk if self.evaluation else ''}"
 
     @property
     def name(self) -> str:

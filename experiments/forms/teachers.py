@@ -8,12 +8,11 @@ from django import forms
 from experiments.models import Evaluation, TemplateVersion, Workspace
 from experiments.recipe_kinds import RecipeKind
 from experiments.recipes import CATALOGUE
-from experiments.teachers import TERMS_WARNING, Teacher, teaching_answers
+from experiments.teachers import PROMPT, TERMS_WARNING, Teacher, teaching_answers
 from experiments.wording import counted
 
 TAUGHT = [kind for kind in CATALOGUE.values() if kind.taught]
 MOST = 200
-PROMPT, ANSWERS = "prompt", "answers"
 Choices = list[tuple[str, str]]
 
 
@@ -25,7 +24,7 @@ def teacher_field(workspace: Workspace, prompts: Iterable[TemplateVersion]) -> f
     """A choice among teachers, by where they answer."""
     given = [Teacher(evaluation=evaluation) for evaluation in teaching_answers(workspace)[:MOST]]
     groups: list[tuple[str, Choices]] = [
-        ("A prompt on the same model", [(f"{PROMPT}:{prompt.pk}", _prompt_words(prompt)) for prompt in prompts]),
+        ("A prompt on the same model", [(Teacher(version=prompt).key, _prompt_words(prompt)) for prompt in prompts]),
         ("Answers of another run", [_answers_choice(teacher) for teacher in given if not teacher.is_hosted]),
         ("Answers of a hosted model", [_answers_choice(teacher) for teacher in given if teacher.is_hosted]),
     ]
@@ -57,4 +56,4 @@ def _prompt_words(prompt: TemplateVersion) -> str:
 def _answers_choice(teacher: Teacher) -> tuple[str, str]:
     assert teacher.evaluation is not None, "answers are an evaluation"
     rows = teacher.evaluation.summary.get("n") or 0
-    return f"{ANSWERS}:{teacher.evaluation.pk}", f"{teacher.name} ({counted(rows, 'row')})"
+    return teacher.key, f"{teacher.name} ({counted(rows, 'row')})"

@@ -9,6 +9,7 @@ from typing import Any
 from experiments.models import Approach, Experiment
 from experiments.models.comparisons import Family
 from experiments.reads.dial_lines import kind_of
+from experiments.reads.teaching import teacher_of
 from experiments.recipe_kinds import BASELINE, ENGINEERED, RecipeKind
 
 LONGEST_NAME = 120
@@ -44,7 +45,7 @@ def form_values(experiment: Experiment) -> dict[str, Any]:
 
 def _kind_of(approach: Approach) -> RecipeKind | None:
     shows_examples = bool(approach.template_version and approach.template_version.demonstrations)
-    return kind_of(approach.method, approach.recipe, shows_examples=shows_examples)
+    return kind_of(approach.method, approach.teaching | approach.recipe, shows_examples=shows_examples)
 
 
 def _shows_its_prompt(kind: RecipeKind) -> bool:
@@ -53,11 +54,14 @@ def _shows_its_prompt(kind: RecipeKind) -> bool:
 
 
 def _dials(approach: Approach, kind: RecipeKind) -> Iterator[tuple[str, Any]]:
-    """The settings that differ from their defaults, and the tuned prompt that training started from."""
+    """The settings that differ from their defaults, who taught it, and the tuned prompt that training started from."""
+    asked = approach.teaching | approach.recipe
     for option in kind.free_options:
-        value = approach.recipe.get(option.name, option.default)
+        value = asked.get(option.name, option.default)
         if value != option.default:
             yield f"{kind.key}-{option.name}", ", ".join(map(str, value)) if isinstance(value, list) else value
+    if teacher := teacher_of(approach):
+        yield f"{kind.key}-teacher", teacher.key
     if approach.start_artifact_id:
         yield f"{kind.key}-start-from", str(approach.start_artifact_id)
 

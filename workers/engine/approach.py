@@ -253,7 +253,7 @@ def build_approach(run: Run) -> Approach:
     """
     if run.spec.recipe.is_baseline:
         return _baseline(run)
-    return _chained(run) if run.spec.template.first_step else _prompted(run)
+    return _chained(run, run.load()) if run.spec.template.first_step else _prompted(run)
 
 
 def _baseline(run: Run) -> Baseline:
@@ -266,8 +266,7 @@ def _baseline(run: Run) -> Baseline:
     return Baseline(run, believe, backbone)
 
 
-def _chained(run: Run) -> Chained:
-    backbone = run.load()
+def _chained(run: Run, backbone: Backbone) -> Chained:
     writing = writing_spec(run.spec)
     first = Prompted(replace(run, spec=writing), Frame(writing, backbone))
     answering = answering_spec(run.spec, first_texts(first, run.spec.template.demonstrations))
@@ -329,7 +328,8 @@ def _teacher(run: Run, backbone: Backbone) -> Ask | None:
     # A row that is too long for the teacher teaches nothing, and stops nothing.
     plain |= {"too_long": "skip", "truncate_column": ""}
     asked = replace(spec, template=spec.teacher.template, answer_words=spec.teacher.answer_words, **plain)
-    teacher = Prompted(replace(run, spec=asked), Frame(asked, backbone))
+    as_asked = replace(run, spec=asked)
+    teacher = _chained(as_asked, backbone) if asked.template.first_step else Prompted(as_asked, Frame(asked, backbone))
     return lambda rows: teacher.predict(rows, lambda done: None)
 
 

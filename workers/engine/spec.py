@@ -6,13 +6,14 @@ Every check here can be made without opening a file other than the spec itself.
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from workers.engine.answer_rules import AnswerFormat, Generation
 from workers.engine.errors import BadSpec
 from workers.engine.recipes import METHODS, OptionValue, resolve_options
+from workers.engine.spec_json import build, one_of
 from workers.engine.teaching_rules import Teaching
 
 TASKS = ("classification", "extraction")
@@ -22,7 +23,6 @@ TOO_LONG = ("refuse", "truncate", "skip")
 # A name has a longest length and no line break, so that matching takes time linear in the text.
 _SLOT = re.compile(r"\{\{([^{}\r\n]{1,200})\}\}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
-T = TypeVar("T")
 # The slot of the second prompt that the first step's text fills.
 STEP = "step_1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -53,7 +53,7 @@ class FileRef:
     def from_json(cls, value: Any) -> Self:
         if isinstance(value, str):
             return cls(value)
-        return _build(cls, value, "file")
+        return build(cls, value, "file")
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,15 @@ class BackboneRef:
     attention: str = "sdpa"
 
     def __post_init__(self) -> None:
-        _one_of(self.dtype, DTYPES, "backbone.dtype")
-        _one_of(self.device, ("auto", "cpu", "cuda"), "backbone.device")
-        _one_of(self.attention, ("sdpa", "eager"), "backbone.attention")
+        one_of(self.dtype, DTYPES, "backbone.dtype")
+        one_of(self.device, ("auto", "cpu", "cuda"), "backbone.device")
+        one_of(self.attention, ("sdpa", "eager"), "backbone.attention")
         if self.revision is not None and not _REVISION.fullmatch(self.revision):
             raise BadSpec(f"The revision {self.revision!r} of {self.source} can move. Give the full commit: 40 characters 0-9 a-f.")
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        return _build(cls, {"source": value} if isinstance(value, str) else value, "backbone")
+        return build(cls, {"source": value} if isinstance(value, str) else value, "backbone")
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Demonstration:
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        return _build(cls, value, "template.demonstrations")
+        return build(cls, value, "template.demonstrations")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class FirstStep:
 
     @classmethod
     def from_json(cls, value: Any) -> "FirstStep | None":
-        return None if value is None else _build(cls, value, "template.first_step", {"writing": _read_writing})
+        return None if value is None else build(cls, value, "template.first_step", {"writing": _read_writing})
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class TemplateSpec:
     @classmethod
     def from_json(cls, value: Any) -> Self:
         readers = {"demonstrations": lambda rows: tuple(Demonstration.from_json(row) for row in rows), "first_step": FirstStep.from_json}
-        return _build(cls, value, "template", readers)
+        return build(cls, value, "template", readers)
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class Variant:
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        return _build(cls, value, "variants", {"template": TemplateSpec.from_json, "answer_words": _read_words})
+        return build(cls, value, "variants", {"template": TemplateSpec.from_json, "answer_words": _read_words})
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        return _build(cls, {"method": value} if isinstance(value, str) else value, "recipe")
+        return build(cls, {"method": value} if isinstance(value, str) else value, "recipe")
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ class EvaluateOn:
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        return _build(cls, value, "evaluate", {"file": FileRef.from_json})
+        return build(cls, value, "evaluate", {"file": FileRef.from_json})
 
 
 @dataclass(frozen=True)
@@ -265,8 +265,8 @@ class RunSpec:
     memory_limit_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        _one_of(self.task, TASKS, "task")
-        _one_of(self.too_long, TOO_LONG, "too_long")
+        one_of(self.task, TASKS, "task")
+        one_of(self.too_long, TOO_LONG, "too_long")
         self._check_labels()
         self._check_files()
         self._check_teacher()
@@ -359,13 +359,13 @@ class RunSpec:
             "trials": _optional_file,
             "teacher": lambda given: None if given is None else Variant.from_json(given),
             "teacher_answers": _optional_file,
-            "teaching": lambda given: _build(Teaching, given, "teaching"),
+            "teaching": lambda given: build(Teaching, given, "teaching"),
             "train": _optional_file,
             "validation": _optional_file,
             "generation": _read_writing,
-            "answer_format": lambda given: _build(AnswerFormat, given, "answer_format"),
+            "answer_format": lambda given: build(AnswerFormat, given, "answer_format"),
         }
-        return _build(cls, value, "the spec", readers)
+        return build(cls, value, "the spec", readers)
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
@@ -388,28 +388,8 @@ def _optional_file(value: Any) -> FileRef | None:
 
 
 def _read_writing(value: Any) -> Generation:
-    return _build(Generation, value, "generation", {"stop": tuple})
+    return build(Generation, value, "generation", {"stop": tuple})
 
 
 def _read_words(value: Any) -> dict[str, tuple[str, ...]]:
     return {label: (words,) if isinstance(words, str) else tuple(words) for label, words in value.items()}
-
-
-def _one_of(value: str, allowed: tuple[str, ...], name: str) -> None:
-    if value not in allowed:
-        raise BadSpec(f"{name} is {value!r}; it must be one of: {', '.join(allowed)}.")
-
-
-def _build(cls: type[T], value: Any, where: str, readers: Mapping[str, Callable[[Any], Any]] | None = None) -> T:
-    """A dataclass from a JSON object, refusing keys that it does not know."""
-    if not isinstance(value, Mapping):
-        raise BadSpec(f"{where} must be a JSON object, not {type(value).__name__}.")
-    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(set(value) - known)
-    if unknown:
-        raise BadSpec(f"{where} has the unknown key {unknown[0]!r}. Known keys: {', '.join(sorted(known))}.")
-    readers = readers or {}
-    try:
-        return cls(**{key: readers[key](item) if key in readers else item for key, item in value.items()})
-    except (TypeError, AttributeError) as error:
-        raise BadSpec(f"{where} is incomplete or has a value of the wrong kind: {error}.") from error

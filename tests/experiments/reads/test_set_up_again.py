@@ -24,7 +24,7 @@ def asked(workspace):
         "dataset_version": str(version.pk),
         "templates": [str(each.pk) for each in (bare, careful, showing)],
         "backbone": str(factories.make_backbone().pk),
-        "recipes": ["zero_shot", "few_shot", "prior_corrected", "soft_prompt", "dora"],
+        "recipes": ["zero_shot", "few_shot", "prior_corrected", "soft_prompt", "distilled", "dora"],
         "tuned_template": str(careful.pk),
         "seeds": "3, 4",
         "price_book": str(make_price_book(workspace).pk),
@@ -36,6 +36,8 @@ def asked(workspace):
         "soft_prompt-max_steps": "7",
         "soft_prompt-schedule": "constant",
         "dora-rank": "4",
+        "distilled-teacher": f"prompt:{careful.pk}",
+        "distilled-targets": "labels",
     }
 
 
@@ -50,7 +52,7 @@ def settings_of(experiment: Experiment) -> tuple[object, ...]:
     fields = ("dataset_version_id", "seeds", "price_book_id", "monthly_requests", "margin", "too_long", "truncate_column")
     return (
         [getattr(experiment, field) for field in fields],
-        list(approaches.values_list("name", "method", "recipe", "backbone", "template_version")),
+        list(approaches.values_list("name", "method", "recipe", "backbone", "template_version", "teacher_version", "teaching")),
     )
 
 

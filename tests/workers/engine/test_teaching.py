@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from tests.workers.engine.fakes import LABELS, TEMPLATE, make_backbone, make_items, make_run, write_rows
+from workers.engine.answer_rules import Generation
 from workers.engine.errors import BadData, BadSpec, RunStopped
 from workers.engine.execute import execute
 from workers.engine.outcome import Prediction
-from workers.engine.spec import Demonstration, FileRef, RunSpec, TemplateSpec, Variant
+from workers.engine.spec import Demonstration, FileRef, FirstStep, RunSpec, TemplateSpec, Variant
 from workers.engine.teaching import hear_teacher
 from workers.engine.teaching_rules import JOURNAL, Teaching
 
@@ -167,6 +168,15 @@ def test_a_student_comes_to_agree_with_its_teacher(tmp_path, targets, method, le
     assert found["agreed"] >= 35
     assert result.timings["teach"] > 0
     assert (tmp_path / "out" / JOURNAL).exists()
+
+
+def test_a_prompt_of_two_steps_teaches_too(tmp_path):
+    written_first = FirstStep("What is it about? {{text}}", Generation(max_new_tokens=3))
+    two_steps = replace(TEMPLATE, user="Message: {{text}}\nNote: {{step_1}}\n", first_step=written_first)
+
+    result = execute(make_taught(tmp_path, teacher=Variant("Two steps", two_steps)))
+
+    assert result.distillation["asked_rows"] == 12
 
 
 def test_a_student_may_start_from_another_tuned_prompt(tmp_path):
