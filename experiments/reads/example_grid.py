@@ -37,6 +37,7 @@ class Cell:
     first_text: what the first of two steps wrote about the row.
     """
 
+    approach: str
     answer: str
     correct: bool
     error: str
@@ -145,13 +146,14 @@ def _cells(
 ) -> tuple[Cell | None, ...]:
     base_column = next((column["evaluation"] for column in columns if column["approach"] == baseline), "")
     base = answers.get((base_column, example.pk))
-    return tuple(_cell(answers.get((column["evaluation"], example.pk)), base) for column in columns)
+    return tuple(_cell(column["name"], answers.get((column["evaluation"], example.pk)), base) for column in columns)
 
 
-def _cell(given: Answer | None, base: Answer | None) -> Cell | None:
+def _cell(approach: str, given: Answer | None, base: Answer | None) -> Cell | None:
     if given is None:
         return None
     return Cell(
+        approach,
         _cut(given.text),
         given.right,
         _cut(given.error),
