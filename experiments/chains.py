@@ -49,6 +49,12 @@ class FirstStep:
         return " or at ".join([f"after {counted(self.max_tokens, 'token')}", *stops])
 
 
+def columns_asked(first: FirstStep | None, *answer_texts: str) -> set[str]:
+    """The columns that a prompt's one or two steps show."""
+    names = set(slot_names(*answer_texts))
+    return (names - {STEP}) | set(slot_names(first.text)) if first else names
+
+
 def steps_problems(
     first: FirstStep | None, answer_texts: Sequence[str], *, columns: Sequence[str], hidden: Collection[str] = ()
 ) -> Iterator[str]:

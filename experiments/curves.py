@@ -11,8 +11,8 @@ from experiments.wording import counted, listed
 
 SIZES = (16, 64, 256, 1024)
 MAX_CURVE_RUNS = 200
-# A prompt search learns from validation rows, and the most frequent label from how often labels occur, which a balanced draw hides.
-NOT_DRAWN = ("prompt_search", "majority")
+# A search learns from validation rows, and the most frequent label from how often labels occur, which a balanced draw hides.
+NOT_DRAWN = ("prompt_search", "dspy_search", "majority")
 TIMES = (
     *("result__training__train_seconds", "result__training__evaluation_seconds"),
     *("result__timings__train", "result__timings__score"),

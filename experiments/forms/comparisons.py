@@ -20,7 +20,7 @@ from experiments.models.datasets import Task
 from experiments.plans import Choice, ExperimentPlan, approaches_expand
 from experiments.recipe_kinds import BASELINE, ENGINEERED, FULL, HYBRID, TUNED, RecipeKind, RecipeOption
 from experiments.recipes import CATALOGUE, PACK
-from experiments.slots import slot_names
+from experiments.services.prompts import columns_of
 from experiments.starts import STARTABLE, methods_to_start_from, start_name
 from experiments.teachers import TERMS_WARNING, Teacher
 from experiments.wording import counted, listed, quoted
@@ -243,11 +243,7 @@ class ComparisonForm(BudgetForm):
         """Tick the newest version of each prompt that was written for the first data; without any, of those whose slots are its columns."""
         newest = versions.first()
         columns = set(newest.columns) if newest else set()
-        fitting = [
-            prompt
-            for prompt in prompts
-            if prompt.is_newest and columns.issuperset(slot_names(prompt.system, prompt.user, prompt.answer_cue))
-        ]
+        fitting = [prompt for prompt in prompts if prompt.is_newest and columns.issuperset(columns_of(prompt))]
         own = [prompt for prompt in fitting if newest and prompt.template.dataset_id == newest.dataset_id]
         self.fields["templates"].initial = (own or fitting)[:MAX_PRESELECTED]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from experiments.chains import FirstStep
+from experiments.chains import FirstStep, columns_asked
 from experiments.errors import UserError
 from experiments.models import Dataset, DatasetVersion, Example, PromptTemplate, Split, TemplateAlias, TemplateVersion, User, Workspace
 from experiments.models.datasets import Task
@@ -133,6 +133,11 @@ def wording_of(version: TemplateVersion) -> PromptWording:
         demonstrations=version.demonstrations,
         first_step=FirstStep.from_json(version.first_step),
     )
+
+
+def columns_of(version: TemplateVersion) -> set[str]:
+    """The columns that a version shows, in either of its steps."""
+    return columns_asked(FirstStep.from_json(version.first_step), version.system, version.user, version.answer_cue)
 
 
 def dataset_for_prompt(dataset: Dataset) -> DatasetVersion | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.chains import FirstStep
+from experiments.chains import FirstStep, columns_asked
 from experiments.prompt_wording import DataShape, PromptWording, first_step_fill, row_fill, wording_lines, wording_problems
 
 SHAPE = DataShape(columns=["text"], hidden=["queue"], labels=["refund", "delivery"])
@@ -78,3 +78,8 @@ def test_a_step_is_stored_with_plain_line_ends_and_each_stop_once():
     assert typed.ordered() == FirstStep("Think\n{{text}}", 5, ("\n", "##"))
     assert FirstStep.from_json(typed.ordered().to_json()) == typed.ordered()
     assert FirstStep.from_json({}) is None
+
+
+def test_the_columns_of_both_steps_are_asked_for_and_the_slot_between_them_is_none():
+    assert columns_asked(THINK, "Wish: {{step_1}}", "{{subject}}") == {"text", "subject"}
+    assert columns_asked(None, "{{step_1}} {{text}}") == {"step_1", "text"}

@@ -90,6 +90,18 @@ def test_prompts_that_were_written_for_the_data_are_ticked_before_others_that_wo
     assert "Own v1 (written for Support mail)" in page
 
 
+def test_a_prompt_of_two_steps_is_ticked_where_the_data_has_the_columns_of_both(client_for, alice, workspace, ready):
+    step = {"text": "{{text}}", "max_tokens": 8, "stop": []}
+    chain = factories.make_template_version(workspace, name="Two steps", user="Wish: {{step_1}}", first_step=step)
+    other = factories.make_template_version(workspace, name="Other", user="Wish: {{step_1}}", first_step=step | {"text": "{{body}}"})
+
+    page = client_for(alice).get(reverse("comparison-create", args=["acme"])).content.decode()
+
+    ticked = re.findall(r'name="templates" value="([^"]+)"[^>]* checked', page)
+    assert str(chain.pk) in ticked
+    assert str(other.pk) not in ticked
+
+
 def test_the_newest_prices_in_force_are_chosen_already(client_for, alice, workspace, ready):
     make_price_book(workspace, name="Old", effective_on=date(2020, 1, 1))
     current = make_price_book(workspace, name="Current", effective_on=date(2026, 1, 1))
