@@ -40,6 +40,7 @@ lock: $(VENV)/.dev ## Pin every dependency anew, with hashes
 	$(COMPILE) --extra s3 -o requirements-web.lock pyproject.toml
 	$(COMPILE) --extra worker --extra s3 -c requirements-web.lock -o requirements-worker.lock pyproject.toml
 	$(COMPILE) --extra worker --extra s3 --extra dev -c requirements-worker.lock -o requirements-dev.lock pyproject.toml
+	$(COMPILE) --extra dspy -c requirements-worker.lock -o requirements-dspy.lock pyproject.toml
 	@# torch is left out on purpose; pip-compile's warning about it does not belong in the files.
 	@sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements-*.lock
 
