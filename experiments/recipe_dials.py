@@ -3,6 +3,8 @@
 Knows no approach as a whole; imports no model library and no Django.
 """
 
+from dataclasses import replace
+
 from experiments.recipe_kinds import RecipeOption
 
 
@@ -13,6 +15,34 @@ def _learning_rate(default: float, *, relative: bool = False) -> RecipeOption:
     return RecipeOption("learning_rate", "Learning rate", default, "Size of a training step.", 1e-7, 1.0)
 
 
+CONFIGURATIONS = RecipeOption(
+    "configurations",
+    "Configurations",
+    1,
+    "Settings that are tried; the one that does best on validation rows is kept. 1 tries none but what is set.",
+    1,
+    64,
+    sweep=True,
+)
+_SWEEP = (
+    CONFIGURATIONS,
+    RecipeOption(
+        "varied",
+        "What varies",
+        "rate",
+        "Step sizes that are known to work for the method come first; when all is used up, other seeds.",
+        choices=(("rate", "the step size"), ("all", "the step size, the start and the width")),
+        sweep=True,
+    ),
+    RecipeOption(
+        "rounds",
+        "Rounds",
+        "halved",
+        "How many steps each configuration gets. In rounds the sweep takes about half of the steps.",
+        choices=(("halved", "only the better third goes on, with three times the steps"), ("whole", "each is trained to its end")),
+        sweep=True,
+    ),
+)
 _TRAINING = (
     RecipeOption("max_steps", "Steps", 250, "Most training steps; each sees one batch of rows.", 1, 1_000_000, unit="steps"),
     RecipeOption("batch_size", "Batch", 16, "Train rows that make one step.", 1, 4096, unit="rows"),
@@ -33,6 +63,7 @@ _TRAINING = (
         "validation_rows", "Rows per look", 512, "Validation rows of each look; the best step is chosen on them.", 1, 1_000_000, unit="rows"
     ),
     RecipeOption("inner_share", "Inner share", 0.1, "Share of train rows set aside when no validation rows are given.", 0.01, 0.5),
+    *_SWEEP,
 )
 _VIRTUAL_TOKENS = RecipeOption(
     "num_virtual_tokens",
@@ -100,6 +131,10 @@ _LORA = (
     ),
 )
 
+WORDINGS = replace(
+    CONFIGURATIONS, help="Wordings or draws that are tried by rule; the best on validation rows is kept. 1 leaves the prompt as it is."
+)
+ONE_WORDING = replace(CONFIGURATIONS, fixed=True)
 RULES = (
     ("sum", "the probability of its words"),
     ("mean", "the mean over its tokens"),
@@ -113,10 +148,12 @@ _NUM_EXAMPLES = RecipeOption("num_examples", "Examples", 8, "Train rows shown in
 
 def drawn(policy: str) -> tuple[RecipeOption, ...]:
     choices = tuple(choice for choice in _POLICIES if choice[0] == policy)
+    draws = ONE_WORDING if policy == "nearest" else WORDINGS
     return (
         RecipeOption("policy", "Examples are", policy, "How the examples are chosen among the train rows.", choices=choices, fixed=True),
         _NUM_EXAMPLES,
         _DRAW_SEED,
+        draws,
     )
 
 

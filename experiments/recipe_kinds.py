@@ -31,6 +31,7 @@ class RecipeOption:
         fixed: the approach is what it is because of this value, so that no form offers it.
         shapes: it decides how large the learned part is, so that a start from another one must have the same value.
         teaches: it says what is learned from a teacher, not how the approach itself is made.
+        sweep: it says what is tried beside the values that are set.
     """
 
     name: str
@@ -44,6 +45,7 @@ class RecipeOption:
     fixed: bool = False
     shapes: bool = False
     teaches: bool = False
+    sweep: bool = False
 
     @property
     def range_text(self) -> str:

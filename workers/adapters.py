@@ -146,7 +146,9 @@ def _run_spec(job: Job, folder: Path) -> RunSpec:
     run = runs.select_related("approach__teacher_version", "approach__teacher_evaluation__run__approach").get(pk=job.payload["run"])
     spec = _approach_spec(run, _targets(job))
     if run.approach.method == "prompt_search":
-        spec = replace(spec, variants=_variants(run), trials=_trials(run, folder / "trials.jsonl"))
+        spec = replace(spec, variants=_variants(run))
+    if METHODS[run.approach.method].family == "prompt":
+        spec = replace(spec, trials=_trials(run, folder / "trials.jsonl"))
     if run.approach.teaching:
         spec = _taught(spec, run, folder)
     if METHODS[run.approach.method].family == "tuned" or run.approach.method == "dspy_search":
@@ -260,7 +262,8 @@ def _trials(run: Run, path: Path) -> FileRef | None:
 
 def _approach_spec(run: Run, evaluate: tuple[EvaluateOn, ...], *, artifact: Artifact | None = None) -> RunSpec:
     approach, experiment, version = run.approach, run.approach.experiment, run.approach.experiment.dataset_version
-    needs_rows = METHODS[approach.method].needs_train and artifact is None
+    recipe = Recipe(approach.method, approach.recipe)
+    needs_rows = (METHODS[approach.method].needs_train or int(recipe.options.get("configurations") or 1) > 1) and artifact is None  # type: ignore[arg-type]
     return RunSpec(
         id=f"{run.pk}",
         backbone=backbone_ref(_backbone_of(run)),
@@ -269,9 +272,9 @@ def _approach_spec(run: Run, evaluate: tuple[EvaluateOn, ...], *, artifact: Arti
         task=version.task,
         labels=tuple(version.labels),
         answer_words=_answer_words(_wording(approach.template_version), version),
-        recipe=Recipe(approach.method, approach.recipe),
+        recipe=recipe,
         seed=run.seed,
-        train=_train_file(run) if needs_rows else None,
+        train=_train_file(run) if needs_rows and version.split_counts.get(Split.TRAIN) else None,
         validation=split_file(version, Split.VALIDATION) if needs_rows and version.split_counts.get(Split.VALIDATION) else None,
         artifact=str(artifact_folder(artifact)) if artifact else None,
         start_from=str(artifact_folder(approach.start_artifact)) if approach.start_artifact and artifact is None else None,

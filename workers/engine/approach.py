@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from workers.engine.artifacts import load_tuning, save_artifact, start_from
 from workers.engine.backbone import Backbone
@@ -29,6 +30,7 @@ from workers.engine.rows import read_rows
 from workers.engine.run import Run
 from workers.engine.scoring import Scorer
 from workers.engine.spec import Item, Recipe
+from workers.engine.sweep import learn_best
 from workers.engine.teaching import Ask, Lessons, hear_teacher
 from workers.engine.tuned import Tuning
 from workers.engine.tuning import create_tuning, frame_of, reserved_positions
@@ -294,9 +296,12 @@ def _prompted(run: Run) -> Prompted:
     start = approach.virtual().vectors
     run.watch.start("train")
     try:
-        if spec.start_from is not None:
-            start_from(Path(spec.start_from), tuning, backbone)
-        approach.training = learn(run, frame, tuning, lessons)
+        if spec.num_configurations > 1:
+            start = _sweep(approach, lessons)
+        else:
+            if spec.start_from is not None:
+                start_from(Path(spec.start_from), tuning, backbone)
+            approach.training = learn(run, frame, tuning, lessons)
         if lessons:
             approach.learned["distillation"] = _compared(approach, lessons)
     except BaseException:
@@ -338,6 +343,17 @@ def _compared(approach: Prompted, lessons: Lessons) -> dict[str, Any]:
     if not lessons.checked:
         return lessons.facts(approach.run.spec)
     return lessons.facts(approach.run.spec) | lessons.agreement(approach.predict(lessons.checked, lambda done: None))
+
+
+def _sweep(approach: Prompted, lessons: Lessons | None) -> Tensor | None:
+    """Put the best of several configurations in the place of the one that was made; returns what its learned vectors started from."""
+    assert approach.tuning is not None, "only tuned approaches are swept this way"
+    approach.tuning.remove()
+    approach.tuning = None
+    best = learn_best(approach.run, approach.frame, lessons)
+    approach.tuning, approach.training = best.tuning, best.record
+    approach.learned |= best.facts
+    return best.start
 
 
 def _written(run: Run, backbone: Backbone) -> Prompted:

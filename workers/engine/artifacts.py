@@ -40,7 +40,7 @@ def save_artifact(folder: Path, spec: RunSpec, frame: Frame, tuning: Tuning) -> 
     partial.mkdir(parents=True)
     tuning.write(partial)
     files = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
-    write_json(partial / MANIFEST, _manifest(spec, frame, files))
+    write_json(partial / MANIFEST, _manifest(spec, tuning.recipe, frame, files))
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
     files[MANIFEST] = _sha256(folder / MANIFEST)
@@ -146,14 +146,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _manifest(spec: RunSpec, frame: Frame, files: dict[str, str]) -> dict[str, Any]:
+def _manifest(spec: RunSpec, recipe: Recipe, frame: Frame, files: dict[str, str]) -> dict[str, Any]:
+    """A sweep may have kept another recipe than the spec's."""
     plain = spec.to_json()
     return {
         "format": 1,
         "run": spec.id,
         "seed": spec.seed,
         "task": spec.task,
-        "recipe": plain["recipe"],
+        "recipe": {"method": recipe.method, "options": dict(recipe.options)},
         "template": plain["template"],
         "labels": plain["labels"],
         "answer_words": plain["answer_words"],

@@ -7,15 +7,17 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
 from workers.engine.demonstrations import draw_examples, shown
-from workers.engine.spec import Demonstration, Item, RunSpec, TemplateSpec
+from workers.engine.spec import Demonstration, Item, Recipe, RunSpec, TemplateSpec
 from workers.engine.variants import Instruction, answer_words_of, cues_of, instructions_of, placed_cue
 
 _DRAWS = 2
+_MOST_EXAMPLES = 64
+_MOST_WORDINGS = 256
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,33 @@ def candidates_of(spec: RunSpec, train: Sequence[Item], is_chat: bool) -> list[C
         if len(found) == most:
             break
     return found
+
+
+def wordings_of(spec: RunSpec, train: Sequence[Item], is_chat: bool) -> list[Candidate]:
+    """A prompt as it is and as many variations as the spec has configurations; none shows examples where the prompt shows none, or none
+    where it shows some.
+
+    Args:
+        train: rows that examples are drawn from, where the prompt shows any.
+    """
+    count = min(len(spec.template.demonstrations), _MOST_EXAMPLES, len(train))
+    wide = Recipe("prompt_search", {"max_candidates": _MOST_WORDINGS, "num_examples": count})
+    alike = [
+        each
+        for each in candidates_of(replace(spec, recipe=wide), train, is_chat)
+        if bool(each.template.demonstrations) == bool(spec.template.demonstrations)
+    ]
+    return [replace(each, number=number) for number, each in enumerate(alike[: spec.num_configurations])]
+
+
+def draws_of(spec: RunSpec, train: Sequence[Item]) -> list[Candidate]:
+    """The prompt with different draws of train rows as its examples, as many draws as the spec has configurations."""
+    options = spec.recipe.options
+    policy, count, seed = str(options["policy"]), int(options["num_examples"]), int(options["draw_seed"])  # type: ignore[arg-type]
+    words = {label: spec.words_of(label) for label in spec.labels}
+    draws = [shown(draw_examples(train, policy, count, seed + place)) for place in range(spec.num_configurations)]
+    templates = [replace(spec.template, demonstrations=examples) for examples in draws]
+    return [Candidate(place, f"draw {place + 1}", template, words) for place, template in enumerate(templates)]
 
 
 def _in_order(spec: RunSpec, train: Sequence[Item], seed: int) -> Iterator[tuple[str, TemplateSpec, Mapping[str, tuple[str, ...]]]]:

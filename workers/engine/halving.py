@@ -1,4 +1,7 @@
-"""How a budget of evaluations is spent on many candidates: few rows for all, more rows for the better ones. Pure arithmetic."""
+"""How a budget is spent on many candidates: little on all, more on the better ones. Pure arithmetic.
+
+Prompts get more rows to answer, trainings more steps to take.
+"""
 
 from dataclasses import dataclass
 
@@ -41,6 +44,34 @@ def cost_of(rungs: list[Rung]) -> int:
     """Evaluations that the rounds need."""
     before = [0, *(rung.rows for rung in rungs)]
     return sum(rung.candidates * (rung.rows - already) for rung, already in zip(rungs, before, strict=False))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One round of trainings: this many configurations have taken this many steps when it ends."""
+
+    configurations: int
+    steps: int
+
+
+def plan_stages(configurations: int, steps: int, every: int) -> list[Stage]:
+    """Rounds in which the better third of the configurations goes on with three times the steps, until one is left.
+
+    Args:
+        configurations: how many start, at least 1.
+        steps: most steps of a training.
+        every: steps between two looks at the validation rows; a round ends with a look.
+    Source: Jamieson & Talwalkar 2016, Non-stochastic Best Arm Identification and Hyperparameter Optimization.
+    """
+    count = 1
+    while ETA ** (count - 1) < configurations:
+        count += 1
+    stages: list[Stage] = []
+    for place in range(count):
+        ends = min(steps, -(-steps // (ETA ** (count - 1 - place) * every)) * every)
+        if not stages or ends > stages[-1].steps:
+            stages.append(Stage(-(-configurations // ETA**place), ends))
+    return stages
 
 
 def _kept(start: int, place: int) -> int:

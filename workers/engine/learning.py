@@ -1,6 +1,7 @@
 """Brings rows and a tuned part to the training loop: which rows learn, which rows choose, and how a candidate is judged."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,6 +20,47 @@ from workers.engine.training import Hooks, Trainer
 from workers.engine.tuned import Tuning
 
 
+@dataclass(frozen=True)
+class TrainingRows:
+    """The rows of a training.
+
+    Args:
+        lines: rows to learn from.
+        chosen: rows that choices are made on.
+        source: where those come from, for the record.
+    """
+
+    lines: Lines
+    chosen: list[EncodedRow]
+    source: str
+
+
+def training_rows(run: Run, frame: Frame, lessons: Lessons | None = None) -> TrainingRows:
+    """The rows that a run learns from and chooses by.
+
+    Args:
+        lessons: a teacher's answers, which stand in place of the train rows' labels.
+
+    Raises:
+        BadData: fewer than two usable rows.
+    """
+    spec, options = run.spec, run.spec.recipe.options
+    assert spec.train is not None, "the spec refuses a tuned method without train rows"
+    items = lessons.train if lessons else read_rows(spec.train, spec.labels, spec.max_rows)
+    _warn_of_unseen_labels(run, items)
+    rows = _usable(run, frame, items)
+    if spec.validation is not None:
+        inner, source = _usable(run, frame, read_rows(spec.validation, spec.labels, spec.max_rows)), "validation file"
+    else:
+        rows, inner = _split(rows, float(options["inner_share"]), spec.seed)  # type: ignore[arg-type]
+        source = "inner split of train"
+    rows = [row for row in rows for _ in range(row.item.times)]  # after the choice of rows that only judge
+    chosen = sample_rows(inner, int(options["validation_rows"]), spec.seed)  # type: ignore[arg-type]
+    answers = tuple(_answer(frame, row.item) for row in rows)
+    lines = Lines(tuple(row.ids for row in rows), answers, _soft_targets(frame, rows, lessons) if lessons else None)
+    return TrainingRows(lines, chosen, f"{len(chosen)} rows of the {source}")
+
+
 def learn(run: Run, frame: Frame, tuning: Tuning, lessons: Lessons | None = None) -> TrainingRecord:
     """Train a tuned part on the rows of a run and leave its best candidate in place.
 
@@ -29,35 +71,26 @@ def learn(run: Run, frame: Frame, tuning: Tuning, lessons: Lessons | None = None
         BadData: fewer than two usable rows.
         RunStopped, TimeLimit, NonFinite, OutOfMemory: as the loop says.
     """
-    spec = run.spec
-    assert spec.train is not None, "the spec refuses a tuned method without train rows"
-    items = lessons.train if lessons else read_rows(spec.train, spec.labels, spec.max_rows)
-    _warn_of_unseen_labels(run, items)
-    rows = _usable(run, frame, items)
-    if spec.validation is not None:
-        inner, source = _usable(run, frame, read_rows(spec.validation, spec.labels, spec.max_rows)), "validation file"
-    else:
-        rows, inner = _split(rows, float(tuning.recipe.options["inner_share"]), spec.seed)  # type: ignore[arg-type]
-        source = "inner split of train"
-    rows = [row for row in rows for _ in range(row.item.times)]  # after the choice of rows that only judge
-    limit = int(tuning.recipe.options["validation_rows"])  # type: ignore[arg-type]
-    chosen = sample_rows(inner, limit, spec.seed)
-    answers = tuple(_answer(frame, row.item) for row in rows)
-    lines = Lines(tuple(row.ids for row in rows), answers, _soft_targets(frame, rows, lessons) if lessons else None)
+    spec, rows = run.spec, training_rows(run, frame, lessons)
     hooks = Hooks(
-        evaluate=judge(frame.backbone, frame, tuning, chosen),
+        evaluate=judge(frame.backbone, frame, tuning, rows.chosen),
         on_progress=run.report,
         check_stop=run.check_stop,
         checkpoint_dir=Path(spec.checkpoint_dir) if spec.checkpoint_dir else None,
         checkpoint_seconds=spec.checkpoint_seconds,
         resume=spec.resume,
     )
-    trainer = Trainer(frame.backbone, tuning, lines, spec.seed, hooks)
+    trainer = Trainer(frame.backbone, tuning, rows.lines, spec.seed, hooks)
     record = trainer.train()
-    record.validation_source = f"{len(chosen)} rows of the {source}"
+    record.validation_source = rows.source
+    warn_of_whole_rows(run, trainer)
+    return record
+
+
+def warn_of_whole_rows(run: Run, trainer: Trainer) -> None:
+    """Say so where a training could not share its prefix."""
     if trainer.plain_reason:
         run.warnings.append(f"Training ran whole sequences, which is slower: {trainer.plain_reason}.")
-    return record
 
 
 def _soft_targets(frame: Frame, rows: Sequence[EncodedRow], lessons: Lessons) -> SoftTargets | None:

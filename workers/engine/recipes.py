@@ -53,6 +53,11 @@ class Method:
     replaces_weights: bool = False
 
 
+CONFIGURATIONS = Option(
+    1, "Settings that are tried; the one that does best on validation rows is kept. 1 tries none but what is set.", 1, 64
+)
+
+
 def _training(learning_rate: Option) -> dict[str, Option]:
     return {
         "learning_rate": learning_rate,
@@ -67,6 +72,17 @@ def _training(learning_rate: Option) -> dict[str, Option]:
         "patience": Option(4, "Looks without a better result before stopping; 0 never stops early.", 0, 10_000),
         "validation_rows": Option(512, "Rows used at each look; the choice is made on them.", 1, 1_000_000, unit="rows"),
         "inner_share": Option(0.1, "Share of train rows set aside for the choice when no validation file is given.", 0.01, 0.5),
+        "configurations": CONFIGURATIONS,
+        "varied": Option(
+            "rate",
+            "What differs between them: the step size, or starts and widths too; when all are used up, other seeds.",
+            choices=("rate", "all"),
+        ),
+        "rounds": Option(
+            "halved",
+            "'halved' lets only the better third go on, with three times the steps; 'whole' trains each to its end.",
+            choices=("halved", "whole"),
+        ),
     }
 
 
@@ -106,7 +122,7 @@ _SCORE = Option(
 _DRAW_SEED = Option(0, "Seed of every draw from the train rows.", 0, 2**31 - 1)
 
 METHODS: dict[str, Method] = {
-    "hard_prompt": Method("prompt", "Hard prompt", {"score": _SCORE}),
+    "hard_prompt": Method("prompt", "Hard prompt", {"score": _SCORE, "configurations": CONFIGURATIONS}),
     "drawn_examples": Method(
         "prompt",
         "Prompt with drawn examples",
@@ -119,6 +135,7 @@ METHODS: dict[str, Method] = {
             ),
             "num_examples": Option(8, "Train rows shown in the prompt.", 1, 64, unit="rows"),
             "draw_seed": _DRAW_SEED,
+            "configurations": CONFIGURATIONS,
         },
         needs_train=True,
     ),

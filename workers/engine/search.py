@@ -3,12 +3,10 @@
 Every look at a candidate is written down at once, so that a search that was stopped goes on where it was.
 """
 
-import json
 import random
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,49 +15,15 @@ from workers.engine.backbone import Backbone
 from workers.engine.candidates import Candidate, candidates_of
 from workers.engine.errors import BadData, BadSpec
 from workers.engine.frame import Frame
-from workers.engine.halving import Rung, plan_rungs
+from workers.engine.halving import Rung, cost_of, plan_rungs
+from workers.engine.journal import TRIALS, Journal, Look
 from workers.engine.outcome import Progress, TrainingRecord
 from workers.engine.prefix import NO_VIRTUAL
 from workers.engine.probe import scoring_reason
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
 from workers.engine.scoring import Scorer, line_scores
-from workers.engine.spec import FileRef, Item
-
-TRIALS = "trials.jsonl"
-
-
-@dataclass
-class Look:
-    """What a candidate has shown so far.
-
-    Args:
-        rung: the round that it was looked at in, from 0.
-        rows: validation rows that it has answered, all rounds together.
-        correct: how many of them rightly; None where answers are free text.
-        loss: mean negative log-likelihood of the right answer, among the labels where there are labels (nats).
-        tokens: mean context tokens of a row.
-        seconds: time of all its rounds.
-        problem: why it cannot be tried.
-    """
-
-    number: int
-    name: str
-    sha256: str
-    config: dict[str, Any]
-    rung: int = 0
-    rows: int = 0
-    correct: int | None = None
-    loss: float | None = None
-    tokens: float | None = None
-    seconds: float = 0.0
-    problem: str = ""
-
-    @property
-    def rank(self) -> tuple[float, float, float, int]:
-        """Sorts better candidates first: more right answers, then less loss, then fewer tokens, then the earlier one."""
-        correct = (self.correct or 0) / max(1, self.rows)
-        return (-correct, self.loss if self.loss is not None else float("inf"), self.tokens or 0.0, self.number)
+from workers.engine.spec import Item, RunSpec
 
 
 @dataclass(frozen=True)
@@ -71,35 +35,6 @@ class Found:
     facts: dict[str, Any]
 
 
-@dataclass
-class Journal:
-    """Looks on disk, a line each, and those of earlier attempts."""
-
-    path: Path
-    known: dict[tuple[int, int], Look] = field(default_factory=dict)
-
-    @classmethod
-    def open(cls, path: Path, earlier: FileRef | None) -> "Journal":
-        """A journal that begins anew and knows what earlier attempts measured."""
-        path.unlink(missing_ok=True)
-        journal = cls(path)
-        if earlier is not None:
-            for line in Path(earlier.path).read_text(encoding="utf-8").splitlines():
-                look = Look(**json.loads(line))
-                journal.known[look.number, look.rung] = look
-        return journal
-
-    def recall(self, candidate: Candidate, rung: int, rows: int) -> Look | None:
-        """An earlier look at the same words on the same rows."""
-        look = self.known.get((candidate.number, rung))
-        return look if look and look.sha256 == candidate.sha256 and (look.rows == rows or look.problem) else None
-
-    def write(self, look: Look) -> None:
-        """Keep a look before the next one begins."""
-        with self.path.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(asdict(look), ensure_ascii=False) + "\n")
-
-
 def search_prompt(run: Run, backbone: Backbone) -> Found:
     """The best prompt that the budget finds; the written one where nothing beats it.
 
@@ -108,15 +43,33 @@ def search_prompt(run: Run, backbone: Backbone) -> Found:
     """
     spec = run.spec
     assert spec.train is not None, "the spec refuses a search without train rows"
+    is_chat = Frame(spec, backbone).is_chat
+    return best_of(run, backbone, candidates_of(spec, read_rows(spec.train, spec.labels, spec.max_rows), is_chat), _budget(spec))
+
+
+def best_of(run: Run, backbone: Backbone, candidates: Sequence[Candidate], budget: int) -> Found:
+    """The best of some prompts on the validation rows; the first is the one as written.
+
+    Args:
+        budget: evaluations that may be spent; one is one prompt on one row. 0 spends what it takes for the last round to
+            have all rows.
+    Raises:
+        BadSpec, BadData: the first prompt cannot be used, or there are no rows to choose on.
+    """
+    spec = run.spec
     assert spec.validation is not None, "the spec refuses a search without validation rows"
     rows = read_rows(spec.validation, spec.labels, spec.max_rows)
-    random.Random(int(spec.recipe.options["draw_seed"])).shuffle(rows)  # type: ignore[arg-type]  # noqa: S311
-    written = Frame(spec, backbone)
-    candidates = candidates_of(spec, read_rows(spec.train, spec.labels, spec.max_rows), written.is_chat)
-    rungs = plan_rungs(int(spec.recipe.options["budget"]), len(rows), len(candidates))  # type: ignore[arg-type]
-    search = _Search(run, backbone, rows, Journal.open(run.out / TRIALS, spec.trials), rungs)
-    search.plain_reason = sharing_reason(written, rows)
+    random.Random(int(spec.recipe.options.get("draw_seed") or 0)).shuffle(rows)  # type: ignore[arg-type]  # noqa: S311
+    # The last round has at most a quarter of a budget, so this much lets it have all rows.
+    rungs = plan_rungs(budget or max(4, len(candidates)) * len(rows), len(rows), len(candidates))
+    budget = budget or cost_of(rungs)
+    search = _Search(run, backbone, rows, Journal.open(run.out / TRIALS, spec.trials), rungs, budget)
+    search.plain_reason = sharing_reason(Frame(replace(spec, template=candidates[0].template), backbone), rows)
     return search.climb(candidates[: rungs[0].candidates])
+
+
+def _budget(spec: RunSpec) -> int:
+    return int(spec.recipe.options["budget"])  # type: ignore[arg-type]
 
 
 def sharing_reason(frame: Frame, rows: Sequence[Item]) -> str | None:
@@ -134,6 +87,7 @@ class _Search:
     rows: list[Item]
     journal: Journal
     rungs: list[Rung]
+    budget: int
     plain_reason: str | None = None
     spent: int = 0
     looks: dict[int, Look] = field(default_factory=dict)
@@ -158,7 +112,7 @@ class _Search:
 
     def _look(self, candidate: Candidate, place: int, rung: Rung) -> None:
         before = self.looks.get(candidate.number)
-        look = self.journal.recall(candidate, place, rung.rows)
+        look = self.journal.recall(candidate.number, candidate.sha256, place, rung.rows)
         if look is None:
             look = Look(candidate.number, candidate.name, candidate.sha256, candidate.wording())
             if before:
@@ -211,10 +165,9 @@ class _Search:
         return int((scores.argmax(1) == expected).sum()), loss, tokens
 
     def _report(self, done: int) -> None:
-        budget = int(self.run.spec.recipe.options["budget"])  # type: ignore[arg-type]
         best = min(self.looks.values(), key=lambda look: look.rank, default=None)
         metrics = {"validation_accuracy": best.correct / best.rows} if best and best.rows and best.correct is not None else {}
-        self.run.report(Progress("searching", step=self.spent + done, steps=budget, metrics=dict(metrics)))
+        self.run.report(Progress("searching", step=self.spent + done, steps=self.budget, metrics=dict(metrics)))
 
     def _record(self) -> TrainingRecord:
         seconds = sum(look.seconds for look in self.looks.values())
@@ -224,7 +177,7 @@ class _Search:
         final, written = self.looks[winner.number], self.looks[0]
         return {
             "search": {
-                "budget": self.run.spec.recipe.options["budget"],
+                "budget": self.budget,
                 "spent": self.spent,
                 "num_candidates": len(candidates),
                 "num_refused": sum(bool(look.problem) for look in self.looks.values()),

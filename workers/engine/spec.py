@@ -311,6 +311,16 @@ class RunSpec:
             raise BadSpec(f"The method {self.recipe.method} learns from rows. Give the run a train file.")
         if self.recipe.method in ("prompt_search", "dspy_search") and self.validation is None:
             raise BadSpec("A prompt search chooses on validation rows. Give the run a validation file.")
+        if not self.recipe.is_tuned and self.num_configurations > 1:
+            self._check_wordings()
+
+    def _check_wordings(self) -> None:
+        if self.validation is None:
+            raise BadSpec("Several wordings are to be tried, and the best is chosen on validation rows. Give the run a validation file.")
+        if self.score != "sum" or self.recipe.options.get("policy") == "nearest":
+            raise BadSpec(
+                "Only one configuration can be tried where labels are chosen by another score, or every row has its own examples."
+            )
 
     def _check_teacher(self) -> None:
         if not self.is_taught:
@@ -331,6 +341,11 @@ class RunSpec:
     def score(self) -> str:
         """What a label is chosen by. Tuned approaches are trained on the sum, so they are scored by it."""
         return str(self.recipe.options.get("score", "sum"))
+
+    @property
+    def num_configurations(self) -> int:
+        """How many settings or wordings the run is to try."""
+        return int(self.recipe.options.get("configurations") or 1)  # type: ignore[arg-type]
 
     def words_of(self, label: str) -> tuple[str, ...]:
         """Answer words of a label; the label itself when none are given."""

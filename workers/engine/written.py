@@ -12,15 +12,17 @@ import numpy as np
 
 from workers.engine.backbone import Backbone
 from workers.engine.calibration import fit_label_bias
+from workers.engine.candidates import Candidate, draws_of, wordings_of
 from workers.engine.demonstrations import Neighbours, draw_examples, shown
 from workers.engine.errors import BadData, Unsupported
 from workers.engine.frame import Frame
+from workers.engine.journal import TRIALS
 from workers.engine.optimising import WITHOUT_DSPY, JournalFile, Memory
 from workers.engine.outcome import Progress, TrainingRecord
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
 from workers.engine.scoring import Scorer
-from workers.engine.search import TRIALS, search_prompt, sharing_reason
+from workers.engine.search import Found, best_of, search_prompt, sharing_reason
 from workers.engine.spec import Item
 from workers.engine.writing_model import WritingModel
 
@@ -50,17 +52,31 @@ def write_prompt(run: Run, backbone: Backbone) -> Written:
         BadData: there are too few train rows.
     """
     method = run.spec.recipe.method
+    if run.spec.num_configurations > 1:
+        return _searched(run, best_of(run, backbone, _configurations(run, backbone), budget=0), backbone)
     if method == "drawn_examples":
         return _with_examples(run, backbone)
     if method == "label_bias":
         return _with_bias(run, Frame(run.spec, backbone))
     if method == "prompt_search":
-        found = search_prompt(run, backbone)
-        spec = replace(run.spec, template=found.winner.template, answer_words=found.winner.answer_words)
-        return Written(Frame(spec, backbone), record=found.record, facts=found.facts)
+        return _searched(run, search_prompt(run, backbone), backbone)
     if method == "dspy_search":
         return _by_dspy(run, backbone)
     return Written(Frame(run.spec, backbone))
+
+
+def _searched(run: Run, found: Found, backbone: Backbone) -> Written:
+    spec = replace(run.spec, template=found.winner.template, answer_words=found.winner.answer_words)
+    return Written(Frame(spec, backbone), record=found.record, facts=found.facts)
+
+
+def _configurations(run: Run, backbone: Backbone) -> list[Candidate]:
+    """The prompts that are tried for an approach that is one prompt."""
+    spec = run.spec
+    train = read_rows(spec.train, spec.labels, spec.max_rows) if spec.train else []
+    if spec.recipe.method == "drawn_examples":
+        return draws_of(spec, train)
+    return wordings_of(spec, train, Frame(spec, backbone).is_chat)
 
 
 def _by_dspy(run: Run, backbone: Backbone) -> Written:
