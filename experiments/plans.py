@@ -4,7 +4,7 @@ Reads the data version, prompts and models that it is given; writes nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +12,7 @@ from django.conf import settings
 
 from experiments.capabilities import capability_of
 from experiments.chains import FirstStep, steps_problems
+from experiments.configurations import MOST, num_configurations, reason_for_one, with_configurations
 from experiments.curves import SIZES, num_curve_runs
 from experiments.errors import UserError
 from experiments.extras import writing_problems
@@ -20,6 +21,7 @@ from experiments.models import Artifact, Backbone, DatasetVersion, Example, Pric
 from experiments.models.backbones import BackboneKind
 from experiments.models.comparisons import TooLong
 from experiments.models.datasets import Task
+from experiments.prompt_checks import answer_problems, demonstration_problems
 from experiments.recipe_kinds import BASELINE, ENGINEERED, RecipeKind
 from experiments.recipes import BASELINES, CATALOGUE, recipe_get, recipe_options, teaching_defaults
 from experiments.slots import slot_names
@@ -98,6 +100,19 @@ class ApproachPlan:
         return 2 if self.template_version.first_step and self.kind.method == "hard_prompt" else 1
 
     @property
+    def reason_for_one(self) -> str:
+        """Why it tries only the configuration that was set; empty where it can try more."""
+        defaults = {option.name: option.default for option in self.kind.options}
+        given = {name: value for name, value in self.options.items() if value not in (None, "")}
+        return reason_for_one(self.family, self.kind.method, {**defaults, **given}, two_steps=self.steps_a_row == 2)
+
+    def trying(self, configurations: int) -> "ApproachPlan":
+        """The same contender, which tries this many configurations where it can."""
+        if configurations <= 1 or self.reason_for_one:
+            return self
+        return replace(self, options=with_configurations(self.kind.method, self.options, configurations))
+
+    @property
     def shown_name(self) -> str:
         """The given name, or one made of the approach and, where it tells prompts apart, the prompt."""
         if self.name:
@@ -119,6 +134,7 @@ class ExperimentPlan:
         generation: how free answers are written; a classification has none.
         curve_when_finished: whether the learning curve follows when every run has ended.
         endpoint_requests, endpoint_money: the most that hosted endpoints may be called, and may bill; None is no limit.
+        configurations: how many each approach tries on validation rows, unless its own options say otherwise.
     """
 
     name: str
@@ -136,6 +152,10 @@ class ExperimentPlan:
     open_test_when_finished: bool = False
     curve_when_finished: bool = False
     generation: GenerationPlan = field(default_factory=GenerationPlan)
+    configurations: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "approaches", tuple(each.trying(self.configurations) for each in self.approaches))
 
     def seeds_of(self, approach: ApproachPlan) -> tuple[int, ...]:
         return self.seeds if approach.kind.is_tuned else (0,)
@@ -305,6 +325,8 @@ def _seed_problems(plan: ExperimentPlan) -> Iterator[str]:
 
 
 def _size_problems(plan: ExperimentPlan) -> Iterator[str]:
+    if not 1 <= plan.configurations <= MOST:
+        yield f"Each approach is to try {plan.configurations:,} configurations; it can try from 1 to {MOST}."
     if plan.num_runs > MAX_RUNS:
         yield f"This would make {plan.num_runs:,} runs; a comparison holds {MAX_RUNS}. Choose fewer prompts, approaches or seeds."
     if plan.too_long != TooLong.TRUNCATE:
@@ -334,36 +356,8 @@ def _template_problems(template: TemplateVersion, plan: ExperimentPlan) -> Itera
     cut = plan.truncate_column if plan.too_long == TooLong.TRUNCATE else ""
     if cut in version.columns and cut not in slot_names(*texts, first.text if first else ""):
         yield f"Prompt {quoted(str(template))} has no slot {{{{{cut}}}}}, the column to cut. Choose one that every prompt shows."
-    yield from _answer_problems(template, version)
-    yield from _demonstration_problems(template, version)
-
-
-def _answer_problems(template: TemplateVersion, version: DatasetVersion) -> Iterator[str]:
-    if version.task != Task.CLASSIFICATION:
-        return
-    unknown = [label for label in template.answer_words if label not in version.labels]
-    if unknown:
-        yield f"Prompt {quoted(str(template))} has answer words for {listed(map(quoted, unknown))}, which are not in the data. Remove them."
-    owner: dict[str, str] = {}
-    for label in version.labels:
-        for word in template.answer_words.get(label) or [label]:
-            other = owner.setdefault(word, label)
-            if other != label:
-                yield (
-                    f"Prompt {quoted(str(template))} lets {quoted(word)} stand for both {quoted(other)} and {quoted(label)}. "
-                    "Give each label words of its own."
-                )
-
-
-def _demonstration_problems(template: TemplateVersion, version: DatasetVersion) -> Iterator[str]:
-    shown = [demonstration.get("label") for demonstration in template.demonstrations]
-    unknown = [str(label) for label in dict.fromkeys(shown) if version.labels and label not in version.labels]
-    if unknown:
-        yield f"Prompt {quoted(str(template))} shows examples of {listed(map(quoted, unknown))}, which are not in the data. Remove them."
-    ids = [demonstration["example"] for demonstration in template.demonstrations if demonstration.get("example")]
-    leaks = Example.objects.filter(pk__in=ids, version=version).exclude(split=Split.TRAIN).count() if ids else 0
-    if leaks:
-        yield f"Prompt {quoted(str(template))} shows {counted(leaks, 'row')} of the validation or test split as examples. Take train rows."
+    yield from answer_problems(template, version)
+    yield from demonstration_problems(template, version)
 
 
 def _backbone_problems(backbone: Backbone) -> Iterator[str]:
@@ -405,6 +399,7 @@ def _approach_problems(approach: ApproachPlan) -> Iterator[str]:
     except UserError as error:
         yield str(error)
         return
+    yield from _sweep_problems(approach, options)
     if approach.start:
         yield from start_problems(approach.kind, options, approach.backbone, approach.start)
     yield from _memory_problems(approach)
@@ -425,6 +420,11 @@ def _approach_problems(approach: ApproachPlan) -> Iterator[str]:
 def _teacher_problems(approach: ApproachPlan, plan: ExperimentPlan) -> Iterator[str]:
     targets = approach.options.get("targets") or teaching_defaults()["targets"]
     yield from teacher_problems(approach.kind, targets, approach.teacher, plan.dataset_version)
+
+
+def _sweep_problems(approach: ApproachPlan, options: Mapping[str, Any]) -> Iterator[str]:
+    if num_configurations(options) > 1 and approach.reason_for_one:
+        yield f"{approach.kind.name} can try only one configuration, because {approach.reason_for_one}. Set its configurations to 1."
 
 
 def _memory_problems(approach: ApproachPlan) -> Iterator[str]:

@@ -76,6 +76,9 @@ class ExperimentIn(BudgetIn):
     )
     approaches: list[ApproachIn] = Field([], max_length=50)
     seeds: list[Seed] = Field([0, 1], min_length=1, max_length=20)
+    configurations: int = Field(
+        1, ge=1, le=64, description="How many each approach tries on validation rows, where it can; `options` may say otherwise for one."
+    )
     description: LongText = ""
     price_book: UUID | None = None
     too_long: Literal["refuse", "truncate", "skip"] = "refuse"
@@ -165,6 +168,7 @@ class ExperimentOut(Schema):
 class ExperimentDetail(ExperimentOut):
     description: str
     seeds: list[int]
+    configurations: int
     generation: dict[str, Any] = Field(description="How free answers are written; empty for a classification.")
     test_opened: bool
     approaches: list[ApproachOut]
@@ -196,9 +200,9 @@ class LearningCurveOut(Schema):
 
 
 class TrialOut(Schema):
-    """One prompt that a search tried. Figures are those of its last look, on `rows` validation rows."""
+    """One configuration that a run tried. Figures are those of its last look, on `rows` validation rows; `looks` holds all."""
 
-    number: int = Field(description="0 is the prompt as it was written.")
+    number: int = Field(description="0 is the configuration that was set: the prompt as written, the options as given.")
     name: str
     rung: int
     rows: int

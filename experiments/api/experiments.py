@@ -166,10 +166,10 @@ def experiment_budget(request: KeyRequest, experiment_id: UUID, payload: BudgetI
     return get_for(request.auth, Experiment, experiment_id)
 
 
-@router.get("/runs/{uuid:run_id}/trials", response=list[TrialOut], summary="What a prompt search has tried, the best first")
+@router.get("/runs/{uuid:run_id}/trials", response=list[TrialOut], summary="What a run has tried, the best first")
 @paginate(Page)
 def run_trials(request: KeyRequest, run_id: UUID) -> "QuerySet[Trial]":
-    """Trials appear while the search goes on. Each was judged on validation rows; test rows are never read."""
+    """Trials appear while the run goes on. Each was judged on validation rows; test rows are never read."""
     return trials_of(get_for(request.auth, Run, run_id))
 
 

@@ -25,6 +25,7 @@ def plan_of(key: ApiKey, payload: ExperimentIn) -> ExperimentPlan:
         dataset_version=version,
         approaches=_approaches(key, payload, version),
         seeds=tuple(payload.seeds),
+        configurations=payload.configurations,
         description=payload.description,
         price_book=get_for(key, PriceBook, payload.price_book) if payload.price_book else None,
         too_long=payload.too_long,

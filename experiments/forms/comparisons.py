@@ -9,6 +9,7 @@ from django import forms
 from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
+from experiments.configurations import MOST
 from experiments.errors import UserError
 from experiments.forms.generation import GenerationForm
 from experiments.forms.teachers import TAUGHT, chosen_teacher, teacher_field, teacher_field_name
@@ -166,6 +167,15 @@ class ComparisonForm(BudgetForm):
         label="Seeds",
         help_text="Each tuned approach is trained once a seed, so that you see how much is luck. A verdict on a method needs five.",
     )
+    configurations = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=MOST,
+        initial=1,
+        label="Configurations of each approach",
+        help_text="Each approach tries this many and keeps the one that does best on validation rows: tuned ones other step sizes, written "
+        "ones other wordings by rule. With one number for all, none wins by being tried more often. 1 compares everything as it is set.",
+    )
     price_book = forms.ModelChoiceField(
         PriceBook.objects.none(), required=False, label="Prices", empty_label="None: costs are shown as unknown"
     )
@@ -284,11 +294,18 @@ class ComparisonForm(BudgetForm):
         others = [(kind, box) for kind, box in self.recipe_boxes() if not kind.preselected]
         return [RecipeGroup(title, hue, [each for each in others if each[0].hue == hue]) for hue, title in FURTHER.items()]
 
-    def advanced(self) -> list[tuple[RecipeKind, Any, list[forms.BoundField]]]:
-        """The dials of each approach that has any, with its tick box, for the folded part of the form; the usual approaches first."""
+    def advanced(self) -> list[tuple[RecipeKind, Any, list[forms.BoundField], list[forms.BoundField]]]:
+        """The dials of each approach that has any, those of its sweep apart, with its tick box; the usual approaches first."""
         boxes = {kind.key: box for kind, box in self.recipe_boxes()}
-        dialled = sorted(DIALLED, key=lambda kind: not kind.preselected)
-        return [(kind, boxes[kind.key], [self[name] for name in _dial_names(self, kind)]) for kind in dialled]
+        return [
+            (
+                kind,
+                boxes[kind.key],
+                [self[name] for name in _dial_names(self, kind)],
+                [self[name] for name in _sweep_names(kind)],
+            )
+            for kind in sorted(DIALLED, key=lambda kind: not kind.preselected)
+        ]
 
     def changed_options(self) -> dict[str, dict[str, Any]]:
         """{recipe: {option: value}} of the fields that somebody filled in; an empty field keeps its default."""
@@ -337,6 +354,7 @@ class ComparisonForm(BudgetForm):
             dataset_version=chosen["dataset_version"],
             approaches=approaches,
             seeds=chosen["seeds"],
+            configurations=chosen["configurations"] or 1,
             price_book=chosen["price_book"],
             too_long=chosen["too_long"],
             truncate_column=chosen["truncate_column"],
@@ -369,7 +387,11 @@ def _start_field(kind: RecipeKind) -> str:
 def _dial_names(form: ComparisonForm, kind: RecipeKind) -> list[str]:
     """Names of the fields of an approach: its teacher, its start and its options, as far as it has them."""
     beside = [name for name in (teacher_field_name(kind), _start_field(kind)) if name in form.fields]
-    return [*beside, *(f"{kind.key}-{option.name}" for option in kind.free_options)]
+    return [*beside, *(f"{kind.key}-{option.name}" for option in kind.free_options if not option.sweep)]
+
+
+def _sweep_names(kind: RecipeKind) -> list[str]:
+    return [f"{kind.key}-{option.name}" for option in kind.free_options if option.sweep]
 
 
 def start_field(artifacts: list[Artifact]) -> forms.Field:

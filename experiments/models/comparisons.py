@@ -37,6 +37,7 @@ class Experiment(Noun):
     dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="experiments")
     price_book = models.ForeignKey(PriceBook, null=True, blank=True, on_delete=models.PROTECT, related_name="experiments")
     seeds = models.JSONField(default=list, help_text="Seeds of the tuned approaches.")
+    configurations = models.PositiveIntegerField(default=1, help_text="How many each approach tries on validation rows, where it can.")
     too_long = models.CharField(max_length=10, choices=TooLong, default=TooLong.REFUSE)
     truncate_column = models.CharField(max_length=120, blank=True)
     margin = models.FloatField(default=0.01, help_text="Non-inferiority margin, a share of rows (0.01 = one point).")

@@ -316,6 +316,56 @@ def _curve_trace(curve: Curve, x: Sequence[float], y: Sequence[float]) -> dict[s
     }
 
 
+@dataclass(frozen=True)
+class Spending:
+    """What came of device seconds: of a run, or of one configuration of a run.
+
+    Args:
+        seed: of a run; None where all lines are of one seed.
+        points: (device seconds spent, share right on validation rows).
+    """
+
+    name: str
+    hue: str
+    member: int
+    seed: int | None
+    points: Sequence[Sequence[float]]
+
+    @property
+    def label(self) -> str:
+        return self.name if not self.seed else f"{self.name}, seed {self.seed}"
+
+
+def spent_chart(payload: Mapping[str, Any]) -> Chart | None:
+    """Of each run, the best validation score so far against the device seconds that making it took."""
+    lines = [Spending(line["name"], _hue(line), line["member"], line["seed"], line["points"]) for line in payload.get("spending") or []]
+    summary = "The best validation score so far against the device seconds that making it took, every configuration counted."
+    return spending_chart("chart-spending", lines, title="What device time bought", summary=summary)
+
+
+def spending_chart(chart_id: str, lines: Sequence[Spending], *, title: str, summary: str) -> Chart | None:
+    """Validation score against device seconds; None where no seconds were spent."""
+    if not any(seconds > 0 for line in lines for seconds, _ in line.points):
+        return None
+    unit, score = "Device seconds spent", "Right on validation rows"
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers" if len(line.points) <= MARKED_POINTS else "lines",
+            "name": plain(line.label),
+            "x": [seconds for seconds, _ in line.points],
+            "y": [share for _, share in line.points],
+            "line": {"color": f"token:{line.hue}", "width": 2, "dash": dash(line.seed or 0), "shape": "hv"},
+            "marker": {"symbol": symbol(line.member), "size": 7},
+        }
+        for line in lines
+    ]
+    keys = tuple(Key(line.label, line.hue, MARKERS[symbol(line.member)], DASHES[dash(line.seed or 0)]) for line in lines)
+    rows = tuple((line.label, f"{seconds:,.1f}", percent_text(share)) for line in lines for seconds, share in line.points)
+    figure = {"data": traces, "layout": axes_layout(unit, score, y_percent=True)}
+    return Chart(chart_id, title, summary, figure, keys, ("Approach", unit, score), rows)
+
+
 def axes_layout(x_title: str, y_title: str, *, y_percent: bool = False) -> dict[str, Any]:
     """The look that every figure shares: no frame, no legend of Plotly's own, colours of the style sheet."""
     axis = {"gridcolor": "token:line", "zerolinecolor": "token:line", "linecolor": "token:line-strong", "automargin": True}

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from experiments.configurations import num_configurations, sweep_rows, sweep_steps
 from experiments.curves import num_curve_runs
 from experiments.models import Backbone, Evaluation, Example, JobState, Run, Split
 from experiments.plans import ApproachPlan, ExperimentPlan
+from experiments.recipe_kinds import BASELINE
 from experiments.recipes import recipe_options
 from experiments.wording import lasting, listed
 
@@ -34,7 +36,8 @@ class Estimate:
 
     Args:
         num_predictions: validation rows times runs.
-        num_steps: most training steps of all runs together.
+        num_steps: most training steps of all runs together, every configuration counted.
+        num_configurations: configurations that are scored on validation rows in all runs, plain baselines left out.
         num_asked: rows that prompts which teach are asked about.
         num_curve_runs: runs of the learning curve that follows; 0 when none was asked for.
         num_calls, num_test_calls: calls of hosted endpoints, one a row and step of the prompt, each at a price.
@@ -48,6 +51,7 @@ class Estimate:
     num_predictions: int
     num_test_predictions: int
     num_steps: int
+    num_configurations: int
     num_asked: int
     num_curve_runs: int
     num_calls: int
@@ -85,6 +89,7 @@ def plan_estimate(plan: ExperimentPlan) -> Estimate:
         num_predictions=plan.num_runs * counts.get(Split.VALIDATION, 0),
         num_test_predictions=plan.num_runs * counts.get(Split.TEST, 0),
         num_steps=sum(_steps(approach) * len(plan.seeds_of(approach)) for approach in plan.approaches),
+        num_configurations=sum(_tried(approach) * len(plan.seeds_of(approach)) for approach in plan.approaches),
         num_asked=sum(_asked_of_teacher(plan, approach) for approach in plan.approaches),
         num_curve_runs=_curve_runs(plan),
         num_calls=num_hosted * counts.get(Split.VALIDATION, 0),
@@ -124,7 +129,8 @@ def _seconds(plan: ExperimentPlan, approach: ApproachPlan, speeds: dict[str, Spe
     if not speed.rows_per_second or (steps and not speed.seconds_per_step) or (asked and not teacher.rows_per_second):
         return None
     teaching = asked / (teacher.rows_per_second or 1.0)
-    scoring = (plan.dataset_version.split_counts.get(Split.VALIDATION, 0) + _searched(approach)) / speed.rows_per_second
+    num_rows = plan.dataset_version.split_counts.get(Split.VALIDATION, 0)
+    scoring = (num_rows + _searched(approach, num_rows)) / speed.rows_per_second
     seconds: float = len(plan.seeds_of(approach)) * (scoring + steps * (speed.seconds_per_step or 0.0))
     return seconds + teaching
 
@@ -135,14 +141,17 @@ def _speed_name(method: str, steps_a_row: int) -> str:
 
 
 def _steps(approach: ApproachPlan) -> int:
-    steps = recipe_options(approach.recipe, approach.options).get("max_steps", 0)
-    return int(steps) if isinstance(steps, int) else 0
+    return sweep_steps(recipe_options(approach.recipe, approach.options))
 
 
-def _searched(approach: ApproachPlan) -> int:
-    """Rows that are scored before the approach is ready: the budget of a search, the train rows of a label bias."""
+def _tried(approach: ApproachPlan) -> int:
+    return 0 if approach.kind.family == BASELINE else num_configurations(recipe_options(approach.recipe, approach.options))
+
+
+def _searched(approach: ApproachPlan, num_rows: int) -> int:
+    """Rows that are scored before the approach is ready: the budget of a search, other wordings, the train rows of a label bias."""
     options = recipe_options(approach.recipe, approach.options)
-    rows = options.get("budget") or options.get("train_rows") or 0
+    rows = options.get("budget") or options.get("train_rows") or sweep_rows(options, num_rows)
     return rows if isinstance(rows, int) else 0
 
 

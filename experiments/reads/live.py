@@ -59,7 +59,7 @@ class RunLine:
     def share(self) -> tuple[int, int] | None:
         """(done, of) in the unit of the phase, while the run goes on and says so."""
         progress = self.current.progress if self.current.state == JobState.RUNNING else {}
-        phases = {"step": ("training", "searching"), "rows": ("scoring", "loading", "teaching")}
+        phases = {"step": ("training", "searching", "trying"), "rows": ("scoring", "loading", "teaching")}
         for done, total in (("step", "steps"), ("rows", "rows_total")):
             if progress.get("phase") in phases[done] and progress.get(total):
                 return int(progress.get(done) or 0), int(progress[total])
@@ -79,6 +79,9 @@ def progress_sentence(job: Job) -> str:
         return f"searching, {progress.get('step') or 0:,} of {progress['steps']:,} evaluations{so_far}"
     if phase == "teaching" and progress.get("rows_total"):
         return f"asking the teacher, row {progress.get('rows') or 0:,} of {progress['rows_total']:,}"
+    if phase == "trying" and progress.get("steps"):
+        tried = f"trying configurations, step {progress.get('step') or 0:,} of at most {progress['steps']:,} in all"
+        return f"{tried}{_measured(progress.get('metrics') or {})}"
     if phase == "scoring" and progress.get("rows_total"):
         return f"scoring, row {progress.get('rows') or 0:,} of {progress['rows_total']:,}"
     if phase == "timing" and progress.get("rows_total"):

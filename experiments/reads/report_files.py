@@ -40,6 +40,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("latency_p95_ms", ("latency", "p95_ms")),
     ("cost_per_thousand", ("cost", "per_thousand")),
     ("currency", ("cost", "currency")),
+    ("configurations", ("configurations",)),
     ("training_seconds", ("train_seconds",)),
     ("trained_parameters", ("trainable",)),
     ("unrelated_loss_before", ("forgetting", "before")),

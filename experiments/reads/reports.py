@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from experiments.comparison import ApproachResult, Comparison, Contender, Difference, Settings, comparison_build
+from experiments.configurations import reason_for_one
 from experiments.economics import Effort, TokenUse
 from experiments.errors import UserError
 from experiments.generation import GenerationPlan
@@ -16,6 +17,7 @@ from experiments.models import Approach, Evaluation, Example, Experiment, Predic
 from experiments.models.comparisons import Family
 from experiments.models.datasets import Task
 from experiments.reads.costs import costs_table
+from experiments.reads.spending import spending_lines
 from experiments.reads.teaching import agreement_of, teaching_cost
 from experiments.reads.trials import version_answering
 from experiments.services.scores import CLOSENESS
@@ -79,6 +81,7 @@ def build_table(experiment: Experiment, split: str) -> dict[str, Any]:
         "margin": comparison.settings.margin,
         "rows": [{**row, "cost": costs[row["approach"]]} for row in rows],
         "money": money,
+        "spending": spending_lines(experiment),
         "missing": _missing(experiment, {each.approach.pk for each in answered}),
         "methods": [asdict(claim) for claim in comparison.methods],
         "circumstances": _circumstances(answered),
@@ -89,7 +92,12 @@ def _answered(experiment: Experiment, split: str, example_ids: Sequence[int]) ->
     """Complete evaluations of the split, in the order of the plan, with their winning attempt's answers."""
     evaluations = Evaluation.objects.filter(
         run__approach__experiment=experiment, dataset_version=experiment.dataset_version_id, split=split, attempt__isnull=False
-    ).select_related("run__approach__template_version__template", "run__approach__teacher_evaluation__run__approach", "run__artifact")
+    ).select_related(
+        "run__approach__template_version__template",
+        "run__approach__teacher_evaluation__run__approach",
+        "run__approach__experiment",
+        "run__artifact",
+    )
     evaluations = evaluations.prefetch_related("scores", "run__optimised_versions__template")
     chosen_by = _validation_accuracies(experiment)
     ordered = sorted(evaluations, key=lambda each: (each.run.approach.position, each.run.seed))
@@ -225,6 +233,7 @@ def _effort(each: Answered) -> dict[str, Any]:
         "tokens": _billed_tokens(summary["endpoint"]) if summary.get("endpoint") else _tokens(summary.get("mean_tokens") or {}),
         "rows_per_second": summary.get("rows_per_second"),
         "calls_latency": (summary.get("endpoint") or {}).get("latency"),
+        **_tried(each),
         "train_seconds": training.get("train_seconds"),
         "evaluation_seconds": training.get("evaluation_seconds"),
         "train_steps": training.get("steps"),
@@ -238,13 +247,25 @@ def _effort(each: Answered) -> dict[str, Any]:
     }
 
 
+def _tried(each: Answered) -> dict[str, Any]:
+    """How many configurations the approach was chosen among, and why only one where the comparison asked for more."""
+    written = (each.run.result.get("written") or {}).get("search") or {}
+    tried = (each.run.result.get("sweep") or {}).get("configurations") or written.get("num_candidates") or 1
+    approach = each.approach
+    if tried > 1 or approach.experiment.configurations == 1:
+        return {"configurations": tried, "one_configuration_because": ""}
+    two_steps = bool(approach.template_version and approach.template_version.first_step)
+    reason = reason_for_one(approach.family, approach.method, approach.recipe, two_steps=two_steps)
+    return {"configurations": tried, "one_configuration_because": reason}
+
+
 def _forgetting(found: Mapping[str, Any] | None) -> dict[str, float] | None:
     """Mean loss a token on the engine's unrelated text before and after tuning; None where nothing was tuned."""
     return {"before": found["before"], "after": found["after"]} if found and None not in (found["before"], found["after"]) else None
 
 
 def _efforts(answered: Sequence[Answered]) -> dict[str, Effort]:
-    """{approach: what making it took}: every seed counts, for the choice among them was part of the work.
+    """{approach: what making it took}: every seed and configuration counts, for the choice among them was part of the work.
 
     So does, once, asking the teacher, and the making of the tuned prompt that training started from, and of the one before it.
     """
@@ -273,7 +294,7 @@ def _start_seconds(approach: Approach) -> float:
 
 def _training_seconds(run: Run) -> float:
     training = run.result.get("training") or {}
-    return float(training.get("train_seconds") or 0) + float(training.get("evaluation_seconds") or 0)
+    return sum(float(training.get(part) or 0) for part in ("train_seconds", "evaluation_seconds", "sweep_seconds"))
 
 
 def _tokens(means: Mapping[str, float]) -> dict[str, float | None]:

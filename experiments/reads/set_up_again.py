@@ -17,7 +17,7 @@ LONGEST_NAME = 120
 
 def form_values(experiment: Experiment) -> dict[str, Any]:
     """First values of the comparison form, by field; those of free answers stand under "answers"."""
-    approaches = list(experiment.approaches.select_related("template_version", "backbone"))
+    approaches = list(experiment.approaches.select_related("template_version", "backbone", "experiment"))
     known = [(approach, kind) for approach in approaches if (kind := _kind_of(approach)) and kind.family != BASELINE]
     own = [pair for pair in known if pair[0].family != Family.HOSTED]
     return {
@@ -29,6 +29,7 @@ def form_values(experiment: Experiment) -> dict[str, Any]:
         "recipes": list(dict.fromkeys(kind.key for _, kind in known)),
         "tuned_template": next((approach.template_version_id for approach, kind in own if not _shows_its_prompt(kind)), None),
         "seeds": experiment.seeds,
+        "configurations": experiment.configurations,
         "price_book": experiment.price_book_id,
         "monthly_requests": experiment.monthly_requests,
         "margin": round(experiment.margin * 100, 6),
@@ -58,7 +59,9 @@ def _dials(approach: Approach, kind: RecipeKind) -> Iterator[tuple[str, Any]]:
     asked = approach.teaching | approach.recipe
     for option in kind.free_options:
         value = asked.get(option.name, option.default)
-        if value != option.default:
+        # What all approaches were asked for stands in the form once.
+        is_shared = option.name in ("configurations", "max_candidates") and value == approach.experiment.configurations > 1
+        if value != option.default and not is_shared:
             yield f"{kind.key}-{option.name}", ", ".join(map(str, value)) if isinstance(value, list) else value
     if teacher := teacher_of(approach):
         yield f"{kind.key}-teacher", teacher.key

@@ -36,7 +36,8 @@ ALLOWED: Allowed = _fields(
     test_openings=_fields("count opened_at"),
     rows=_fields(
         "approach name family method member written_after_test seed chosen_because accuracy low high correct n errors skipped coverage "
-        "macro_f1 macro_f1_low macro_f1_high rows_per_second train_seconds trainable total_parameters artifact_bytes",
+        "macro_f1 macro_f1_low macro_f1_high rows_per_second train_seconds trainable total_parameters artifact_bytes "
+        "configurations one_configuration_because",
         spread=_fields("num_seeds mean lowest highest deviation"),
         closeness=_fields("", **{name: _fields("value low high") for name in ("token_f1", "rouge_l", "chrf", "format")}),
         forgetting=_fields("before after"),
@@ -46,6 +47,7 @@ ALLOWED: Allowed = _fields(
         latency=_fields("rows p50_ms p95_ms cpu_p50_ms withheld"),
         cost=_fields("per_thousand currency reason"),
     ),
+    spending=_fields("name family method member seed points"),
     generation=_fields("written form"),
     methods=_fields("approach num_seeds sentence"),
     missing=_fields("name family state reason"),

@@ -184,6 +184,11 @@ class TableView:
         return any(row.get("train_seconds") or row.get("trainable") or row.get("artifact_bytes") for row in self.rows)
 
     @property
+    def any_swept(self) -> bool:
+        """Whether any approach was chosen among several configurations; then each says among how many."""
+        return any((row.get("configurations") or 1) > 1 for row in self.rows)
+
+    @property
     def any_forgetting(self) -> bool:
         return any(row["forgotten"] is not None for row in self.rows)
 

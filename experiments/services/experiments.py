@@ -83,6 +83,7 @@ def experiment_create(*, workspace: Workspace, by: User | None, plan: Experiment
             dataset_version=plan.dataset_version,
             price_book=plan.price_book,
             seeds=list(plan.seeds),
+            configurations=plan.configurations,
             too_long=plan.too_long,
             truncate_column=plan.truncate_column,
             margin=plan.margin,

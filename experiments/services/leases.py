@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce, Now
 from experiments.models import Attempt, Job, JobState, Prediction
 from experiments.services.endings import experiment_lock, job_ended
 
-PHASES = ["starting", "loading", "teaching", "training", "searching", "scoring", "timing"]
+PHASES = ["starting", "loading", "teaching", "training", "searching", "trying", "scoring", "timing"]
 SET_ASIDE = (
     "This job ended its worker process again and again without getting further, so it was set aside. "
     "Look at the log below, change the settings or the data, and start it again."

@@ -17,7 +17,7 @@ from experiments.services.backbones import backbone_verified
 from experiments.services.endings import experiment_lock
 from experiments.services.leases import Lease, lease_finish, lease_renew
 from experiments.services.scores import scores_compute
-from experiments.services.trials import search_finish
+from experiments.services.trials import search_finish, trial_win
 
 BATCH_ROWS = 500
 
@@ -125,6 +125,8 @@ def _run_record(lease: Lease, result: dict[str, Any], artifact: ArtifactFiles | 
     Run.objects.filter(pk=run_id).update(result=result)
     if search := (result.get("written") or {}).get("search"):
         search_finish(run=Run.objects.select_related("approach__template_version__template", "job").get(pk=run_id), search=search)
+    if sweep := result.get("sweep"):
+        trial_win(run_id=run_id, number=sweep["winner"])
     Artifact.objects.filter(run=run_id).delete()
     if artifact:
         Artifact.objects.create(

@@ -1,4 +1,4 @@
-"""What a search brings home: every trial as soon as it is known, and the winner as a new version of the prompt it started from."""
+"""What a search or a sweep brings home: every trial as soon as it is known, the winner, and its words as a new version of a prompt."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from experiments.prompt_wording import PromptWording
 from experiments.services.leases import Lease, lease_renew
 from experiments.services.prompts import prompt_version_save
 
-LOOK = ("rung", "rows", "correct", "loss", "tokens", "seconds", "sha256")
+LOOK = ("rung", "rows", "correct", "loss", "tokens", "seconds", "sha256", "step")
 
 
 def trials_record(*, lease: Lease, looks: Sequence[Mapping[str, Any]]) -> None:
@@ -37,10 +37,16 @@ def trials_record(*, lease: Lease, looks: Sequence[Mapping[str, Any]]) -> None:
 
 def _add_look(trial: Trial, look: Mapping[str, Any]) -> None:
     earlier = [known for known in trial.looks if known["rung"] < look["rung"] and known["sha256"] == look["sha256"]]
-    trial.looks = [*earlier, {key: look[key] for key in LOOK}]
+    trial.looks = [*earlier, {key: look.get(key) for key in LOOK}]
     trial.name, trial.config, trial.problem = look["name"][:300], look["config"], look["problem"]
     trial.rung, trial.rows, trial.loss, trial.seconds = look["rung"], look["rows"], look["loss"], look["seconds"]
     trial.accuracy = None if look["correct"] is None or not look["rows"] else look["correct"] / look["rows"]
+
+
+def trial_win(*, run_id: Any, number: int) -> None:
+    """Mark the configuration that a run keeps."""
+    Trial.objects.filter(run=run_id).update(is_winner=False)
+    Trial.objects.filter(run=run_id, number=number).update(is_winner=True)
 
 
 def search_finish(*, run: Run, search: Mapping[str, Any]) -> TemplateVersion | None:
@@ -49,8 +55,7 @@ def search_finish(*, run: Run, search: Mapping[str, Any]) -> TemplateVersion | N
     Returns:
         The new version; None when the prompt as written stayed the best, or when its words cannot be kept.
     """
-    Trial.objects.filter(run=run).update(is_winner=False)
-    Trial.objects.filter(run=run, number=search["winner"]).update(is_winner=True)
+    trial_win(run_id=run.pk, number=search["winner"])
     source = run.approach.template_version
     if search["winner"] == 0 or source is None:
         return None

@@ -15,7 +15,7 @@ from experiments.errors import UserError
 from experiments.forms.comparisons import BudgetForm, ComparisonForm
 from experiments.models import Experiment, Role, Split, TestOpening
 from experiments.plans import plan_problems
-from experiments.reads.charts import Chart, break_even_chart, curve_charts, quality_chart
+from experiments.reads.charts import Chart, break_even_chart, curve_charts, quality_chart, spent_chart
 from experiments.reads.comparison_rows import comparison_rows
 from experiments.reads.confusions import confusion_view
 from experiments.reads.endpoints import endpoint_spending
@@ -223,6 +223,6 @@ def results_of(request: HttpRequest, experiment: Experiment) -> dict[str, Any]:
         "computed_at": table.computed_at,
         "headline": headline(table.payload),
         "figures": key_figures(table.payload),
-        "charts": [chart for chart in (quality_chart(table.payload), break_even_chart(table.payload)) if chart],
+        "charts": [chart for chart in (quality_chart(table.payload), break_even_chart(table.payload), spent_chart(table.payload)) if chart],
         "confusion": confusion_view(table.payload, request.GET.get("confusion", "")),
     }

@@ -19,7 +19,7 @@ from experiments.reads.explanations import explanation_of
 from experiments.reads.live import curves_of, progress_sentence
 from experiments.reads.second_rounds import focus_of
 from experiments.reads.teaching import teaching_view
-from experiments.reads.trials import search_view, trials_of
+from experiments.reads.trials import is_sweep, search_view, trials_of
 from experiments.services import experiments as services
 from experiments.services.explanations import explanation_start
 from experiments.views.viewer import require_here, viewer
@@ -49,6 +49,7 @@ def run_detail(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
         "focus": focus_of(run),
         **state_of(run),
     }
+    context["tried_chart"] = context["search"].chart if context["search"] and run.job.has_ended else None
     return render(request, "run_detail.html", context)
 
 
@@ -82,6 +83,7 @@ def run_trials(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
         "run": run,
         "experiment": run.approach.experiment,
         "page": page,
+        "is_sweep": is_sweep(run),
         "summary": f"Page {page.number} of {page.paginator.num_pages}" if page.has_other_pages() else "",
         "previous_url": f"?page={page.previous_page_number()}" if page.has_previous() else "",
         "next_url": f"?page={page.next_page_number()}" if page.has_next() else "",

@@ -85,6 +85,55 @@ def test_every_trial_is_stored_and_the_winner_becomes_a_version_with_its_lineage
         assert version is None
 
 
+@pytest.fixture
+def sweep(workspace, settings, tmp_path) -> Run:
+    settings.ATTEMPTS_DIR = tmp_path / "attempts"
+    experiment = make_experiment(workspace, dataset_version=make_dataset_version(workspace, ROWS))
+    recipe = {"configurations": 3, "max_steps": 6, "evaluate_every": 2, "batch_size": 4, "num_virtual_tokens": 4, "patience": 0}
+    approach = make_approach(
+        experiment,
+        family="tuned",
+        method="prompt_tuning",
+        recipe=recipe,
+        backbone=make_backbone(workspace),
+        template_version=make_template_version(workspace),
+    )
+    run = make_run(approach)
+    Job.objects.filter(pk=run.job_id).update(payload={"run": str(run.pk)})
+    make_evaluation(run)
+    return run
+
+
+def test_every_look_of_a_sweep_is_stored_and_the_winner_is_marked(sweep):
+    lease, order, harvest, done = attempt(sweep.job)
+    harvest.collect()
+    outcome_save(lease, order, {})
+
+    sweep.refresh_from_db()
+    trials = list(Trial.objects.filter(run=sweep))
+    assert done
+    assert [trial.number for trial in trials] == [0, 1, 2]
+    assert [trial.number for trial in trials if trial.is_winner] == [sweep.result["sweep"]["winner"]]
+    assert all([each["rung"] for each in trial.looks] == list(range(len(trial.looks))) for trial in trials)
+    assert {trial.looks[-1]["step"] for trial in trials} == {2, 6}
+    assert sweep.artifact.manifest["recipe"]["options"] == sweep.result["sweep"]["winner_config"]["options"]
+
+
+def test_a_sweep_that_was_stopped_goes_on_and_keeps_its_looks(sweep):
+    lease, _, harvest, done = attempt(sweep.job, stop_after=12)
+    harvest.collect()
+    kept = {trial.number: len(trial.looks) for trial in Trial.objects.filter(run=sweep)}
+    lease_release(lease=lease)
+
+    lease, order, harvest, ended = attempt(Job.objects.get(pk=sweep.job_id))
+    harvest.collect()
+    outcome_save(lease, order, {})
+
+    assert (done, ended) == (False, True)
+    assert kept
+    assert all(len(trial.looks) >= kept.get(trial.number, 0) for trial in Trial.objects.filter(run=sweep))
+
+
 def test_the_other_prompts_of_the_comparison_are_tried(search):
     _, _, harvest, _ = attempt(search.job)
     harvest.collect()

@@ -66,7 +66,7 @@ class Progress:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; numbers that are not finite become null."""
-        plain: dict[str, Any] = _finite(asdict(self))
+        plain: dict[str, Any] = finite(asdict(self))
         return plain
 
 
@@ -236,24 +236,25 @@ class RunResult:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; numbers that are not finite become null."""
-        plain: dict[str, Any] = _finite(asdict(self))
+        plain: dict[str, Any] = finite(asdict(self))
         return plain
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same plain value, with numbers that are not finite as None, for JSON knows none of them."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader sees the old file or the whole new one."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(_finite(value), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(finite(value), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
 
 
@@ -262,5 +263,5 @@ def write_predictions(path: Path, predictions: list[Prediction]) -> None:
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8") as lines:
         for prediction in predictions:
-            lines.write(json.dumps(_finite(prediction.to_json()), ensure_ascii=False) + "\n")
+            lines.write(json.dumps(finite(prediction.to_json()), ensure_ascii=False) + "\n")
     partial.replace(path)

@@ -23,7 +23,7 @@ from workers.engine.grid import Configuration, configurations_of
 from workers.engine.halving import Stage, plan_stages
 from workers.engine.journal import TRIALS, Journal, Look
 from workers.engine.learning import TrainingRows, judge, training_rows, warn_of_whole_rows
-from workers.engine.outcome import Progress, Quality, TrainingRecord
+from workers.engine.outcome import Progress, Quality, TrainingRecord, finite
 from workers.engine.recipes import METHODS
 from workers.engine.run import Run
 from workers.engine.teaching import Lessons
@@ -215,18 +215,12 @@ class _Sweep:
         if trainer is None:
             return
         contender.best, contender.record, contender.record.steps = trainer.best, trainer.record, trainer.step
-        curve = trainer.record.curve
-        for place in range(contender.noted, len(curve)):
-            point = curve[place]
-            looking = trainer.record.evaluation_seconds * (place + 1) / len(curve)
+        curve, num_rows = trainer.record.curve, len(self.rows.chosen)
+        for place, point in enumerate(curve[contender.noted :], start=contender.noted):
             look = self._look(contender, place)
-            look.rows, look.loss, look.step, look.seconds = (
-                len(self.rows.chosen),
-                point.validation_loss,
-                point.step,
-                point.seconds + looking,
-            )
-            look.correct = None if point.validation_accuracy is None else round(point.validation_accuracy * look.rows)
+            look.rows, look.step, look.loss = num_rows, point.step, finite(point.validation_loss)
+            look.seconds = point.seconds + trainer.record.evaluation_seconds * (place + 1) / len(curve)
+            look.correct = None if point.validation_accuracy is None else round(point.validation_accuracy * num_rows)
             self.journal.write(look)
         contender.noted = len(curve)
 
@@ -286,8 +280,8 @@ def _ranked(contenders: Sequence[_Contender]) -> list[_Contender]:
     """The better ones first; among equals the earlier one."""
 
     def place(each: _Contender) -> tuple[float, float, int]:
-        accuracy, loss = (each.best.accuracy or 0.0, each.best.loss) if each.best else (0.0, float("inf"))
-        return (-accuracy, loss, each.configuration.number)
+        accuracy, loss = (each.best.accuracy or 0.0, finite(each.best.loss)) if each.best else (0.0, None)
+        return (-accuracy, float("inf") if loss is None else loss, each.configuration.number)
 
     return sorted(contenders, key=place)
 

@@ -63,9 +63,18 @@ def test_approaches_can_be_spelled_out(call, plan):
     assert answer["approaches"][0]["recipe"]["max_steps"] == 7
 
 
+def test_every_approach_tries_as_many_configurations_as_are_asked_for(call, plan):
+    answer = call("post", "experiments", plan | {"configurations": 3}).json()
+
+    asked = {approach["method"]: approach["recipe"].get("configurations") for approach in answer["approaches"]}
+    assert (asked["hard_prompt"], asked["prompt_tuning"]) == (3, 3)
+    assert answer["configurations"] == 3
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        {"configurations": 65},
         {"prompts": []},
         {"recipes": ["alchemy"]},
         {"options": {"soft_prompt": {"max_steps": -1}}},

@@ -1,5 +1,7 @@
 """An estimate adds up what was measured before, and says what was not."""
 
+from dataclasses import replace
+
 import pytest
 
 from experiments.models import Backbone
@@ -24,6 +26,15 @@ def test_size_of_a_plan_is_counted(workspace):
     assert estimate.num_predictions == 7 * 2
     assert estimate.num_test_predictions == 7 * 2
     assert estimate.num_steps == 2 * 250
+
+
+def test_every_configuration_is_counted(workspace):
+    plan = make_plan(workspace, ["zero_shot", "lora"], factories.make_backbone())
+
+    estimate = plan_estimate(replace(plan, configurations=3))
+
+    assert estimate.num_steps == 2 * (3 * 100 + 150)
+    assert estimate.num_configurations == 3 + 2 * 3
 
 
 def test_time_is_unknown_until_the_first_run(workspace):

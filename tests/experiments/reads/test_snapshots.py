@@ -46,7 +46,8 @@ ALLOWED_VALUES = {
     "money": "volumes",
     "prompts": "answer_cue approach num_examples system user",
     "rows": "accuracy approach artifact_bytes chosen_because correct coverage errors family high low macro_f1 macro_f1_high macro_f1_low "
-    "member method n name rows_per_second seed skipped total_parameters train_seconds trainable written_after_test",
+    "member method n name rows_per_second seed skipped total_parameters train_seconds trainable written_after_test "
+    "configurations one_configuration_because",
     **{f"rows.closeness.{metric}": "high low value" for metric in ("chrf", "format", "rouge_l", "token_f1")},
     "rows.forgetting": "after before",
     "rows.agreement": "agreed rows",
@@ -55,6 +56,7 @@ ALLOWED_VALUES = {
     "rows.latency": "cpu_p50_ms p50_ms p95_ms rows withheld",
     "rows.spread": "deviation highest lowest mean num_seeds",
     "rows.tokens": "billed billed_input billed_output completion computed context fixed row virtual",
+    "spending": "family member method name points seed",
     "test_openings": "count opened_at",
 }
 FIELDS = [f"{where}.{name}".lstrip(".") for where, names in ALLOWED_VALUES.items() for name in names.split()]

@@ -75,6 +75,48 @@ def test_all_trials_stand_on_a_page_with_their_words(client_for, alice, search):
     assert page_of(client_for(alice), search, "run-trials").count("Other words: {{text}}") == 2
 
 
+@pytest.fixture
+def sweep(workspace) -> Run:
+    recipe = {"max_steps": 9, "configurations": 2}
+    approach = factories.make_approach(factories.make_experiment(workspace), name="LoRA", family="tuned", method="lora", recipe=recipe)
+    kept = {"configurations": 2, "num_refused": 0, "winner": 1, "winner_name": "learning rate 0.005", "validation_rows": 20}
+    kept |= {"winner_accuracy": 0.9, "set_accuracy": 0.7, "together": False, "apart_reason": "it sits inside the model's modules"}
+    kept |= {"stages": [{"configurations": 2, "steps": 3}, {"configurations": 1, "steps": 9}]}
+    training = {"steps": 9, "best_step": 9, "train_seconds": 4.0, "evaluation_seconds": 1.0, "sweep_seconds": 2.0}
+    run = factories.make_run(approach, state="succeeded", result={"sweep": kept, "training": training})
+    attempt = factories.make_attempt(run.job)
+    for number, correct in ((0, 14), (1, 18)):
+        looks = [{"rung": 0, "rows": 20, "correct": correct, "loss": 1.0, "tokens": None, "seconds": 2.0, "sha256": "x", "step": 0}]
+        config = {"options": {"learning_rate": 0.123 + number}, "seed": 0}
+        Trial.objects.create(
+            run=run, attempt=attempt, number=number, name=f"setting {number}", config=config, looks=looks, rows=20, accuracy=correct / 20
+        )
+    return run
+
+
+def test_a_run_that_swept_shows_what_it_tried_and_what_that_cost(client_for, alice, sweep):
+    page = page_of(client_for(alice), sweep)
+
+    assert "Configurations tried" in page
+    assert "learning rate 0.005 does best: 90.0% of 20 validation rows right; the one that was set reached 70.0%" in page
+    assert "What each configuration reached" in page
+    assert "one after another, for it sits inside the model" in page
+    assert page.index("setting 1") < page.index("setting 0")
+
+
+def test_all_configurations_stand_on_a_page_with_their_settings(client_for, alice, sweep):
+    page = page_of(client_for(alice), sweep, "run-trials")
+
+    assert "0.123" in page
+    assert "1.123" in page
+
+
+def test_a_run_that_tries_nothing_has_no_such_part(client_for, alice, workspace):
+    approach = factories.make_approach(factories.make_experiment(workspace), method="lora", family="tuned", recipe={"max_steps": 9})
+
+    assert "Configurations tried" not in page_of(client_for(alice), factories.make_run(approach, state="succeeded"))
+
+
 def test_a_search_that_found_nothing_better_leaves_no_version(search):
     assert search_finish(run=search, search=SEARCH | {"winner": 0}) is None
     assert search.approach.template_version.template.versions.count() == 1
