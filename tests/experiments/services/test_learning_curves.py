@@ -95,7 +95,7 @@ def test_stopped_curve_stays_and_goes_on_run_by_run(finished, alice):
     curve = learning_curve_start(experiment=finished, by=alice)
 
     services.experiment_cancel(experiment=curve, by=alice)
-    run = Run.objects.filter(approach__experiment=curve).first()
+    run = Run.objects.filter(approach__experiment=curve)[0]
     services.run_retry(run=run, by=alice)
 
     assert learning_curve_start(experiment=finished, by=alice) == curve
