@@ -44,7 +44,13 @@ ALLOWED_VALUES = {
     "money.rows.per_thousand": "value",
     "money.rows.totals": "value",
     "money": "volumes",
-    "prompts": "answer_cue approach num_examples system user",
+    "learning": "currency n num_train seconds seeds sentences",
+    "learning.lines": "family member method name",
+    "learning.lines.points": "accuracy cost high highest low lowest n num_seeds rows seconds",
+    "learning.lines.points.delta": "high low p_adjusted value verdict",
+    "learning.missing": "name reason state",
+    "learning.written": "accuracy family high low method name",
+    "prompts": "answer_cue approach first_step num_examples system user",
     "rows": "accuracy approach artifact_bytes chosen_because correct coverage errors family high low macro_f1 macro_f1_high macro_f1_low "
     "member method n name rows_per_second seed skipped total_parameters train_seconds trainable written_after_test "
     "configurations one_configuration_because",
