@@ -93,6 +93,23 @@ def test_the_budget_is_never_passed(optimizer, budget):
     assert found.facts["validation_rows"] <= max(8, budget // 8)
 
 
+def test_an_optimiser_that_asks_for_more_than_the_budget_is_stopped(monkeypatch):
+    """GEPA finishes the round that it is in; whatever is asked beyond the budget ends the search with what there is."""
+    from workers.engine import dspy_search
+
+    def greedy(bench, seed):
+        for number in range(100):
+            for item in bench.train:
+                bench.ask(f"Wording {number}.", (), {name: item.fields[column] for column, name in bench.columns.items()})
+
+    monkeypatch.setitem(dspy_search._OPTIMISERS, "gepa", greedy)
+
+    found, _, model = search("gepa", 70)
+
+    assert model.num_answers == found.facts["spent"] == 70
+    assert found.winner.number == 0
+
+
 @pytest.mark.parametrize("optimizer", ["gepa", "miprov2"])
 def test_nothing_beats_the_written_prompt_where_nothing_is_better(optimizer):
     found, _, _ = search(optimizer, model=Scripted(writes="Sort."))
