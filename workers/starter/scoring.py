@@ -28,8 +28,10 @@ def front_of(cache: DynamicCache) -> Front:
 
 
 @torch.inference_mode()
-def front_of_tokens(model: BertLMHeadModel, ids: list[int]) -> Front:
-    return front_of(model(input_ids=torch.tensor([ids]), use_cache=True, logits_to_keep=1).past_key_values)
+def front_of_tokens(model: BertLMHeadModel, ids: list[int], before: Front | None = None) -> Front:
+    """What the tokens leave in front of every row, themselves behind another front where one is given."""
+    cache = cache_of(before, 1) if before else None
+    return front_of(model(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True, logits_to_keep=1).past_key_values)
 
 
 @torch.inference_mode()
@@ -44,6 +46,13 @@ def cache_of(front: Front, rows: int) -> DynamicCache:
     for layer, (keys, values) in enumerate(front):
         cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), layer)
     return cache
+
+
+def shared_tokens(encoded: Sequence[list[int]]) -> int:
+    """How many tokens all prompts begin with; at least one of each is left for itself."""
+    first, last = min(encoded), max(encoded)
+    length = min(map(len, encoded)) - 1
+    return next((place for place in range(length) if first[place] != last[place]), length)
 
 
 def _layout(prompts: list[list[int]], tails: list[list[list[int]]], padding: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,7 +130,10 @@ def choices_of_tokens(
     front: Front | None = None,
     batch: int = 16,
 ) -> list[str]:
-    """The best-scoring label of each tokenized prompt; rows of similar length share a forward pass."""
+    """The best-scoring label of each tokenized prompt; what all of them begin with is computed once, rows of similar length together."""
+    if shared := shared_tokens(encoded):
+        front = front_of_tokens(model, encoded[0][:shared], front)
+        encoded = [ids[shared:] for ids in encoded]
     tails = [label_tokens(tokenizer, names) for names in labels]
     order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]))
     chosen = [""] * len(encoded)

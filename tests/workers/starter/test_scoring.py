@@ -43,6 +43,20 @@ def test_what_stands_in_front_may_be_computed_once(model: BertLMHeadModel) -> No
     assert again == [pytest.approx(scores, abs=1e-4) for scores in got]
 
 
+def test_what_all_prompts_begin_with_is_computed_once_without_a_change(model: BertLMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    encoded = [[2, 10, 11, 12], [2, 10, 11, 13, 14], [2, 10, 11]]
+    assert scoring.shared_tokens(encoded) == 2
+    assert scoring.shared_tokens([[2, 10]]) == 1
+    assert scoring.shared_tokens([[5], [6, 7]]) == 0
+    labels = ["x", "y z", "q"]
+    shown = [2, 50, 51]
+    chosen = scoring.choices_of_tokens(model, tokenizer, encoded, [labels] * 3, front=scoring.front_of_tokens(model, shown))
+    tails = scoring.label_tokens(tokenizer, labels)
+    for ids, name in zip(encoded, chosen, strict=True):
+        scores = [_plain_score(model, shown + ids, tail) for tail in tails]
+        assert name == labels[scores.index(max(scores))]
+
+
 def test_the_label_with_the_highest_score_is_chosen(model: BertLMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
     prompts, labels = ["a b c", "d e f g h"], [["x", "y z", "q"], ["k", "x"]]
     chosen = scoring.choices(model, tokenizer, prompts, labels)
