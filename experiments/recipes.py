@@ -168,7 +168,7 @@ _KINDS = (
         "prompt_tuning",
         "Learned tokens take the place of a long prompt, a larger model or a hosted one, from whose answers to train rows they learn. "
         "The rows' own labels are not used.",
-        (*dials.SOFT, dials.template_text("replaced"), *dials.TEACHING),
+        (*dials.TEACHING, *dials.SOFT, dials.template_text("replaced")),
         needs_train=True,
         taught=True,
     ),
