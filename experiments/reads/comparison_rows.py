@@ -7,7 +7,10 @@ from experiments.models import ComparisonTable, Experiment, Workspace
 
 
 def comparison_rows(workspace: Workspace) -> "QuerySet[Experiment]":
-    """The newest first, with `num_approaches` and `outcome`: the sentence of the test rows' table, else of the validation rows'."""
+    """All but learning curves, which belong to a comparison; the newest first.
+
+    Each has `num_approaches` and `outcome`: the sentence of the test rows' table, else of the validation rows'.
+    """
     tables = ComparisonTable.objects.filter(experiment=OuterRef("pk")).order_by("split")
     outcome = tables.values(said=KeyTextTransform("headline", "payload"))
     rows = workspace.experiments.filter(curve_of=None).select_related("dataset_version__dataset", "created_by")

@@ -16,7 +16,9 @@ def run(workspace):
 
 
 def found(run, odds=2.0):
-    return mistakes_of(train_evaluation(run), odds)
+    evaluation = train_evaluation(run)
+    assert evaluation
+    return mistakes_of(evaluation, odds)
 
 
 def test_nobody_has_asked_yet(run):

@@ -78,8 +78,8 @@ def test_pages_are_quiet_fit_the_screen_and_draw_their_charts(browser, stage, wi
         page.close()
 
     assert complaints == []
-    assert charts["comparison"] == (4, True)
-    assert charts["share"] == (2, True)
+    assert charts["comparison"] == (5, True)
+    assert charts["share"] == (3, True)
     assert charts["run"] == (2, True)
 
 

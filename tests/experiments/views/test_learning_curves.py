@@ -73,11 +73,13 @@ def test_address_of_the_curve_s_comparison_leads_to_its_page(client_for, alice, 
 
 
 def test_curve_is_no_comparison_of_the_list(client_for, alice, workspace, finished):
-    learning_curve_start(experiment=finished, by=alice)
+    curve = learning_curve_start(experiment=finished, by=alice)
     visitor = client_for(alice)
 
     for page in (f"/w/{workspace.slug}/comparisons/", f"/w/{workspace.slug}/"):
-        assert "Learning curve of" not in visitor.get(page).content.decode()
+        shown = visitor.get(page).content.decode()
+        assert f"/comparisons/{finished.pk}/" in shown
+        assert f"/comparisons/{curve.pk}/" not in shown
 
 
 def test_report_shows_the_curve(client_for, alice, finished, address):

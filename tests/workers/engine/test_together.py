@@ -25,6 +25,15 @@ DIFFERENT = (
 )
 
 
+@pytest.fixture
+def one_thread():
+    """Rows are not cut into parts that run side by side, whatever the machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def make_trainers(method, backbone, different=DIFFERENT, stop_at=None, folder=None, **options):
     """Trainers that look at the validation rows with the scoring path of every result."""
     trainers = []
@@ -93,7 +102,7 @@ def test_every_configuration_learns_what_it_would_learn_alone(method, family):
     assert distance(together[0], together[1]) > 2e-3
 
 
-def test_one_forward_serves_all_configurations():
+def test_one_forward_serves_all_configurations(one_thread):
     backbone = make_backbone()
     trainers = make_trainers("prompt_tuning", backbone, DIFFERENT[:3], max_steps=4, evaluate_every=100)
     begin_together(trainers)
@@ -136,7 +145,7 @@ def test_training_together_goes_on_where_it_was_stopped(tmp_path):
     assert max(distance(one, other) for one, other in zip(whole, resumed, strict=True)) == 0.0
 
 
-def test_lack_of_memory_runs_fewer_rows_at_once_and_changes_nothing(monkeypatch):
+def test_lack_of_memory_runs_fewer_rows_at_once_and_changes_nothing(monkeypatch, one_thread):
     scarce, plenty = (make_trainers("prompt_tuning", make_backbone(), DIFFERENT[:2], max_steps=2) for _ in range(2))
     sizes = []
 

@@ -124,7 +124,7 @@ def test_rows_with_active_dropout_stay_in_one_part(two_threads):
 def test_lack_of_memory_halves_the_micro_batch_and_keeps_the_batch(monkeypatch):
     trainer = make_trainer(make_backbone(), "prompt_tuning", batch_size=8)
     sizes = []
-    original = trainer._batch
+    original = trainer.row_loss._batch
 
     def scarce(indices, start):
         if len(indices) > 2:
@@ -132,7 +132,7 @@ def test_lack_of_memory_halves_the_micro_batch_and_keeps_the_batch(monkeypatch):
         sizes.append(len(indices))
         return original(indices, start)
 
-    monkeypatch.setattr(trainer, "_batch", scarce)
+    monkeypatch.setattr(trainer.row_loss, "_batch", scarce)
     trainer._take_step(list(range(8)))
 
     assert trainer.record.micro_batch_size == 2
