@@ -23,7 +23,7 @@ test: $(VENV)/.dev ## The fast suite: no server, no browser, no network
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_FLAGS)
 
 test-all: $(VENV)/.dev ## Every suite, with the grid of families; needs PostgreSQL, Redis and Chromium (see .ci/run)
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not gpu"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not dspy and not gpu"
 
 bench: $(VENV)/.dev ## The engine against its peers, on an idle machine; QUICK=1 for a first look, BENCH_ONLY=a1,b for some
 	$(BIN)/python -m workers.bench

@@ -10,9 +10,7 @@ from experiments.services.jobs import job_retry
 from tests.workers.endpoint.server import Answer, completion
 from tests.workers.test_hosted import do, hosted, run, server  # noqa: F401  (fixtures)
 
-pytest.importorskip("dspy", reason="needs the extra dspy, which no lock of the tests holds")
-pytest.importorskip("optuna")
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.dspy]
 BETTER = "Decide: refund or delivery?"
 
 

@@ -10,9 +10,7 @@ from workers.engine.execute import execute
 from workers.engine.optimising import Said
 from workers.engine.spec import BackboneRef, EvaluateOn, FileRef, Item, Recipe, RunSpec, TemplateSpec
 
-pytest.importorskip("dspy", reason="needs the extra dspy, which no lock of the tests holds")
-pytest.importorskip("optuna")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.dspy
 TEMPLATE = TemplateSpec(user="Sort it.\nMail: {{the text}}", answer_cue="\nQueue:")
 BETTER = "Decide: refund or delivery?"
 
