@@ -238,7 +238,8 @@ def table_view(payload: Mapping[str, Any], *, sort: str = "", reverse: bool = Fa
     Args:
         sort: a column's key; anything else means the plan's order.
     """
-    rows = [shown(row, closeness_of(payload)) for row in payload.get("rows", [])]
+    closeness = closeness_of(payload)
+    rows = [shown(row, closeness) for row in payload.get("rows", [])]
     column = BY_KEY.get(sort)
     if column:
         rows = _sorted(rows, column, reverse=reverse)

@@ -18,6 +18,7 @@ from experiments.endpoints import ForbiddenAddress, Network, endpoint_host
 from experiments.wording import quoted
 from workers.endpoint.faults import Fault, Trouble
 from workers.endpoint.guard import AnswerTooLong, GuardedTransport
+from workers.engine.outcome import storable
 
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 NO_KEY = "none"  # servers of one's own often want no key, but the client sends the header all the same
@@ -181,10 +182,10 @@ def read_reply(content: bytes, protocol: str, host: str, seconds: float) -> Repl
     usage = value.get("usage") if isinstance(value.get("usage"), dict) else {}
     details = usage.get("prompt_tokens_details")
     return Reply(
-        text=_storable(text or ""),
+        text=storable(text or ""),
         top=_top(choice.get("logprobs"), protocol),
         finish=str(choice.get("finish_reason") or "")[:40],
-        model=_storable(str(value.get("model") or ""))[:200],
+        model=storable(str(value.get("model") or ""))[:200],
         input_tokens=_count(usage.get("prompt_tokens")),
         output_tokens=_count(usage.get("completion_tokens")),
         seconds=seconds,
@@ -213,17 +214,12 @@ def _top(logprobs: Any, protocol: str) -> tuple[tuple[tuple[str, float], ...], .
 
 
 def _alternatives(token: list[tuple[Any, Any]]) -> tuple[tuple[str, float], ...]:
-    known = [(_storable(str(word)), float(value)) for word, value in token]
+    known = [(storable(str(word)), float(value)) for word, value in token]
     return tuple(sorted((pair for pair in known if math.isfinite(pair[1]) and pair[1] <= 1e-3), key=lambda pair: -pair[1]))
 
 
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
-
-
-def _storable(text: str) -> str:
-    """Text that every database keeps: NUL and halves of characters replaced."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _message_in(text: str) -> str:
@@ -236,7 +232,7 @@ def _message_in(text: str) -> str:
             value = value[key]
     if isinstance(value, dict):
         value = " ".join(str(value[key]) for key in ("message", "code") if value.get(key))
-    return _storable(value if isinstance(value, str) else json.dumps(value))
+    return storable(value if isinstance(value, str) else json.dumps(value))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from workers.engine.backbone import Backbone
 from workers.engine.frame import EncodedRow, Frame
-from workers.engine.outcome import Progress
+from workers.engine.outcome import Progress, storable
 from workers.engine.prefix import Virtual
 from workers.engine.scoring import Scorer, line_scores
 
@@ -36,7 +36,7 @@ def describe_vectors(backbone: Backbone, start: Tensor, learned: Tensor) -> dict
     table = backbone.model.get_input_embeddings().weight.detach()
     similarity, ids = _nearest(table, learned.to(table.device), len(backbone.tokenizer))
     with_start = torch.nn.functional.cosine_similarity(start, learned, dim=1)
-    words = [[str(backbone.tokenizer.decode([token])) for token in row] for row in ids.tolist()]
+    words = [[storable(str(backbone.tokenizer.decode([token]))) for token in row] for row in ids.tolist()]
     tokens = [
         {
             "nearest": [{"text": word, "similarity": round(close, 4)} for word, close in zip(near, closes, strict=True)],

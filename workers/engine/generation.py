@@ -16,7 +16,7 @@ from workers.engine.batching import buckets, line_batch
 from workers.engine.families import sliding_reason
 from workers.engine.forward import plain_pass
 from workers.engine.frame import Frame
-from workers.engine.outcome import Prediction
+from workers.engine.outcome import Prediction, storable
 from workers.engine.predicting import blank_prediction
 from workers.engine.prefix import NO_VIRTUAL, PrefixStates, Virtual, prefix_of
 from workers.engine.scoring import shared_ids
@@ -140,7 +140,7 @@ class Generator:
         return stop_place(end, self.rules.stop) is not None and stop_place(self._decoded(answer), self.rules.stop) is not None
 
     def _decoded(self, answer: Sequence[int]) -> str:
-        return str(self.backbone.tokenizer.decode(answer, skip_special_tokens=True)).lstrip()
+        return storable(str(self.backbone.tokenizer.decode(answer, skip_special_tokens=True)).lstrip())
 
     def num_tokens(self, answer: Sequence[int]) -> int:
         """Tokens that the model wrote for an answer: its terminator counts where it wrote one."""

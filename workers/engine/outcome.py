@@ -251,6 +251,11 @@ def finite(value: Any) -> Any:
     return value
 
 
+def storable(text: str) -> str:
+    """Text that a model wrote, as every database keeps it: NUL and halves of characters replaced."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader sees the old file or the whole new one."""
     partial = path.with_name(path.name + ".partial")
