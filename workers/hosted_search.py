@@ -19,9 +19,10 @@ from workers.endpoint.faults import Fault
 from workers.endpoint.reading import read_label
 from workers.endpoint.rounds import GivenUp, NoRoom, Question
 from workers.endpoint.wording import Dialect, cut_at_stop
+from workers.engine.candidate import hash_of
 from workers.engine.errors import Unsupported
 from workers.engine.metrics import label_shares, log_loss_of
-from workers.engine.optimising import WITHOUT_DSPY, Message, Said, hash_of
+from workers.engine.optimising import WITHOUT_DSPY, Message, Said
 from workers.engine.rows import read_rows
 from workers.engine.spec import Item, Recipe, RunSpec, TemplateSpec
 from workers.engine.text_quality import exact_match, token_f1

@@ -19,6 +19,6 @@ def loaded_by(program: str, names: tuple[str, ...]) -> str:
     return ended.stdout.strip()
 
 
-@pytest.mark.parametrize("entry", ["promptlab.wsgi, promptlab.urls", "workers.tasks"])
+@pytest.mark.parametrize("entry", ["promptlab.wsgi, promptlab.urls", "workers.tasks", "workers.hosted_search"])
 def test_web_and_celery_processes_start_without_model_libraries(entry):
     assert loaded_by(f"import django; django.setup(); import {entry}", MODEL_LIBRARIES) == "[]"

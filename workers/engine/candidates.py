@@ -3,14 +3,13 @@
 The same run always makes the same list, so that a search can go on where it was stopped. Reads train rows only.
 """
 
-import hashlib
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Any
 
+from workers.engine.candidate import Candidate
 from workers.engine.demonstrations import draw_examples, shown
 from workers.engine.spec import Demonstration, Item, Recipe, RunSpec, TemplateSpec
 from workers.engine.variants import Instruction, answer_words_of, cues_of, instructions_of, placed_cue
@@ -18,36 +17,6 @@ from workers.engine.variants import Instruction, answer_words_of, cues_of, instr
 _DRAWS = 2
 _MOST_EXAMPLES = 64
 _MOST_WORDINGS = 256
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One prompt to try.
-
-    Args:
-        number: place in the list; 0 is the prompt as written.
-        name: what is different in it.
-    """
-
-    number: int
-    name: str
-    template: TemplateSpec
-    answer_words: Mapping[str, tuple[str, ...]]
-
-    def wording(self) -> dict[str, Any]:
-        """The prompt as plain JSON, enough to store it and to try it again."""
-        return {
-            "system": self.template.system,
-            "user": self.template.user,
-            "answer_cue": self.template.answer_cue,
-            "answer_words": {label: list(words) for label, words in self.answer_words.items()},
-            "demonstrations": [asdict(each) for each in self.template.demonstrations],
-        }
-
-    @property
-    def sha256(self) -> str:
-        """Equal for prompts that read the same."""
-        return hashlib.sha256(json.dumps(self.wording(), ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from dspy.lm15 import Message, Response, TextPart, Usage
 from dspy.teleprompt.gepa.instruction_proposal import InstructionProposer
 from dspy.utils.exceptions import AdapterParseError
 
+from workers.engine.candidate import Candidate
 from workers.engine.errors import BadData, BadSpec, Unsupported
-from workers.engine.optimising import Candidate, Model, Said, Tally
+from workers.engine.optimising import Model, Said, Tally
 from workers.engine.spec import Demonstration, Item, RunSpec, TemplateSpec, slot_names
 
 _ANSWER = "answer"

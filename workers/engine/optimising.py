@@ -3,13 +3,13 @@
 Standard library only, so that a worker which asks an endpoint needs no model library. DSPy itself is known to `dspy_search` alone.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from workers.engine.candidate import Candidate, hash_of
 from workers.engine.spec import Item, TemplateSpec
 
 MEMORY = "memory.jsonl"
@@ -45,31 +45,6 @@ class Model(Protocol):
 
     def write(self, messages: Sequence[Message], most_tokens: int, temperature: float) -> str:
         """Free text after a conversation; each message has a role and its content."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A prompt that DSPy made. number: 0 is the prompt as written."""
-
-    number: int
-    name: str
-    template: TemplateSpec
-    answer_words: Mapping[str, tuple[str, ...]]
-
-    def wording(self) -> dict[str, Any]:
-        """The prompt as plain JSON, enough to store it and to try it again."""
-        return {
-            "system": self.template.system,
-            "user": self.template.user,
-            "answer_cue": self.template.answer_cue,
-            "answer_words": {label: list(words) for label, words in self.answer_words.items()},
-            "demonstrations": [asdict(each) for each in self.template.demonstrations],
-        }
-
-    @property
-    def sha256(self) -> str:
-        """Equal for prompts that read the same."""
-        return hash_of(self.wording())
 
 
 @dataclass
@@ -167,8 +142,3 @@ class JournalFile:
         """Keep a look before the next one begins."""
         with self.path.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(look, ensure_ascii=False) + "\n")
-
-
-def hash_of(value: Any) -> str:
-    """SHA-256 of plain JSON."""
-    return hashlib.sha256(json.dumps(value, ensure_ascii=False, sort_keys=True).encode()).hexdigest()

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from workers.engine.backbone import Backbone
-from workers.engine.candidates import Candidate, candidates_of
+from workers.engine.candidate import Candidate
+from workers.engine.candidates import candidates_of
 from workers.engine.errors import BadData, BadSpec
 from workers.engine.frame import Frame
 from workers.engine.halving import Rung, cost_of, plan_rungs

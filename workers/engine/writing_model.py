@@ -11,12 +11,13 @@ from typing import Any
 
 from workers.engine.answer_rules import Generation
 from workers.engine.backbone import Backbone
+from workers.engine.candidate import hash_of
 from workers.engine.control_tokens import ControlTokens
 from workers.engine.errors import BadSpec, Unsupported
 from workers.engine.frame import Frame
 from workers.engine.generation import Generator, predict_texts
 from workers.engine.metrics import label_shares, log_loss_of
-from workers.engine.optimising import Memory, Message, Said, hash_of
+from workers.engine.optimising import Memory, Message, Said
 from workers.engine.predicting import predict_labels
 from workers.engine.scoring import Scorer
 from workers.engine.spec import Item, Recipe, RunSpec, TemplateSpec

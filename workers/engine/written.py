@@ -12,7 +12,8 @@ import numpy as np
 
 from workers.engine.backbone import Backbone
 from workers.engine.calibration import fit_label_bias
-from workers.engine.candidates import Candidate, draws_of, wordings_of
+from workers.engine.candidate import Candidate
+from workers.engine.candidates import draws_of, wordings_of
 from workers.engine.demonstrations import Neighbours, draw_examples, shown
 from workers.engine.errors import BadData, Unsupported
 from workers.engine.frame import Frame
