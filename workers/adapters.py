@@ -32,9 +32,10 @@ from workers.engine.answer_rules import AnswerFormat, Generation
 from workers.engine.latency_spec import LatencySpec
 from workers.engine.outcome import write_json
 from workers.engine.recipes import METHODS
-from workers.engine.spec import BackboneRef, Demonstration, EvaluateOn, FileRef, Recipe, RunSpec, TemplateSpec, Variant
-from workers.engine.spec import FirstStep as WrittenFirst
+from workers.engine.spec import BackboneRef, EvaluateOn, FileRef, Recipe, RunSpec
 from workers.engine.teaching_rules import Teaching
+from workers.engine.template_spec import Demonstration, TemplateSpec, Variant
+from workers.engine.template_spec import FirstStep as WrittenFirst
 from workers.inputs import artifact_folder, drawn_file, focused_file, rows_file, sample_file, split_file
 from workers.teachers import answers_file, bring_journal
 

@@ -25,7 +25,8 @@ from workers.engine.formats import FormatChecker
 from workers.engine.metrics import classification_metrics, extraction_metrics
 from workers.engine.outcome import Prediction, RunResult, write_predictions
 from workers.engine.rows import read_rows
-from workers.engine.spec import STEP, EvaluateOn, Item, RunSpec
+from workers.engine.spec import EvaluateOn, Item, RunSpec
+from workers.engine.template_spec import STEP
 from workers.hosted_search import searched
 
 

@@ -24,7 +24,8 @@ from workers.engine.errors import Unsupported
 from workers.engine.metrics import label_shares, log_loss_of
 from workers.engine.optimising import WITHOUT_DSPY, Message, Said
 from workers.engine.rows import read_rows
-from workers.engine.spec import Item, Recipe, RunSpec, TemplateSpec
+from workers.engine.spec import Item, Recipe, RunSpec
+from workers.engine.template_spec import TemplateSpec
 from workers.engine.text_quality import exact_match, token_f1
 
 T = TypeVar("T")

@@ -24,7 +24,8 @@ from workers.engine.backbone import Backbone
 from workers.engine.frame import Frame
 from workers.engine.requests import Request
 from workers.engine.serving import Answerer
-from workers.engine.spec import EvaluateOn, FileRef, Recipe, RunSpec, TemplateSpec
+from workers.engine.spec import EvaluateOn, FileRef, Recipe, RunSpec
+from workers.engine.template_spec import TemplateSpec
 from workers.engine.tuning import create_tuning, frame_of, reserved_positions
 
 LABELS = ("gepe", "teni", "bele", "deka")  # a token each

@@ -23,7 +23,8 @@ from workers.engine.batching import Lines, shuffled_batches
 from workers.engine.frame import Frame
 from workers.engine.outcome import Progress, Quality
 from workers.engine.recipes import OptionValue
-from workers.engine.spec import EvaluateOn, FileRef, Recipe, RunSpec, TemplateSpec
+from workers.engine.spec import EvaluateOn, FileRef, Recipe, RunSpec
+from workers.engine.template_spec import TemplateSpec
 from workers.engine.together import train_together
 from workers.engine.training import Hooks, Trainer
 from workers.engine.tuning import create_tuning

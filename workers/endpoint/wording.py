@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers.engine.errors import BadData
-from workers.engine.spec import Item, RunSpec, fill
+from workers.engine.spec import Item, RunSpec
+from workers.engine.template_spec import fill
 
 MOST_STOPS = 4  # more are refused by the API
 TOKENS_A_MESSAGE = 16  # role marks and the like, which are billed too

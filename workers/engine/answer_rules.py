@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from workers.engine.errors import BadSpec
+from workers.engine.spec_json import build
 
 MOST_NEW_TOKENS = 4096
 MOST_STOPS = 16
@@ -43,6 +44,10 @@ class Generation:
     @property
     def is_sampled(self) -> bool:
         return self.temperature > 0
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        return build(cls, value, "generation", {"stop": tuple})
 
 
 @dataclass(frozen=True)

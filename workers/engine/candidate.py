@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from workers.engine.spec import TemplateSpec
+from workers.engine.template_spec import TemplateSpec
 
 
 @dataclass(frozen=True)

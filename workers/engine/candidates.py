@@ -11,7 +11,8 @@ from itertools import zip_longest
 
 from workers.engine.candidate import Candidate
 from workers.engine.demonstrations import draw_examples, shown
-from workers.engine.spec import Demonstration, Item, Recipe, RunSpec, TemplateSpec
+from workers.engine.spec import Item, Recipe, RunSpec
+from workers.engine.template_spec import Demonstration, TemplateSpec
 from workers.engine.variants import Instruction, answer_words_of, cues_of, instructions_of, placed_cue
 
 _DRAWS = 2

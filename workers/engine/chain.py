@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from workers.engine.errors import BadData
 from workers.engine.outcome import Prediction
-from workers.engine.spec import STEP, Demonstration, Item, RunSpec, TemplateSpec
+from workers.engine.spec import Item, RunSpec
+from workers.engine.template_spec import STEP, Demonstration, TemplateSpec
 
 _ADDED_UP = ("prompt_tokens", "fixed_tokens", "row_tokens", "completion_tokens", "computed_tokens", "seconds")
 

@@ -18,7 +18,8 @@ from workers.engine.demonstrations import draw_examples, shown
 from workers.engine.errors import BadSpec, Unsupported
 from workers.engine.frame import Frame
 from workers.engine.prefix import Virtual
-from workers.engine.spec import Item, RunSpec, slot_names
+from workers.engine.spec import Item, RunSpec
+from workers.engine.template_spec import slot_names
 from workers.engine.tuned import OwnLoss
 
 _KINDS = 4

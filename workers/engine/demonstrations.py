@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from workers.engine.backbone import Backbone
 from workers.engine.baselines import mean_states, row_text
 from workers.engine.errors import BadData
-from workers.engine.spec import Demonstration, Item, RunSpec
+from workers.engine.spec import Item, RunSpec
+from workers.engine.template_spec import Demonstration
 
 _CHUNK = 1024
 

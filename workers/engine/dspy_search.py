@@ -25,7 +25,8 @@ from dspy.utils.exceptions import AdapterParseError
 from workers.engine.candidate import Candidate
 from workers.engine.errors import BadData, BadSpec, Unsupported
 from workers.engine.optimising import Model, Said, Tally
-from workers.engine.spec import Demonstration, Item, RunSpec, TemplateSpec, slot_names
+from workers.engine.spec import Item, RunSpec
+from workers.engine.template_spec import Demonstration, TemplateSpec, slot_names
 
 _ANSWER = "answer"
 _MOST_WRITTEN = 1024

@@ -12,7 +12,8 @@ from workers.engine.answers import Answer, AnswerTrie, build_trie
 from workers.engine.backbone import Backbone
 from workers.engine.control_tokens import ControlTokens
 from workers.engine.errors import BadData, BadSpec
-from workers.engine.spec import Demonstration, Item, RunSpec, TemplateSpec, fill
+from workers.engine.spec import Item, RunSpec
+from workers.engine.template_spec import Demonstration, TemplateSpec, fill
 
 # Rows that begin in very different ways: what their encodings share is the template's own text, not an accident of the data.
 _PROBES = ("a", "The", "9", "Zq", "?", "(", "é", "我", "\n\n", "  x")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from workers.engine.candidate import Candidate, hash_of
-from workers.engine.spec import Item, TemplateSpec
+from workers.engine.spec import Item
+from workers.engine.template_spec import TemplateSpec
 
 MEMORY = "memory.jsonl"
 WITHOUT_DSPY = (

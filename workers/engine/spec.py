@@ -6,7 +6,7 @@ Every check here can be made without opening a file other than the spec itself.
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,31 +15,14 @@ from workers.engine.errors import BadSpec
 from workers.engine.recipes import METHODS, OptionValue, resolve_options
 from workers.engine.spec_json import build, one_of
 from workers.engine.teaching_rules import Teaching
+from workers.engine.template_spec import TemplateSpec, Variant, read_words
 
 TASKS = ("classification", "extraction")
 FEW_BITS = {"8bit": 8, "4bit": 4}
 DTYPES = ("auto", "fp32", "bf16", *FEW_BITS)
 TOO_LONG = ("refuse", "truncate", "skip")
-# A name has a longest length and no line break, so that matching takes time linear in the text.
-_SLOT = re.compile(r"\{\{([^{}\r\n]{1,200})\}\}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
-# The slot of the second prompt that the first step's text fills.
-STEP = "step_1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-
-
-def slot_names(text: str) -> list[str]:
-    """Column names of the {{column}} slots of a text; spaces around a name do not count, and no name is no slot."""
-    return [name for match in _SLOT.finditer(text) if (name := _name_in(match))]
-
-
-def fill(template: str, fields: Mapping[str, str]) -> str:
-    """Replace {{column}} by the column's text, once; braces inside the data stay as they are."""
-    return _SLOT.sub(lambda match: fields[name] if (name := _name_in(match)) else match.group(0), template)
-
-
-def _name_in(slot: re.Match[str]) -> str:
-    return slot.group(1).strip(" \t")
 
 
 @dataclass(frozen=True)
@@ -90,93 +73,6 @@ class Item:
     fields: Mapping[str, str]
     label: str
     times: int = 1
-
-
-@dataclass(frozen=True)
-class Demonstration:
-    """A row shown inside the prompt together with its answer; `id` names the train row where it is one."""
-
-    fields: Mapping[str, str]
-    label: str
-    id: str = ""
-
-    @classmethod
-    def from_json(cls, value: Any) -> Self:
-        return build(cls, value, "template.demonstrations")
-
-
-@dataclass(frozen=True)
-class FirstStep:
-    """What the model writes about each row before it answers.
-
-    Args:
-        user: text with {{column}} slots; it stands alone, without the system text and the examples of the answer's prompt.
-        writing: how the text is written and where it ends.
-    """
-
-    user: str
-    writing: Generation = field(default_factory=Generation)
-
-    def __post_init__(self) -> None:
-        names = slot_names(self.user)
-        if not names or STEP in names:
-            raise BadSpec(f"The first step needs the slot of a column, and cannot show {{{{{STEP}}}}}, the text that it writes itself.")
-
-    @classmethod
-    def from_json(cls, value: Any) -> "FirstStep | None":
-        return None if value is None else build(cls, value, "template.first_step", {"writing": _read_writing})
-
-
-@dataclass(frozen=True)
-class TemplateSpec:
-    """A hard prompt: text with {{column}} slots. Slots are replaced by name once; nothing is evaluated.
-
-    With a first step, what it writes about a row fills {{step_1}} in the prompt that answers.
-    """
-
-    user: str
-    system: str = ""
-    answer_cue: str = ""
-    demonstrations: tuple[Demonstration, ...] = ()
-    use_chat_template: bool | None = None
-    first_step: FirstStep | None = None
-
-    def slots(self) -> set[str]:
-        """Names of all slots of the prompt that answers."""
-        return {name for text in (self.system, self.user, self.answer_cue) for name in slot_names(text)}
-
-    def columns(self) -> set[str]:
-        """Names of all columns that a row must have."""
-        return (self.slots() - {STEP}) | set(slot_names(self.first_step.user)) if self.first_step else self.slots()
-
-    def bare(self) -> Self:
-        """The row and what follows it, for an approach that learns what the text before it says: no system text, no examples."""
-        first = next(match for match in _SLOT.finditer(self.user) if _name_in(match))
-        return replace(self, user=self.user[first.start() :], system="", demonstrations=())
-
-    def __post_init__(self) -> None:
-        if not slot_names(self.user):
-            raise BadSpec("The prompt has no slot, so every row would read the same. Add {{text}} where the row goes.")
-        if self.first_step and STEP not in self.slots():
-            raise BadSpec(f"The prompt has a first step, but no slot {{{{{STEP}}}}} where its text goes.")
-
-    @classmethod
-    def from_json(cls, value: Any) -> Self:
-        readers = {"demonstrations": lambda rows: tuple(Demonstration.from_json(row) for row in rows), "first_step": FirstStep.from_json}
-        return build(cls, value, "template", readers)
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Another wording that people have written for the same task, for a search to draw from."""
-
-    name: str
-    template: TemplateSpec
-    answer_words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, value: Any) -> Self:
-        return build(cls, value, "variants", {"template": TemplateSpec.from_json, "answer_words": _read_words})
 
 
 @dataclass(frozen=True)
@@ -369,7 +265,7 @@ class RunSpec:
             "recipe": Recipe.from_json,
             "evaluate": lambda rows: tuple(EvaluateOn.from_json(row) for row in rows),
             "labels": tuple,
-            "answer_words": _read_words,
+            "answer_words": read_words,
             "variants": lambda rows: tuple(Variant.from_json(row) for row in rows),
             "trials": _optional_file,
             "teacher": lambda given: None if given is None else Variant.from_json(given),
@@ -377,7 +273,7 @@ class RunSpec:
             "teaching": lambda given: build(Teaching, given, "teaching"),
             "train": _optional_file,
             "validation": _optional_file,
-            "generation": _read_writing,
+            "generation": Generation.from_json,
             "answer_format": lambda given: build(AnswerFormat, given, "answer_format"),
         }
         return build(cls, value, "the spec", readers)
@@ -400,11 +296,3 @@ class RunSpec:
 
 def _optional_file(value: Any) -> FileRef | None:
     return None if value is None else FileRef.from_json(value)
-
-
-def _read_writing(value: Any) -> Generation:
-    return build(Generation, value, "generation", {"stop": tuple})
-
-
-def _read_words(value: Any) -> dict[str, tuple[str, ...]]:
-    return {label: (words,) if isinstance(words, str) else tuple(words) for label, words in value.items()}

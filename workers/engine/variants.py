@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from workers.engine.spec import TemplateSpec, Variant, slot_names
+from workers.engine.template_spec import TemplateSpec, Variant, slot_names
 
 Words = Mapping[str, tuple[str, ...]]
 

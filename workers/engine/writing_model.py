@@ -20,7 +20,8 @@ from workers.engine.metrics import label_shares, log_loss_of
 from workers.engine.optimising import Memory, Message, Said
 from workers.engine.predicting import predict_labels
 from workers.engine.scoring import Scorer
-from workers.engine.spec import Item, Recipe, RunSpec, TemplateSpec
+from workers.engine.spec import Item, Recipe, RunSpec
+from workers.engine.template_spec import TemplateSpec
 from workers.engine.text_quality import exact_match, token_f1
 
 

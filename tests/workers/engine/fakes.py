@@ -17,7 +17,8 @@ from workers.engine.backbone import Backbone, assemble_backbone
 from workers.engine.frame import Frame
 from workers.engine.recipes import METHODS
 from workers.engine.run import Run
-from workers.engine.spec import BackboneRef, EvaluateOn, FileRef, Item, Recipe, RunSpec, TemplateSpec
+from workers.engine.spec import BackboneRef, EvaluateOn, FileRef, Item, Recipe, RunSpec
+from workers.engine.template_spec import TemplateSpec
 
 FAMILIES = ("llama", "qwen2", "gpt2", "bert")
 # The ways of tuning that most people use; fast tests try these on every family and each other way on one.

@@ -14,7 +14,8 @@ from workers.engine.execute import execute
 from workers.engine.latency import time_approaches
 from workers.engine.latency_spec import LatencySpec
 from workers.engine.serving import Answerer
-from workers.engine.spec import Demonstration, EvaluateOn, FirstStep, Item, Recipe, RunSpec, TemplateSpec
+from workers.engine.spec import EvaluateOn, Item, Recipe, RunSpec
+from workers.engine.template_spec import Demonstration, FirstStep, TemplateSpec
 
 THINK = FirstStep("What does the customer want? {{text}}\nIn short:", Generation(max_new_tokens=6, stop=("\n",)))
 CHAIN = TemplateSpec(user="Wish: {{step_1}}\nMessage: {{text}}\n", answer_cue="Queue:", first_step=THINK)

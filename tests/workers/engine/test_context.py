@@ -11,7 +11,8 @@ from workers.engine.batching import Lines
 from workers.engine.context import context_tokens, with_examples
 from workers.engine.execute import execute
 from workers.engine.outcome import Quality
-from workers.engine.spec import Demonstration, FileRef, Recipe
+from workers.engine.spec import FileRef, Recipe
+from workers.engine.template_spec import Demonstration
 from workers.engine.training import Hooks, Trainer
 from workers.engine.tuning import create_tuning
 

@@ -8,7 +8,8 @@ from tests.workers.engine.fakes import make_backbone, make_items, make_run
 from workers.engine.errors import BadSpec, RunStopped, Unsupported
 from workers.engine.execute import execute
 from workers.engine.optimising import Said
-from workers.engine.spec import BackboneRef, EvaluateOn, FileRef, Item, Recipe, RunSpec, TemplateSpec
+from workers.engine.spec import BackboneRef, EvaluateOn, FileRef, Item, Recipe, RunSpec
+from workers.engine.template_spec import TemplateSpec
 
 pytestmark = pytest.mark.dspy
 TEMPLATE = TemplateSpec(user="Sort it.\nMail: {{the text}}", answer_cue="\nQueue:")

@@ -5,7 +5,8 @@ import pytest
 from tests.workers.engine.fakes import LABELS, TEMPLATE, make_backbone, make_frame, make_items, make_spec, make_tokenizer, trie_of
 from workers.engine.errors import BadData, BadSpec
 from workers.engine.frame import common_prefix
-from workers.engine.spec import Demonstration, FileRef, Item, Recipe, TemplateSpec, fill
+from workers.engine.spec import FileRef, Item, Recipe
+from workers.engine.template_spec import Demonstration, TemplateSpec, fill
 from workers.engine.tuning import frame_of
 
 CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"

@@ -4,7 +4,7 @@ import pytest
 
 from tests.workers.engine.fakes import FAMILIES, LABELS, make_backbone, make_frame, make_items, trie_of
 from workers.engine.scoring import Scorer
-from workers.engine.spec import TemplateSpec
+from workers.engine.template_spec import TemplateSpec
 
 pytest.importorskip("lm_eval", reason="lm-eval is a development dependency")
 

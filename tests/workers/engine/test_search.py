@@ -7,7 +7,8 @@ from workers.engine.candidates import candidates_of
 from workers.engine.errors import BadSpec, RunStopped
 from workers.engine.execute import execute
 from workers.engine.halving import cost_of, plan_rungs
-from workers.engine.spec import Demonstration, FileRef, Item, Recipe, TemplateSpec, Variant
+from workers.engine.spec import FileRef, Item, Recipe
+from workers.engine.template_spec import Demonstration, TemplateSpec, Variant
 from workers.engine.variants import answer_words_of, instructions_of
 
 SMALL = {"budget": 300, "max_candidates": 12, "num_examples": 2}

@@ -17,7 +17,8 @@ from workers.engine.generation import Generator
 from workers.engine.recipes import METHODS
 from workers.engine.requests import Request
 from workers.engine.serving import Answerer
-from workers.engine.spec import BackboneRef, FileRef, Item, Recipe, TemplateSpec
+from workers.engine.spec import BackboneRef, FileRef, Item, Recipe
+from workers.engine.template_spec import TemplateSpec
 from workers.engine.tuning import create_tuning, frame_of, reserved_positions
 
 TWO = ("cash", "transfer")

@@ -9,7 +9,8 @@ from workers.engine.execute import execute
 from workers.engine.grid import configurations_of
 from workers.engine.halving import Stage, plan_stages
 from workers.engine.recipes import METHODS
-from workers.engine.spec import Demonstration, FileRef, Recipe
+from workers.engine.spec import FileRef, Recipe
+from workers.engine.template_spec import Demonstration
 
 SMALL = {"max_steps": 9, "evaluate_every": 1, "warmup_steps": 1, "batch_size": 4, "patience": 0}
 TUNED = tuple(name for name, method in METHODS.items() if method.family == "tuned")

@@ -10,9 +10,10 @@ from workers.engine.answer_rules import Generation
 from workers.engine.errors import BadData, BadSpec, RunStopped
 from workers.engine.execute import execute
 from workers.engine.outcome import Prediction
-from workers.engine.spec import Demonstration, FileRef, FirstStep, RunSpec, TemplateSpec, Variant
+from workers.engine.spec import FileRef, RunSpec
 from workers.engine.teaching import hear_teacher
 from workers.engine.teaching_rules import JOURNAL, Teaching
+from workers.engine.template_spec import Demonstration, FirstStep, TemplateSpec, Variant
 
 SHOWN = make_items(2)
 TEACHER = Variant("Few-shot", replace(TEMPLATE, demonstrations=tuple(Demonstration(item.fields, item.label, item.id) for item in SHOWN)))

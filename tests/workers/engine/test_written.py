@@ -11,7 +11,8 @@ from workers.engine.calibration import fit_label_bias
 from workers.engine.demonstrations import Neighbours, draw_examples
 from workers.engine.errors import BadData
 from workers.engine.execute import execute
-from workers.engine.spec import Demonstration, EvaluateOn, Item, TemplateSpec
+from workers.engine.spec import EvaluateOn, Item
+from workers.engine.template_spec import Demonstration, TemplateSpec
 
 
 def lines(tmp_path):
