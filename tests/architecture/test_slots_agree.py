@@ -5,22 +5,22 @@ from hypothesis import strategies as st
 
 from experiments import chains
 from experiments.slots import slot_fill, slot_names
-from workers.engine import spec
+from workers.engine import template_spec
 
 PIECES = st.lists(st.sampled_from(["{{", "}}", "{", "}", "text", " ", "\t", "\n", "é", "{{ text }}", "{{}}", "x" * 150]), max_size=12)
 
 
 @given(PIECES.map("".join))
 def test_both_find_the_same_slots(text):
-    assert tuple(dict.fromkeys(spec.slot_names(text))) == slot_names(text)
+    assert tuple(dict.fromkeys(template_spec.slot_names(text))) == slot_names(text)
 
 
 def test_both_have_the_same_slot_for_the_text_of_a_first_step():
-    assert chains.STEP == spec.STEP
+    assert chains.STEP == template_spec.STEP
 
 
 @given(PIECES.map("".join))
 def test_both_fill_them_the_same_way(text):
     fields = {name: f"<{name}>{{{{text}}}}" for name in slot_names(text)}
 
-    assert spec.fill(text, fields) == slot_fill(text, fields)
+    assert template_spec.fill(text, fields) == slot_fill(text, fields)
