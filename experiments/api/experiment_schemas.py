@@ -1,4 +1,4 @@
-"""Shapes of comparisons on the wire. Knows no rule about what may be compared; `experiments.plans` does."""
+"""Shapes of comparisons on the wire. Knows no rule about what may be compared; `experiments.plan_checks` does."""
 
 from collections.abc import Iterable
 from datetime import datetime

@@ -9,6 +9,7 @@ from django import forms
 from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
+from experiments.approach_choice import Choice, approaches_expand
 from experiments.configurations import MOST
 from experiments.errors import UserError
 from experiments.forms.generation import GenerationForm
@@ -18,7 +19,7 @@ from experiments.models import Artifact, Backbone, DatasetVersion, PriceBook, Te
 from experiments.models.backbones import BackboneKind
 from experiments.models.comparisons import TooLong
 from experiments.models.datasets import Task
-from experiments.plans import Choice, ExperimentPlan, approaches_expand
+from experiments.plans import ExperimentPlan
 from experiments.recipe_kinds import BASELINE, ENGINEERED, FULL, HYBRID, TUNED, RecipeKind, RecipeOption
 from experiments.recipes import CATALOGUE, PACK
 from experiments.services.prompts import columns_of

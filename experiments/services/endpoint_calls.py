@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from experiments.errors import UserError
 from experiments.models import Backbone, CallState, EndpointCall, Experiment, User
-from experiments.plans import BUDGET_NEEDS_PRICES
+from experiments.plan_checks import BUDGET_NEEDS_PRICES
 from experiments.services.audit import audit_record
 from experiments.services.leases import Lease, lease_renew
 from experiments.wording import counted

@@ -29,7 +29,8 @@ from experiments.models import (
 )
 from experiments.models.comparisons import Family
 from experiments.models.datasets import Task
-from experiments.plans import ApproachPlan, ExperimentPlan, FocusPlan, plan_problems
+from experiments.plan_checks import plan_problems
+from experiments.plans import ApproachPlan, ExperimentPlan, FocusPlan
 from experiments.recipes import recipe_options, split_teaching, teaching_defaults
 from experiments.services.audit import audit_record
 from experiments.services.jobs import job_cancel, job_create, job_retry

@@ -14,7 +14,7 @@ from experiments.access import get_experiment_for, get_membership_for, get_works
 from experiments.errors import UserError
 from experiments.forms.comparisons import BudgetForm, ComparisonForm
 from experiments.models import Experiment, Role, Split, TestOpening
-from experiments.plans import plan_problems
+from experiments.plan_checks import plan_problems
 from experiments.reads.charts import Chart, break_even_chart, curve_charts, quality_chart, spent_chart
 from experiments.reads.comparison_rows import comparison_rows
 from experiments.reads.confusions import confusion_view

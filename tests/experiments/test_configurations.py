@@ -2,8 +2,10 @@
 
 import pytest
 
+from experiments.approach_choice import Choice, approaches_expand
 from experiments.configurations import num_configurations, sweep_rows, sweep_steps
-from experiments.plans import Choice, ExperimentPlan, approaches_expand, plan_problems
+from experiments.plan_checks import plan_problems
+from experiments.plans import ExperimentPlan
 from experiments.recipes import CATALOGUE, recipe_options
 from tests import factories
 

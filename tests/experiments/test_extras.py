@@ -5,8 +5,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from experiments.approach_choice import Choice, approaches_expand
 from experiments.models import Worker
-from experiments.plans import Choice, ExperimentPlan, approaches_expand, plan_problems
+from experiments.plan_checks import plan_problems
+from experiments.plans import ExperimentPlan
 from experiments.services.jobs import extras_of
 from tests import factories
 

@@ -3,7 +3,8 @@ import pytest
 from experiments.errors import UserError
 from experiments.forms.generation import GenerationForm
 from experiments.generation import GenerationPlan, schema_read
-from experiments.plans import ApproachPlan, ExperimentPlan, plan_problems
+from experiments.plan_checks import plan_problems
+from experiments.plans import ApproachPlan, ExperimentPlan
 from tests import factories
 
 

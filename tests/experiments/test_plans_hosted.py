@@ -5,8 +5,10 @@ from decimal import Decimal
 
 import pytest
 
+from experiments.approach_choice import Choice, approaches_expand
 from experiments.models import Queue, Run
-from experiments.plans import ApproachPlan, Choice, ExperimentPlan, approaches_expand, plan_problems
+from experiments.plan_checks import plan_problems
+from experiments.plans import ApproachPlan, ExperimentPlan
 from experiments.recipes import PACK
 from experiments.services.experiments import experiment_start
 from tests import factories

@@ -4,11 +4,13 @@ import re
 
 import pytest
 
+from experiments.approach_choice import Choice, approaches_expand
 from experiments.models import DatasetVersion, Experiment, TemplateVersion
-from experiments.plans import ApproachPlan, Choice, approaches_expand, plan_problems
+from experiments.plan_checks import plan_problems
+from experiments.plans import ApproachPlan
 from experiments.recipes import CATALOGUE, recipe_options
 from tests import factories
-from tests.experiments.test_plans import make_plan, problem_of  # noqa: F401
+from tests.experiments.test_plan_checks import make_plan, problem_of  # noqa: F401
 
 pytestmark = pytest.mark.django_db
 

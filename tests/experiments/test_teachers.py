@@ -2,8 +2,10 @@
 
 import pytest
 
+from experiments.approach_choice import Choice, approaches_expand
 from experiments.models import Evaluation
-from experiments.plans import ApproachPlan, Choice, ExperimentPlan, approaches_expand, plan_problems
+from experiments.plan_checks import plan_problems
+from experiments.plans import ApproachPlan, ExperimentPlan
 from experiments.teachers import Teacher
 from tests import factories
 

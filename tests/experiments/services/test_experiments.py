@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from experiments.approach_choice import Choice, approaches_expand
 from experiments.errors import UserError
 from experiments.models import AuditEntry, Evaluation, Experiment, Job, JobKind, JobState, Run, Split, TestOpening
-from experiments.plans import Choice, ExperimentPlan, approaches_expand
+from experiments.plans import ExperimentPlan
 from experiments.recipes import PACK
 from experiments.services import experiments as services
 from experiments.services.latency import latency_commit
