@@ -13,7 +13,9 @@ import torch
 from workers.bench.lab import Lab, Sizes
 from workers.bench.protocol import Clock, Entry, Rules, judge
 from workers.bench.shapes import SHAPES
-from workers.bench.tuning import EXAMPLE, library, make_task, ours
+from workers.bench.tuning import ours
+from workers.bench.tuning_peers import EXAMPLE, library
+from workers.bench.tuning_task import make_task
 from workers.engine.runtime import keep_freed_memory, quiet_libraries
 
 _STEPS = 3

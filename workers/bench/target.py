@@ -14,7 +14,8 @@ from transformers.trainer_callback import PrinterCallback
 
 from workers.bench.lab import Lab
 from workers.bench.protocol import Clock, Entry, Side, compare, require_close, require_same
-from workers.bench.tuning import BATCH, Steps, Task, Way, arguments_of, collator, frame_of, library_rows, make_task, recipe_of, soft_prompt
+from workers.bench.tuning_peers import Steps, Way, arguments_of, collator, library_rows, soft_prompt
+from workers.bench.tuning_task import BATCH, Task, frame_of, make_task, recipe_of
 from workers.engine.batching import Lines
 from workers.engine.errors import RunStopped
 from workers.engine.outcome import Quality
