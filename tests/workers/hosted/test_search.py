@@ -8,7 +8,7 @@ from django.urls import reverse
 from experiments.models import Approach, CallState, EndpointCall, Experiment, JobState, Trial
 from experiments.services.jobs import job_retry
 from tests.workers.endpoint.server import Answer, completion
-from tests.workers.test_hosted import do, hosted, run, server  # noqa: F401  (fixtures)
+from tests.workers.hosted.answering import do
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.dspy]
 BETTER = "Decide: refund or delivery?"
@@ -25,7 +25,7 @@ def by_instruction(asked) -> Answer:
 
 
 @pytest.fixture
-def searching(run, server):  # noqa: F811
+def searching(run, server):
     Approach.objects.filter(pk=run.approach_id).update(
         method="dspy_search", recipe={"optimizer": "gepa", "budget": 64, "num_examples": 0, "draw_seed": 0}
     )
@@ -36,7 +36,7 @@ def searching(run, server):  # noqa: F811
     return run
 
 
-def test_a_search_finds_a_better_prompt_and_says_what_it_was_billed(searching, server, client_for, alice):  # noqa: F811
+def test_a_search_finds_a_better_prompt_and_says_what_it_was_billed(searching, server, client_for, alice):
     job = do(searching.job)
 
     assert (job.state, job.error) == (JobState.SUCCEEDED, "")
@@ -54,7 +54,7 @@ def test_a_search_finds_a_better_prompt_and_says_what_it_was_billed(searching, s
     assert "answers 2 of 2 validation rows rightly" in page
 
 
-def test_a_search_that_the_budget_stopped_goes_on_without_asking_again(searching, server):  # noqa: F811
+def test_a_search_that_the_budget_stopped_goes_on_without_asking_again(searching, server):
     Experiment.objects.filter(pk=searching.approach.experiment_id).update(endpoint_requests=4)
 
     job = do(searching.job)
