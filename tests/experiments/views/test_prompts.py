@@ -12,11 +12,6 @@ def version(workspace):
     return make_dataset_version(workspace)
 
 
-@pytest.fixture
-def dora_client(client_for, dora):
-    return client_for(dora)
-
-
 def text_of(response) -> str:
     return str(response.content.decode())
 
