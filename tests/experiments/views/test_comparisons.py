@@ -54,6 +54,13 @@ def test_address_of_another_workspace_gives_404(client_for, alice, finished):
     assert client_for(alice).get(reverse("comparison-detail", args=["second", finished.pk])).status_code == 404
 
 
+def test_another_axis_of_the_training_charts_keeps_the_split(client_for, alice, finished):
+    page = client_for(alice).get(address("comparison-detail", finished, split="validation", curves="seconds")).content.decode()
+
+    assert '<a href="?split=validation&amp;curves=step#training" >by step</a>' in page
+    assert '<a href="?split=validation&amp;curves=seconds#training" aria-current="true">by seconds</a>' in page
+
+
 def test_page_shows_every_figure_of_the_table(client_for, alice, finished):
     page = client_for(alice).get(address("comparison-detail", finished, split="validation")).content.decode()
 

@@ -1,5 +1,7 @@
 """The page of a run that searched: what it tried, what came of it, and going on where somebody stopped it."""
 
+import re
+
 import pytest
 from django.urls import reverse
 
@@ -109,6 +111,13 @@ def test_all_configurations_stand_on_a_page_with_their_settings(client_for, alic
 
     assert "0.123" in page
     assert "1.123" in page
+
+
+def test_a_page_below_a_run_leads_back_to_it_and_to_its_comparison(client_for, alice, sweep):
+    trail = page_of(client_for(alice), sweep, "run-trials").split('aria-label="Breadcrumbs"')[1].split("</nav>")[0]
+
+    steps = [reverse("comparison-list", args=["acme"]), reverse("comparison-detail", args=["acme", sweep.approach.experiment_id])]
+    assert re.findall(r'href="([^"]+)"', trail) == [*steps, reverse("run-detail", args=["acme", sweep.pk])]
 
 
 def test_a_run_that_tries_nothing_has_no_such_part(client_for, alice, workspace):
