@@ -18,6 +18,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from workers.engine.encoded import EncodedBefore
 from workers.engine.errors import BadSpec, MissingModel, Unsupported
 from workers.engine.families import refuse_unrunnable, sliding_of, window_of
+from workers.engine.model_probe import sharing_reason
 from workers.engine.placement import loading_arguments
 from workers.engine.runtime import choose_device, choose_dtype
 from workers.engine.spec import BackboneRef
@@ -57,9 +58,7 @@ class Backbone:
     @cached_property
     def plain_reason(self) -> str | None:
         """Why rows never share a prefix on this model, or None when they may: asked of the model once."""
-        from workers.engine.probe import sharing_reason  # the probe runs models, and running them starts from a Backbone
-
-        return sharing_reason(self)
+        return sharing_reason(self.model, self.terminator_id)
 
     def fingerprint(self) -> str:
         """Short hash of what must stay the same between runs: weights, module classes, dtype, threads.

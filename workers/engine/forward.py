@@ -42,7 +42,7 @@ def shared_pass(model: PreTrainedModel, prefix: PrefixStates | None, batch: Batc
 
 
 def folded_pass(model: PreTrainedModel, prefix: PrefixStates, batch: Batch) -> Tensor:
-    """As `shared_pass`, the prefix read as it lies; for models that were found equal that way (`probe.sharing_reason`)."""
+    """As `shared_pass`, the prefix read as it lies; for models that were found equal that way (`model_probe.sharing_reason`)."""
     with folding(prefix):
         logits: Tensor = model(
             input_ids=batch.ids,

@@ -24,9 +24,10 @@ from workers.engine.errors import BadSpec, NonFinite, OutOfMemory
 from workers.engine.families import sliding_reason
 from workers.engine.forward import attention_for_gradients
 from workers.engine.losses import row_loss_of
+from workers.engine.model_probe import dropout_reason
 from workers.engine.outcome import CurvePoint, LossPoint, Progress, Quality, TrainingRecord
 from workers.engine.prefix import prefix_of
-from workers.engine.probe import dropout_reason, gradient_reason
+from workers.engine.probe import gradient_reason
 from workers.engine.runtime import is_out_of_memory
 from workers.engine.scoring import shared_ids
 from workers.engine.trail import loss_added, thinned
