@@ -11,7 +11,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --unsafe-
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all bench check lock clean
+.PHONY: help run test test-all bench bench-pages check lock clean
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ test-all: $(VENV)/.dev ## Every suite, with the grid of families; needs PostgreS
 
 bench: $(VENV)/.dev ## The engine against its peers, on an idle machine; QUICK=1 for a first look, BENCH_ONLY=a1,b for some
 	$(BIN)/python -m workers.bench
+
+bench-pages: $(VENV)/.dev ## Queries and server time of the heaviest pages, with 50 runs and 150,000 predictions
+	$(BIN)/python -m tests.page_times
 
 check: $(VENV)/.dev ## Lint, types, import law, templates, migrations
 	$(BIN)/ruff check .
