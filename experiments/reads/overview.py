@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from experiments.models import DatasetVersion, Experiment, Job, JobState, TemplateVersion, Workspace
 from experiments.models.base import Noun
 from experiments.reads.comparison_rows import comparison_rows
-from experiments.services.jobs import queue_health
+from experiments.services.job_queue import queue_health
 
 NUM_RECENT = 6
 # Title, text, name of the address that begins it, words of the link.

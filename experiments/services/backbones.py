@@ -13,7 +13,7 @@ from experiments.errors import UserError
 from experiments.models import Backbone, Job, JobKind, Queue, User, Workspace
 from experiments.models.backbones import BackboneKind
 from experiments.services.audit import audit_record
-from experiments.services.jobs import job_create
+from experiments.services.job_queue import job_create
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 REVISION = re.compile(r"[0-9a-f]{40}")

@@ -21,7 +21,8 @@ from experiments.intake.mapping import ColumnMapping, MappedRow, mapping_check, 
 from experiments.intake.parsing import ParseReport, file_parse, rows_read
 from experiments.models import Dataset, DatasetVersion, Example, Job, JobKind, Queue, User, Workspace
 from experiments.services.audit import audit_record
-from experiments.services.jobs import job_cancel, job_create
+from experiments.services.job_queue import job_create
+from experiments.services.jobs import job_cancel
 from experiments.storage import copy_stored, store_file
 from experiments.wording import counted, quoted
 

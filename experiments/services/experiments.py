@@ -33,7 +33,8 @@ from experiments.plan_checks import plan_problems
 from experiments.plans import ApproachPlan, ExperimentPlan, FocusPlan
 from experiments.recipes import recipe_options, split_teaching, teaching_defaults
 from experiments.services.audit import audit_record
-from experiments.services.jobs import job_cancel, job_create, job_retry
+from experiments.services.job_queue import job_create
+from experiments.services.jobs import job_cancel, job_retry
 from experiments.services.latency import latency_applied, latency_key, latency_queue
 from experiments.teachers import Teacher
 

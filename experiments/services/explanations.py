@@ -5,7 +5,7 @@ from django.db import transaction
 from experiments.errors import UserError
 from experiments.models import Artifact, Job, JobKind, JobState, Queue, Run, Split, User
 from experiments.services.audit import audit_record
-from experiments.services.jobs import job_create
+from experiments.services.job_queue import job_create
 
 
 def explanation_start(*, run: Run, by: User | None) -> Job:

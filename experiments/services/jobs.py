@@ -1,9 +1,7 @@
-"""Jobs as people and pages see them: made, cancelled, tried again, and whether anybody is there to do them.
+"""Jobs that people stop or start again.
 
-Workers use `experiments.services.leases`; what follows from an ending stands in `experiments.services.endings`.
+Where they are made stands in `job_queue`, what workers do with them in `leases`, and what follows from an ending in `endings`.
 """
-
-from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -11,19 +9,9 @@ from django.db.models.functions import Coalesce, Now
 
 from experiments.dispatch import hint_on_commit
 from experiments.errors import UserError
-from experiments.models import Job, JobKind, JobState, Queue, User, Worker, Workspace
+from experiments.models import Job, JobState, User
 from experiments.services.audit import audit_record
 from experiments.services.endings import experiment_lock, job_ended
-from experiments.services.leases import Lease, LeaseLost, from_now, job_claim
-
-__all__ = ["JobAlreadyEnded", "JobNotStopped", "Lease", "LeaseLost", "job_cancel", "job_claim", "job_create", "job_retry", "queue_health"]
-
-WORKER_GONE_SECONDS = 15.0  # three missed heartbeats of an idle worker
-WORK = {
-    Queue.GPU: "tuning and scoring",
-    Queue.IO: "reading data and computing comparisons",
-    Queue.INTERACTIVE: "trying prompts and checking models",
-}
 
 
 class JobAlreadyEnded(UserError):
@@ -38,27 +26,6 @@ class JobNotStopped(UserError):
 
     def __init__(self, job: Job) -> None:
         super().__init__(f"Only what failed, was cancelled or was set aside starts again; this has {job.get_state_display().lower()}.")
-
-
-def job_create(
-    *, workspace: Workspace, kind: JobKind, queue: Queue, payload: dict[str, Any], by: User | None, idempotency_key: str | None = None
-) -> Job:
-    """Queue a piece of work, and tell the queue once the caller's transaction has committed. A repeated key gives the first job back.
-
-    Args:
-        payload: ids and settings, never data.
-        idempotency_key: unique in the workspace; None makes a new job each time.
-    """
-    wanted = {"kind": kind, "queue": queue, "payload": payload, "created_by": by}
-    with transaction.atomic():
-        if idempotency_key is None:
-            job, is_new = Job.objects.create(workspace=workspace, **wanted), True
-        else:
-            job, is_new = Job.objects.get_or_create(workspace=workspace, idempotency_key=idempotency_key, defaults=wanted)
-        if is_new:
-            Job.objects.filter(pk=job.pk).update(dispatched_at=Now())
-            hint_on_commit(job)
-    return job
 
 
 def job_cancel(*, job: Job, by: User | None) -> None:
@@ -114,20 +81,3 @@ def job_retry(*, job: Job, by: User | None) -> None:
             raise JobNotStopped(job)
         audit_record(by=by, verb="started again", target=job, workspace=job.workspace)
         hint_on_commit(job)
-
-
-def queue_health(queue: Queue | str) -> str | None:
-    """A sentence when no worker serves the queue, else None."""
-    if Worker.objects.filter(queue=queue, seen_at__gte=from_now(-WORKER_GONE_SECONDS)).exists():
-        return None
-    return (
-        f"No worker for {WORK[Queue(queue)]} is running, so this waits. Nothing is lost: it starts by itself once a worker for the "
-        f"queue “{queue}” is there. Ask whoever runs this installation to start one."
-    )
-
-
-def extras_of(queue: Queue | str) -> set[str]:
-    """The extras that every running worker of a queue has; none where no worker runs. Any of them may get the job."""
-    serving = Worker.objects.filter(queue=queue, seen_at__gte=from_now(-WORKER_GONE_SECONDS))
-    known = [set(device.get("extras", [])) for device in serving.values_list("device", flat=True)]
-    return set.intersection(*known) if known else set()

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from experiments.models import ComparisonTable, Experiment, Job, JobKind, JobState, Queue, User
 from experiments.services.endings import experiment_lock
-from experiments.services.jobs import job_create
+from experiments.services.job_queue import job_create
 from experiments.services.leases import Lease, lease_finish, lease_renew
 
 

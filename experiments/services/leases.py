@@ -4,16 +4,15 @@ The database's clock alone decides when a lease ends, so a worker with a wrong c
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
-from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce, Now
 
+from experiments.database_clock import from_now
 from experiments.models import Attempt, Job, JobState, Prediction
 from experiments.services.endings import experiment_lock, job_ended
 
@@ -38,11 +37,6 @@ class Lease:
     kind: str
     payload: dict[str, Any]
     mark: list[int]
-
-
-def from_now(seconds: float) -> CombinedExpression:
-    """A moment on the database's clock; `seconds` may be negative."""
-    return Now() + timedelta(seconds=seconds)
 
 
 def job_claim(*, job_id: UUID | str, worker: str) -> Lease | None:

@@ -8,10 +8,12 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
+from experiments.database_clock import from_now
 from experiments.dispatch import send_hint
 from experiments.models import Job, JobState, Queue, Worker
-from experiments.services.jobs import WORKER_GONE_SECONDS, job_end_cancelled
-from experiments.services.leases import from_now, lease_expire
+from experiments.services.job_queue import WORKER_GONE_SECONDS
+from experiments.services.jobs import job_end_cancelled
+from experiments.services.leases import lease_expire
 
 UNCLAIMED_SECONDS = 15.0
 HINTS_A_PASS = 50

@@ -7,7 +7,8 @@ from experiments.models import Evaluation, JobKind, JobState, Run, Split, User
 from experiments.models.comparisons import Family
 from experiments.services.audit import audit_record
 from experiments.services.experiments import queue_of
-from experiments.services.jobs import job_create, job_retry
+from experiments.services.job_queue import job_create
+from experiments.services.jobs import job_retry
 
 
 def train_answers_start(*, run: Run, by: User | None, num_rows: int | None = None) -> Evaluation:

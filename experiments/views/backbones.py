@@ -13,7 +13,7 @@ from experiments.forms.backbones import BackboneForm
 from experiments.forms.endpoints import EndpointForm
 from experiments.models import Backbone, EndpointKey, Queue
 from experiments.services.backbones import backbone_inspect
-from experiments.services.jobs import queue_health
+from experiments.services.job_queue import queue_health
 from experiments.views.viewer import require_here, viewer
 
 

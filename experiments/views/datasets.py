@@ -18,7 +18,8 @@ from experiments.intake.parsing import ParseReport
 from experiments.models import Dataset, DatasetVersion, Queue
 from experiments.reads import datasets as reads
 from experiments.services import datasets
-from experiments.services.jobs import job_retry, queue_health
+from experiments.services.job_queue import queue_health
+from experiments.services.jobs import job_retry
 from experiments.storage import open_stored
 from experiments.uploads import upload_refused
 from experiments.views.viewer import posted, posted_files, require_here, viewer

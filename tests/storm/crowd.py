@@ -39,7 +39,8 @@ def main() -> None:
 def member() -> None:
     """Launch every key and claim every job that comes of it, as if each hint had been delivered to every worker."""
     from experiments.models import JobKind, Queue, Workspace
-    from experiments.services.jobs import job_claim, job_create
+    from experiments.services.job_queue import job_create
+    from experiments.services.leases import job_claim
 
     workspace = Workspace.objects.get(slug="crowd")
     for number in range(KEYS):

@@ -4,11 +4,12 @@ import io
 
 import pytest
 
+from experiments.database_clock import from_now
 from experiments.intake.mapping import ColumnMapping
 from experiments.intake.splits import Shares
 from experiments.models import DatasetVersion, Example, Job, JobState
 from experiments.services import datasets
-from experiments.services.leases import Lease, LeaseLost, from_now, job_claim, lease_expire
+from experiments.services.leases import Lease, LeaseLost, job_claim, lease_expire
 from workers.desk import desk_perform
 
 pytestmark = pytest.mark.django_db

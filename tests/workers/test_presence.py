@@ -2,9 +2,9 @@
 
 import pytest
 
+from experiments.database_clock import from_now
 from experiments.models import Worker
-from experiments.services.jobs import extras_of, queue_health
-from experiments.services.leases import from_now
+from experiments.services.job_queue import extras_of, queue_health
 from workers import presence
 from workers.presence import Presence
 

@@ -6,9 +6,10 @@ import time
 import pytest
 from django.db import OperationalError, connection
 
+from experiments.database_clock import from_now
 from experiments.models import Job, JobState
 from experiments.services.jobs import job_cancel
-from experiments.services.leases import Lease, from_now, job_claim
+from experiments.services.leases import Lease, job_claim
 from tests.factories import make_job
 from workers.host import Wish
 from workers.watch import LeaseKeeper, lease_kept_by_thread

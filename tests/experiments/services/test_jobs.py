@@ -3,9 +3,11 @@
 import pytest
 from django.db import transaction
 
+from experiments.database_clock import from_now
 from experiments.models import AuditEntry, Job, JobKind, JobState, Queue, User, Worker, Workspace
-from experiments.services.jobs import JobAlreadyEnded, JobNotStopped, job_cancel, job_claim, job_create, job_retry, queue_health
-from experiments.services.leases import from_now
+from experiments.services.job_queue import job_create, queue_health
+from experiments.services.jobs import JobAlreadyEnded, JobNotStopped, job_cancel, job_retry
+from experiments.services.leases import job_claim
 from tests.factories import make_job
 
 pytestmark = pytest.mark.django_db

@@ -3,12 +3,12 @@
 import pytest
 from django.test import override_settings
 
+from experiments.database_clock import from_now
 from experiments.models import Attempt, Evaluation, Job, JobState, Prediction, Workspace
 from experiments.services.jobs import job_cancel
 from experiments.services.leases import (
     Lease,
     LeaseLost,
-    from_now,
     job_claim,
     lease_crash,
     lease_expire,

@@ -7,9 +7,10 @@ import pytest
 from django.core.management import call_command
 from django.test import override_settings
 
+from experiments.database_clock import from_now
 from experiments.models import Job, JobState, Worker
 from experiments.services.jobs import job_cancel
-from experiments.services.leases import from_now, job_claim
+from experiments.services.leases import job_claim
 from experiments.services.sweep import jobs_hint, scratch_clear, sweep, workers_forget
 from tests.factories import make_job
 

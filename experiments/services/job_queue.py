@@ -1,0 +1,55 @@
+"""Jobs before anybody does them: queued, hinted at, and whether a worker is there for them. Knows no ending."""
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from experiments.database_clock import from_now
+from experiments.dispatch import hint_on_commit
+from experiments.models import Job, JobKind, Queue, User, Worker, Workspace
+
+WORKER_GONE_SECONDS = 15.0  # three missed heartbeats of an idle worker
+WORK = {
+    Queue.GPU: "tuning and scoring",
+    Queue.IO: "reading data and computing comparisons",
+    Queue.INTERACTIVE: "trying prompts and checking models",
+}
+
+
+def job_create(
+    *, workspace: Workspace, kind: JobKind, queue: Queue, payload: dict[str, Any], by: User | None, idempotency_key: str | None = None
+) -> Job:
+    """Queue a piece of work, and tell the queue once the caller's transaction has committed. A repeated key gives the first job back.
+
+    Args:
+        payload: ids and settings, never data.
+        idempotency_key: unique in the workspace; None makes a new job each time.
+    """
+    wanted = {"kind": kind, "queue": queue, "payload": payload, "created_by": by}
+    with transaction.atomic():
+        if idempotency_key is None:
+            job, is_new = Job.objects.create(workspace=workspace, **wanted), True
+        else:
+            job, is_new = Job.objects.get_or_create(workspace=workspace, idempotency_key=idempotency_key, defaults=wanted)
+        if is_new:
+            Job.objects.filter(pk=job.pk).update(dispatched_at=Now())
+            hint_on_commit(job)
+    return job
+
+
+def queue_health(queue: Queue | str) -> str | None:
+    """A sentence when no worker serves the queue, else None."""
+    if Worker.objects.filter(queue=queue, seen_at__gte=from_now(-WORKER_GONE_SECONDS)).exists():
+        return None
+    return (
+        f"No worker for {WORK[Queue(queue)]} is running, so this waits. Nothing is lost: it starts by itself once a worker for the "
+        f"queue “{queue}” is there. Ask whoever runs this installation to start one."
+    )
+
+
+def extras_of(queue: Queue | str) -> set[str]:
+    """The extras that every running worker of a queue has; none where no worker runs. Any of them may get the job."""
+    serving = Worker.objects.filter(queue=queue, seen_at__gte=from_now(-WORKER_GONE_SECONDS))
+    known = [set(device.get("extras", [])) for device in serving.values_list("device", flat=True)]
+    return set.intersection(*known) if known else set()
