@@ -13,7 +13,7 @@ from experiments.models import Evaluation, Experiment, Job, JobState, Prediction
 from experiments.plans import ApproachPlan, ExperimentPlan
 from experiments.reads.explanations import explanation_of
 from experiments.services.datasets import dataset_create, dataset_upload, dataset_version_map
-from experiments.services.experiments import experiment_start
+from experiments.services.launches import experiment_start
 from experiments.services.reports import report_create, share_create
 from tests import factories
 from tests.workers.tiny_model import write_tiny_model

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments.models import Example, Job, JobKind, Prediction
-from experiments.services.latency import latency_commit
 from experiments.services.leases import Lease
 from experiments.services.results import (
     ArtifactFiles,
     EvaluationSummary,
     explanation_commit,
     inspection_commit,
+    latency_commit,
     predictions_store,
     preview_commit,
     run_commit,

@@ -28,8 +28,8 @@ from experiments.api.waiting import SECONDS, wait_for
 from experiments.models import ComparisonTable, Experiment, Role, Run, Split, Trial
 from experiments.reads.live import compare_problem
 from experiments.reads.trials import trials_of
+from experiments.services import advances, launches, removals
 from experiments.services import experiments as services
-from experiments.services import removals
 from experiments.services.endpoint_calls import endpoint_budget_set
 from experiments.services.learning_curves import learning_curve_start
 
@@ -51,8 +51,8 @@ def experiment_create(request: KeyRequest, payload: ExperimentIn, idempotency_ke
     plan = plan_of(key, payload)
     if payload.launch:
         launch_key = f"api:{idempotency_key or uuid4()}"
-        return services.experiment_start(workspace=key.workspace, by=key.created_by, plan=plan, key=launch_key)
-    return services.experiment_create(workspace=key.workspace, by=key.created_by, plan=plan)
+        return launches.experiment_start(workspace=key.workspace, by=key.created_by, plan=plan, key=launch_key)
+    return launches.experiment_create(workspace=key.workspace, by=key.created_by, plan=plan)
 
 
 @router.get("/experiments/{uuid:experiment_id}", response=ExperimentDetail, summary="State of a comparison and its runs")
@@ -73,7 +73,7 @@ def experiment_launch(request: KeyRequest, experiment_id: UUID, idempotency_key:
     """A launched comparison is never launched again; a repeated call gives its state."""
     experiment = get_for(request.auth, Experiment, experiment_id, write=True)
     launch_key = f"api:{idempotency_key or uuid4()}"
-    return services.experiment_launch(experiment=experiment, by=request.auth.created_by, key=launch_key)
+    return launches.experiment_launch(experiment=experiment, by=request.auth.created_by, key=launch_key)
 
 
 @router.get("/experiments/{uuid:experiment_id}/wait", response=ExperimentDetail, summary="Wait until a comparison ends")
@@ -99,7 +99,7 @@ def experiment_results(request: KeyRequest, experiment_id: UUID, split: Split = 
 def experiment_open_test(request: KeyRequest, experiment_id: UUID) -> Experiment:
     """Lets the comparison see the test rows. Logged, counted per data version and printed on every report; done once."""
     experiment = get_for(request.auth, Experiment, experiment_id, write=True)
-    services.experiment_open_test(experiment=experiment, by=request.auth.created_by)
+    advances.experiment_open_test(experiment=experiment, by=request.auth.created_by)
     return get_for(request.auth, Experiment, experiment_id)
 
 

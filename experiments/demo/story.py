@@ -35,7 +35,7 @@ from experiments.prompt_wording import PromptWording
 from experiments.reads.prompts import demonstrations_draw
 from experiments.recipes import BASELINES
 from experiments.services.datasets import dataset_create, dataset_upload, dataset_version_map
-from experiments.services.experiments import experiment_start
+from experiments.services.launches import experiment_start
 from experiments.services.prices import price_book_create
 from experiments.services.prompts import demonstrations_of, prompt_create
 

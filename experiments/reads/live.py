@@ -10,7 +10,7 @@ from experiments.models import ComparisonTable, Evaluation, Experiment, Job, Job
 from experiments.models.comparisons import Family
 from experiments.reads.charts import Curve
 from experiments.recipe_kinds import hue_of
-from experiments.services.experiments import compare_key
+from experiments.services.experiment_jobs import compare_key
 from experiments.services.job_queue import queue_health
 from experiments.services.latency import latency_key
 from experiments.wording import lasting

@@ -17,7 +17,7 @@ from experiments.models import (
     Share,
     TestOpening,
 )
-from experiments.services.experiments import experiment_jobs
+from experiments.services.experiment_jobs import experiment_jobs
 from experiments.wording import counted
 
 

@@ -3,6 +3,8 @@
 from uuid import UUID
 
 from experiments.models import Backbone, DatasetVersion, Experiment, Job, JobKind, JobState
+from experiments.services.advances import experiment_advance
+from experiments.services.learning_curves import learning_curve_follow
 
 UNHAPPY = [JobState.FAILED, JobState.QUARANTINED]
 OF_EXPERIMENTS = [JobKind.RUN, JobKind.EVALUATE, JobKind.COMPARE, JobKind.LATENCY]
@@ -30,10 +32,6 @@ def job_ended(*, job: Job) -> None:
 
 
 def _experiment_move_on(job: Job) -> None:
-    # Moving on creates jobs, and jobs end here: the one circle among the services, opened at this line.
-    from experiments.services.experiments import experiment_advance
-    from experiments.services.learning_curves import learning_curve_follow
-
     experiment_id = _experiment_id(job.pk, job.kind)
     if experiment_id:
         experiment_advance(experiment=Experiment.objects.get(pk=experiment_id))

@@ -6,13 +6,8 @@ The last pass stands on the experiment and, copied, in the rows of its tables, w
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import transaction
-from django.utils import timezone
-
-from experiments.models import ComparisonTable, Experiment, Job, JobKind, JobState, Queue, User
-from experiments.services.endings import experiment_lock
+from experiments.models import Experiment, Job, JobKind, Queue, User
 from experiments.services.job_queue import job_create
-from experiments.services.leases import Lease, lease_finish, lease_renew
 
 
 def latency_key(experiment: Experiment) -> str:
@@ -30,25 +25,6 @@ def latency_queue(*, experiment: Experiment, by: User | None, occasion: str) -> 
         by=by,
         idempotency_key=f"{latency_key(experiment)}:{occasion}",
     )
-
-
-def latency_commit(*, lease: Lease, report: dict[str, Any]) -> None:
-    """Keep a pass and bring its figures into the tables.
-
-    Args:
-        report: the engine's record: figures by approach id, the machine and what else it had to do.
-    Raises:
-        LeaseLost: the fence has moved on; nothing is written.
-    """
-    with transaction.atomic():
-        experiment_lock(job_id=lease.job_id, kind=lease.kind)
-        lease_renew(lease=lease)
-        latency = {**report, "measured_at": timezone.now().isoformat(timespec="seconds")}
-        Experiment.objects.filter(pk=lease.payload["experiment"]).update(latency=latency)
-        for table in ComparisonTable.objects.filter(experiment=lease.payload["experiment"]):
-            table.payload = latency_applied(table.payload, latency)
-            table.save(update_fields=["payload", "computed_at"])
-        lease_finish(lease=lease, state=JobState.SUCCEEDED)
 
 
 def latency_applied(payload: Mapping[str, Any], latency: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from experiments.curves import curve_plan
 from experiments.errors import UserError
 from experiments.models import Approach, Experiment, User
 from experiments.services.audit import audit_record
-from experiments.services.experiments import experiment_launch
+from experiments.services.launches import experiment_launch
 
 # What a curve takes over from its comparison, so that its points stand on the same rows, rules and prices.
 SHARED = ("workspace", "dataset_version", "price_book", "seeds", "too_long", "truncate_column", "margin", "monthly_requests", "generation")

@@ -10,11 +10,25 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from experiments.errors import UserError
-from experiments.models import Artifact, Backbone, Evaluation, Example, JobState, Prediction, Preview, Run, Score
+from experiments.models import (
+    Artifact,
+    Backbone,
+    ComparisonTable,
+    Evaluation,
+    Example,
+    Experiment,
+    JobState,
+    Prediction,
+    Preview,
+    Run,
+    Score,
+)
 from experiments.services.backbones import backbone_verified
 from experiments.services.endings import experiment_lock
+from experiments.services.latency import latency_applied
 from experiments.services.leases import Lease, lease_finish, lease_renew
 from experiments.services.scores import scores_compute
 from experiments.services.trials import search_finish, trial_win
@@ -132,3 +146,22 @@ def _run_record(lease: Lease, result: dict[str, Any], artifact: ArtifactFiles | 
         Artifact.objects.create(
             run_id=run_id, attempt_id=lease.attempt_id, files=artifact.files, manifest=artifact.manifest, num_bytes=artifact.num_bytes
         )
+
+
+def latency_commit(*, lease: Lease, report: dict[str, Any]) -> None:
+    """Keep a latency pass and bring its figures into the tables.
+
+    Args:
+        report: the engine's record: figures by approach id, the machine and what else it had to do.
+    Raises:
+        LeaseLost: the fence has moved on; nothing is written.
+    """
+    with transaction.atomic():
+        experiment_lock(job_id=lease.job_id, kind=lease.kind)
+        lease_renew(lease=lease)
+        latency = {**report, "measured_at": timezone.now().isoformat(timespec="seconds")}
+        Experiment.objects.filter(pk=lease.payload["experiment"]).update(latency=latency)
+        for table in ComparisonTable.objects.filter(experiment=lease.payload["experiment"]):
+            table.payload = latency_applied(table.payload, latency)
+            table.save(update_fields=["payload", "computed_at"])
+        lease_finish(lease=lease, state=JobState.SUCCEEDED)

@@ -4,7 +4,7 @@ from experiments.errors import UserError
 from experiments.mistakes import mistakes_of, train_evaluation
 from experiments.models import Artifact, Evaluation, Experiment, Run, User
 from experiments.second_rounds import RoundChoice, round_plan
-from experiments.services.experiments import experiment_start
+from experiments.services.launches import experiment_start
 from experiments.services.teachers import train_answers_start
 
 

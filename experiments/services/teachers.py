@@ -6,7 +6,7 @@ from experiments.errors import UserError
 from experiments.models import Evaluation, JobKind, JobState, Run, Split, User
 from experiments.models.comparisons import Family
 from experiments.services.audit import audit_record
-from experiments.services.experiments import queue_of
+from experiments.services.experiment_jobs import queue_of
 from experiments.services.job_queue import job_create
 from experiments.services.jobs import job_retry
 

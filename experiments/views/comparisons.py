@@ -27,6 +27,7 @@ from experiments.reads.live import LiveState, curves_of, live_state
 from experiments.reads.second_rounds import focus_sentences
 from experiments.reads.set_up_again import form_values
 from experiments.reads.table_view import table_view
+from experiments.services import advances, launches
 from experiments.services import experiments as services
 from experiments.services.endpoint_calls import endpoint_budget_set
 from experiments.views.viewer import require_here, viewer
@@ -67,7 +68,7 @@ def comparison_create(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             plan = form.plan()
-            experiment = services.experiment_start(workspace=workspace, by=viewer(request), plan=plan, key=form.cleaned_data["key"])
+            experiment = launches.experiment_start(workspace=workspace, by=viewer(request), plan=plan, key=form.cleaned_data["key"])
         except UserError as error:
             form.refuse(error)
         else:
@@ -157,7 +158,7 @@ def comparison_table(request: HttpRequest, slug: str, experiment_id: UUID) -> Ht
 
 @require_POST
 def comparison_open_test(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
-    return _asked(services.experiment_open_test, request, slug, experiment_id)
+    return _asked(advances.experiment_open_test, request, slug, experiment_id)
 
 
 @require_POST

@@ -10,7 +10,7 @@ from experiments.models import Queue, Run
 from experiments.plan_checks import plan_problems
 from experiments.plans import ApproachPlan, ExperimentPlan
 from experiments.recipes import PACK
-from experiments.services.experiments import experiment_start
+from experiments.services.launches import experiment_start
 from tests import factories
 
 pytestmark = pytest.mark.django_db

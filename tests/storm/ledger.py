@@ -14,7 +14,7 @@ from django.db.models import Count
 
 from experiments.database_clock import from_now
 from experiments.models import Attempt, Backbone, Evaluation, Experiment, Job, JobState, Prediction, Run, Worker, Workspace
-from experiments.services.experiments import experiment_launch
+from experiments.services.launches import experiment_launch
 from tests import factories
 
 IS_REAL = os.environ.get("STORM_ENGINE") == "real"

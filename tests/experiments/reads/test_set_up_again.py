@@ -5,7 +5,7 @@ import pytest
 from experiments.forms.comparisons import ComparisonForm
 from experiments.models import Approach, Experiment
 from experiments.reads.set_up_again import form_values
-from experiments.services.experiments import experiment_start
+from experiments.services.launches import experiment_start
 from tests import factories
 from tests.comparison_data import make_price_book
 

@@ -10,9 +10,11 @@ from experiments.errors import UserError
 from experiments.models import AuditEntry, Evaluation, Experiment, Job, JobKind, JobState, Run, Split, TestOpening
 from experiments.plans import ExperimentPlan
 from experiments.recipes import PACK
+from experiments.services import advances, launches
 from experiments.services import experiments as services
-from experiments.services.latency import latency_commit
+from experiments.services.experiment_jobs import open_jobs
 from experiments.services.leases import job_claim, lease_finish
+from experiments.services.results import latency_commit
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -32,12 +34,12 @@ def make_plan(workspace):
 
 
 def launch(workspace, by, plan, key="key-1"):
-    return services.experiment_start(workspace=workspace, by=by, plan=plan, key=key)
+    return launches.experiment_start(workspace=workspace, by=by, plan=plan, key=key)
 
 
 def end_all(experiment, kind, state=JobState.SUCCEEDED):
-    services._open_jobs(experiment).filter(kind=kind).update(state=state)
-    services.experiment_advance(experiment=experiment)
+    open_jobs(experiment).filter(kind=kind).update(state=state)
+    advances.experiment_advance(experiment=experiment)
 
 
 def compare_jobs(split=None):
@@ -85,7 +87,7 @@ def test_a_plan_with_problems_stores_nothing(workspace, alice, make_plan):
     rows = [row for row in factories.ROWS if row[0] != "validation"]
     plan = make_plan(dataset_version=factories.make_dataset_version(workspace, rows))
 
-    with pytest.raises(services.CannotLaunch, match="has no validation rows"):
+    with pytest.raises(launches.CannotLaunch, match="has no validation rows"):
         launch(workspace, alice, plan)
 
     assert Experiment.objects.count() == 0
@@ -95,7 +97,7 @@ def test_nothing_advances_while_a_run_goes_on(workspace, alice, make_plan):
     experiment = launch(workspace, alice, make_plan())
     Job.objects.filter(pk__in=Job.objects.filter(kind=JobKind.RUN)[1:].values("pk")).update(state=JobState.SUCCEEDED)
 
-    services.experiment_advance(experiment=experiment)
+    advances.experiment_advance(experiment=experiment)
 
     assert not compare_jobs().exists()
 
@@ -104,7 +106,7 @@ def test_comparison_is_queued_once_when_all_runs_have_ended(workspace, alice, ma
     experiment = launch(workspace, alice, make_plan())
 
     end_all(experiment, JobKind.RUN)
-    services.experiment_advance(experiment=experiment)
+    advances.experiment_advance(experiment=experiment)
 
     assert compare_jobs("validation").count() == 1
     assert not TestOpening.objects.exists()
@@ -226,8 +228,8 @@ def test_opening_the_test_set_twice_counts_once(workspace, alice, make_plan):
     end_all(experiment, JobKind.RUN)
     compare_jobs().update(state=JobState.SUCCEEDED)
 
-    first = services.experiment_open_test(experiment=experiment, by=alice)
-    second = services.experiment_open_test(experiment=experiment, by=alice)
+    first = advances.experiment_open_test(experiment=experiment, by=alice)
+    second = advances.experiment_open_test(experiment=experiment, by=alice)
 
     assert first.pk == second.pk
     assert Evaluation.objects.filter(split=Split.TEST).count() == 11
@@ -238,7 +240,7 @@ def test_test_set_stays_closed_while_runs_go_on(workspace, alice, make_plan):
     experiment = launch(workspace, alice, make_plan())
 
     with pytest.raises(UserError, match="Runs still go on"):
-        services.experiment_open_test(experiment=experiment, by=alice)
+        advances.experiment_open_test(experiment=experiment, by=alice)
 
 
 def test_cancelling_keeps_what_succeeded_and_leaves_the_test_set_closed(workspace, alice, make_plan):
@@ -275,7 +277,7 @@ def test_a_failed_run_can_be_tried_again_and_is_compared_anew(workspace, alice, 
 
     services.run_retry(run=Run.objects.get(pk=failed.pk), by=alice)
     Job.objects.filter(pk=failed.job_id).update(state=JobState.SUCCEEDED, fence=2)
-    services.experiment_advance(experiment=experiment)
+    advances.experiment_advance(experiment=experiment)
 
     assert compare_jobs().count() == 2
 

@@ -6,6 +6,7 @@ from django.utils import timezone
 from experiments.errors import UserError
 from experiments.models import Artifact, Evaluation, Experiment, Job, JobKind, JobState, Run
 from experiments.reads.learning_curves import build_learning_curve
+from experiments.services import advances
 from experiments.services import experiments as services
 from experiments.services.learning_curves import learning_curve_follow, learning_curve_start, learning_curve_store
 from experiments.services.removals import experiment_delete
@@ -21,7 +22,7 @@ def finished(workspace) -> Experiment:
 
 def end_runs(curve: Experiment, state: JobState = JobState.SUCCEEDED) -> None:
     Job.objects.filter(run__approach__experiment=curve).update(state=state)
-    services.experiment_advance(experiment=curve)
+    advances.experiment_advance(experiment=curve)
 
 
 def test_curve_makes_what_learns_on_fewer_rows_with_every_seed(finished, alice):
@@ -88,7 +89,7 @@ def test_ended_curve_is_computed_without_latency_pass_or_test_set(finished, alic
     assert Job.objects.filter(kind=JobKind.COMPARE, payload__experiment=str(curve.pk)).count() == 1
     assert not Job.objects.filter(kind=JobKind.LATENCY, payload__experiment=str(curve.pk)).exists()
     with pytest.raises(UserError, match="drawn on validation rows"):
-        services.experiment_open_test(experiment=curve, by=alice)
+        advances.experiment_open_test(experiment=curve, by=alice)
 
 
 def test_stopped_curve_stays_and_goes_on_run_by_run(finished, alice):

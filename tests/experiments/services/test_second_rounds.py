@@ -6,7 +6,7 @@ from experiments.errors import UserError
 from experiments.models import Artifact, Evaluation, Example, Focus, Job, JobKind, JobState, Run
 from experiments.reads.second_rounds import focus_sentences
 from experiments.second_rounds import RoundChoice
-from experiments.services.experiments import experiment_advance
+from experiments.services.advances import experiment_advance
 from experiments.services.second_rounds import mistakes_find, second_round_start
 from tests.second_round_data import answer_train_rows, make_tuned_run
 
