@@ -15,6 +15,7 @@ from experiments.models import Evaluation, Example, Experiment, Prediction
 from experiments.recipe_kinds import hue_of
 
 PAGE = 50
+MOST_CELLS = 1_000  # a page; with many approaches it has fewer rows, so that none is slow to make or to scroll
 SHOWN_CHARACTERS = 160
 SHOWN = {"all": "All rows", "wrong": "Wrong in the approach", "differs": "Differs from the baseline", "errors": "Without an answer"}
 
@@ -67,12 +68,13 @@ def example_grid(experiment: Experiment, payload: Mapping[str, Any], query: Grid
     """A page of the split that the payload describes, with the answers of each approach's chosen artifact."""
     columns = tuple({**row, "hue": hue_of(row["family"], row["method"])} for row in payload["rows"])
     rows = _found(experiment, payload, query)
+    size = max(10, min(PAGE, MOST_CELLS // max(1, len(columns))))
     backwards = query.before > 0
     if backwards:
-        page = list(rows.filter(position__lt=query.before).order_by("-position")[: PAGE + 1])
+        page = list(rows.filter(position__lt=query.before).order_by("-position")[: size + 1])
     else:
-        page = list(rows.filter(position__gt=query.after).order_by("position")[: PAGE + 1])
-    more, page = len(page) > PAGE, page[:PAGE]
+        page = list(rows.filter(position__gt=query.after).order_by("position")[: size + 1])
+    more, page = len(page) > size, page[:size]
     if backwards:
         page.reverse()
     answers = _answers(page, columns)

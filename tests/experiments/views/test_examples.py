@@ -4,6 +4,7 @@ import pytest
 from django.urls import reverse
 
 from experiments.models import Experiment, Prediction
+from experiments.reads import example_grid
 from tests.comparison_data import make_finished_experiment
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +48,15 @@ def test_pages_follow_each_other_and_lead_back(look):
     assert positions(second)[0] == 111
     assert positions(back) == positions(first)
     assert first.context["grid"].previous_before is None
+
+
+def test_many_approaches_make_shorter_pages(look, monkeypatch):
+    monkeypatch.setattr(example_grid, "MOST_CELLS", 200)
+    first = look()
+    second = look(after=str(first.context["grid"].next_after))
+
+    assert len(positions(first)) == 200 // len(first.context["grid"].columns)
+    assert positions(second)[0] == positions(first)[-1] + 1
 
 
 def test_wrong_in_one_approach(look, finished):
