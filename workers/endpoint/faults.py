@@ -31,3 +31,8 @@ class Fault(Exception):
         self.retry_after = retry_after
         self.may_be_billed = may_be_billed
         self.status = status
+
+    @property
+    def may_lie_in_row(self) -> bool:
+        """Whether this very request may be what the endpoint stumbles over; being called too fast or not at home is not its row's doing."""
+        return self.may_be_billed if self.status is None else self.status != 429

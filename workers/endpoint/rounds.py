@@ -19,7 +19,7 @@ from workers.host import Wish
 
 LOOK_SECONDS = 0.25
 MOST_PAUSE_SECONDS = 60.0
-TRIES_A_ROW = 6
+FAILURES_A_ROW = 6
 HEAR_OUT_SECONDS, HEAR_OUT_BRIEFLY = 60.0, 8.0
 # So many refusals or unreadable answers in a row, and no row of this run gets an answer: before any good one, and after.
 ENOUGH_AT_FIRST, ENOUGH_LATER = 3, 20
@@ -43,10 +43,10 @@ class Pace:
 
 @dataclass
 class Question:
-    """One row that is to be asked. `mark` is the caller's own."""
+    """One row that is to be asked. `mark` is the caller's own; `failures` are those that may lie in the row itself."""
 
     mark: Any
-    tries: int = 0
+    failures: int = 0
 
 
 class Ledger(Protocol):
@@ -157,7 +157,6 @@ class Rounds:
             raise
         for receipt in receipts:
             question = self._waiting.popleft()
-            question.tries += 1
             self._under_way[pool.submit(self.ask, question)] = receipt, question, time.monotonic()
         if self.pace.requests_per_minute:
             self._next_start = max(self._next_start, now) + 60.0 / self.pace.requests_per_minute
@@ -201,23 +200,25 @@ class Rounds:
             self._streak += 1
             if self._streak >= (ENOUGH_LATER if self._has_succeeded else ENOUGH_AT_FIRST):
                 raise GivenUp(fault.sentence, fault)
-        if fault.trouble is Trouble.ROW or (question.tries >= TRIES_A_ROW and self._has_succeeded):
+        question.failures += fault.may_lie_in_row
+        if fault.trouble is Trouble.ROW or (question.failures >= FAILURES_A_ROW and self._has_succeeded):
             self.on_end(question, fault)
         else:
             self.num_again += 1
             self._waiting.append(question)
 
     def _wait_for(self, fault: Fault, started: float) -> None:
-        """Pause everything, longer each time, or as long as the endpoint asks; give up when that is longer than there is patience."""
+        """Pause everything, longer each time and no shorter than the endpoint asks; give up when that is longer than there is patience."""
         now = time.monotonic()
         self._troubled_since = self._troubled_since or now
         patience = self.pace.patience_seconds
         if started >= self._pause_until:  # calls that were under way together are one fault
             self._level += 1
         doubled = min(self.pace.first_pause_seconds * 2.0 ** min(self._level - 1, 30), MOST_PAUSE_SECONDS)
-        pause = fault.retry_after if fault.retry_after is not None else doubled * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-        if fault.retry_after is not None and pause > patience:
-            raise GivenUp(f"{fault.sentence} It asks to wait {pause:,.0f} seconds. Try again then.", fault)
+        asked = fault.retry_after or 0.0
+        pause = max(asked, doubled * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        if asked > patience:
+            raise GivenUp(f"{fault.sentence} It asks to wait {asked:,.0f} seconds. Try again then.", fault)
         if now + pause - self._troubled_since > patience:
             raise GivenUp(f"{fault.sentence} Nothing was answered for {patience:,.0f} seconds. Try again later.", fault)
         self._pause_until = max(self._pause_until, now + pause)

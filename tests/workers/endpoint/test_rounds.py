@@ -15,6 +15,30 @@ from workers.host import Wish
 
 GOOD = Reply("refund")
 SLOWER = Fault(Trouble.BUSY, "Too fast.", status=429)
+AT_ONCE = Fault(Trouble.BUSY, "Too fast.", status=429, retry_after=0.0)
+AWAY = Fault(Trouble.BUSY, "Not reached.")
+TOO_SLOW = Fault(Trouble.BUSY, "No answer in time.", may_be_billed=True)
+BROKEN = Fault(Trouble.BUSY, "Could not answer.", status=503)
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("workers.endpoint.rounds.time", clock)
+    return clock
 
 
 class Book:
@@ -53,6 +77,10 @@ def go(answer, rows: int = 4, *, book: Book | None = None, look=lambda: Wish.GO_
     patience = Pace(**{"first_pause_seconds": 0.01, "patience_seconds": 0.2} | pace)
     Rounds(ask, book, patience, look, on_end).run([Question(number) for number in range(rows)])
     return book, outcomes
+
+
+def raised(fault: Fault) -> Reply:
+    raise fault
 
 
 def noting(notes: list[Any], note: Any, given: Any) -> Any:
@@ -122,6 +150,32 @@ def test_pause_that_the_endpoint_asks_for_is_kept():
 def test_endpoint_that_is_busy_for_ever_is_given_up():
     with pytest.raises(GivenUp, match=r"Too fast\. Nothing was answered for 0 seconds"):
         go(lambda mark: SLOWER)
+
+
+@pytest.mark.parametrize("fault", [AT_ONCE, AWAY], ids=["called too fast", "away"])
+def test_endpoint_that_stops_answering_costs_no_row_and_is_not_hammered(clock, fault):
+    book, outcomes = Book(), {}
+    rounds = Rounds(
+        lambda question: raised(fault) if book.ended else GOOD,
+        book,
+        Pace(concurrency=1, patience_seconds=300.0),
+        lambda: Wish.GO_ON,
+        lambda question, outcome: outcomes.update({question.mark: outcome}),
+    )
+
+    with pytest.raises(GivenUp, match="Nothing was answered for 300 seconds"):
+        rounds.run([Question(number) for number in range(2)])
+
+    assert outcomes == {0: GOOD}
+    assert book.begun.count(1) == len(book.begun) - 1 < 20
+
+
+@pytest.mark.parametrize("fault", [TOO_SLOW, BROKEN], ids=["no answer in time", "server error"])
+def test_row_that_the_endpoint_stumbles_over_is_left_after_six_failures(clock, fault):
+    book, outcomes = go(lambda mark: fault if mark == 1 else GOOD, 3, concurrency=1, first_pause_seconds=1.0, patience_seconds=300.0)
+
+    assert outcomes == {0: GOOD, 1: fault, 2: GOOD}
+    assert book.begun.count(1) == 6
 
 
 def test_endpoint_that_asks_for_hours_is_given_up_at_once():
