@@ -1,5 +1,6 @@
 """A machine that cannot hold the environment is told so with the line that mends it."""
 
+import importlib.util
 import sys
 
 from promptlab import preflight
@@ -17,7 +18,7 @@ def test_an_old_python_is_named_with_the_way_to_a_newer_one(monkeypatch):
 
 
 def test_a_python_without_venv_is_told_the_package(monkeypatch):
-    monkeypatch.setattr(preflight.importlib.util, "find_spec", lambda name: None if name == "ensurepip" else object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ensurepip" else object())
 
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     assert preflight.problem() == f"This Python lacks ensurepip.\n  sudo apt-get install python{version}-venv"
