@@ -21,6 +21,7 @@ from experiments.recipe_kinds import BASELINE
 from experiments.recipes import recipe_options, teaching_defaults
 from experiments.slots import slot_names
 from experiments.starts import start_problems
+from experiments.step_sizes import ADAFACTOR_FAMILIES
 from experiments.teachers import teacher_problems
 from experiments.wording import counted, listed, quoted
 
@@ -31,7 +32,6 @@ BUDGET_NEEDS_PRICES = (
 MAX_RUNS = 200
 MAX_SEEDS = 20
 MAX_SEED = 2**31 - 1
-ADAFACTOR_FAMILIES = ("t5", "mt5")
 # Memory of a weight that learns: itself, its gradient, AdamW's two averages and the best candidate, in fp32.
 FULL_TUNING_BYTES = 20
 
@@ -200,7 +200,7 @@ def _budget_problems(plan: ExperimentPlan) -> Iterator[str]:
 
 def _approach_problems(approach: ApproachPlan) -> Iterator[str]:
     try:
-        options = recipe_options(approach.recipe, approach.options)
+        options = recipe_options(approach.recipe, approach.options, approach.backbone.facts)
     except UserError as error:
         yield str(error)
         return

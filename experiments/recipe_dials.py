@@ -15,6 +15,12 @@ def _learning_rate(default: float, *, relative: bool = False) -> RecipeOption:
     return RecipeOption("learning_rate", "Learning rate", default, "Size of a training step.", 1e-7, 1.0)
 
 
+def _rate_by_size(small: float, large: float) -> RecipeOption:
+    """A learning rate that is smaller on larger models (`step_sizes`)."""
+    said = f"Size of a training step. Empty, it is {small:g} on models below 100 million weights and {large:g} on larger ones."
+    return replace(_learning_rate(small), help=said, by_model=f"{small:g} or {large:g}")
+
+
 CONFIGURATIONS = RecipeOption(
     "configurations",
     "Configurations",
@@ -105,7 +111,8 @@ _OPTIMIZER = RecipeOption(
     "optimizer",
     "Optimiser",
     "adamw",
-    "Adafactor is how T5's soft prompts were trained, and for T5 only: the learning rate is then the step itself, 0.3 in the paper.",
+    "Adafactor is how T5's soft prompts were trained, and for T5 only: the learning rate is then the step itself. T5 gets it, with 0.3 at "
+    "every step, unless a learning rate is set.",
     choices=(("adamw", "AdamW"), ("adafactor", "Adafactor, for T5")),
 )
 SOFT = (_learning_rate(0.05, relative=True), *_TRAINING, _OPTIMIZER, _VIRTUAL_TOKENS, _INIT, _INIT_TEXT)
@@ -121,7 +128,7 @@ P_TUNING = (
 PREFIX = (_learning_rate(5e-3), *_TRAINING, _VIRTUAL_TOKENS, _PREFIX_INIT, _INIT_TEXT, template_text("replaced"))
 IA3 = (_learning_rate(5e-3), *_TRAINING, template_text("kept"))
 _LORA = (
-    _learning_rate(2e-3),
+    _rate_by_size(2e-3, 2e-4),
     *_TRAINING,
     RecipeOption("rank", "Rank", 8, "Width of the learned update of each weight matrix.", 1, 512, shapes=True),
     RecipeOption("alpha", "Alpha", 16.0, "Scale of the update; alpha divided by rank (rsLoRA: by its root) multiplies it.", 0.0, 4096.0),
@@ -211,7 +218,7 @@ CPT = (
         "loss_decay", "Decay", 0.95, "Weight of an example's answer in the loss; the example before it weighs this much less.", 0.0, 1.0
     ),
 )
-FULL = (_learning_rate(1e-4), *_TRAINING, template_text("kept"))
+FULL = (_rate_by_size(1e-4, 2e-5), *_TRAINING, template_text("kept"))
 
 
 def dspy(optimizer: str, label: str) -> tuple[RecipeOption, ...]:

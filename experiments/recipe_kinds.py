@@ -32,6 +32,7 @@ class RecipeOption:
         shapes: it decides how large the learned part is, so that a start from another one must have the same value.
         teaches: it says what is learned from a teacher, not how the approach itself is made.
         sweep: it says what is tried beside the values that are set.
+        by_model: what an empty field means, where that goes by the model (`step_sizes`).
     """
 
     name: str
@@ -46,6 +47,7 @@ class RecipeOption:
     shapes: bool = False
     teaches: bool = False
     sweep: bool = False
+    by_model: str = ""
 
     @property
     def range_text(self) -> str:

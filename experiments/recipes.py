@@ -5,11 +5,13 @@ Its dials stand in `recipe_dials`. Imports no model library and no Django.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from experiments import recipe_dials as dials
 from experiments.errors import UserError
 from experiments.recipe_kinds import BASELINE, ENGINEERED, HYBRID, TUNED, OptionValue, RecipeKind, RecipeOption
+from experiments.step_sizes import usual_steps
 from experiments.wording import listed, quoted
 
 _KINDS = (
@@ -283,9 +285,11 @@ def recipe_get(key: str) -> RecipeKind:
     return CATALOGUE[key]
 
 
-def recipe_options(key: str, given: Mapping[str, Any]) -> dict[str, OptionValue]:
+def recipe_options(key: str, given: Mapping[str, Any], facts: Mapping[str, Any] = MappingProxyType({})) -> dict[str, OptionValue]:
     """All options of an approach with every default written out, the given ones checked.
 
+    Args:
+        facts: of its model; where no learning rate is given, it goes by them, and so does an optimiser that is left at its default.
     Raises:
         UserError: an option is unknown, fixed, of the wrong kind or out of range; the sentence names the approach and the range.
     """
@@ -294,6 +298,9 @@ def recipe_options(key: str, given: Mapping[str, Any]) -> dict[str, OptionValue]
     for name in given:
         if name not in known:
             raise UserError(f"{kind.name} has no option {quoted(name)}. Its options: {listed(known, most=40) or 'none'}.")
+    if given.get("learning_rate") in (None, ""):
+        usual = usual_steps(kind.method, facts)
+        given = {**given, **{name: value for name, value in usual.items() if given.get(name) in (None, "", known[name].default)}}
     return {name: _read(kind, option, given.get(name, option.default)) for name, option in known.items()}
 
 

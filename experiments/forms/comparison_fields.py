@@ -75,7 +75,7 @@ def option_field(option: RecipeOption) -> forms.Field:
     help_text = " ".join(filter(None, [option.help, f"{option.range_text}." if option.range_text else ""]))
     if option.choices:
         return forms.ChoiceField(required=False, label=option.label, choices=option.choices, initial=option.default, help_text=help_text)
-    shown = "all" if option.default is None else str(option.default)
+    shown = option.by_model or ("all" if option.default is None else str(option.default))
     numeric = isinstance(option.default, int | float)
     attrs = {"placeholder": shown, "inputmode": "decimal" if numeric else "text"}
     return forms.CharField(required=False, max_length=2000, label=option.label, help_text=help_text, widget=forms.TextInput(attrs=attrs))

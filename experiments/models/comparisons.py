@@ -1,5 +1,7 @@
 """An experiment, its approaches and runs, the stored comparison, and a prompt tried by hand. State lives on the Job alone."""
 
+from typing import Any
+
 from django.db import models
 
 from experiments.models.accounts import Workspace
@@ -134,6 +136,11 @@ class Approach(Noun):
     def hue(self) -> str:
         """The name of its colour; see `recipes.hue_of`."""
         return hue_of(self.family, self.method)
+
+    @property
+    def model_facts(self) -> dict[str, Any]:
+        """What a worker found out about its model; empty where it has none or nobody looked."""
+        return self.backbone.facts if self.backbone else {}
 
 
 class Run(Noun):

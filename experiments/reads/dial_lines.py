@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from experiments.recipe_kinds import RecipeKind, RecipeOption
 from experiments.recipes import CATALOGUE
+from experiments.step_sizes import usual_steps
 
 
 @dataclass(frozen=True)
@@ -18,10 +20,14 @@ class DialLine:
     changed: bool
 
 
-def dial_lines(method: str, recipe: Mapping[str, Any]) -> list[DialLine]:
-    """The dials of an approach in the order in which they are stored; one that the catalogue no longer knows keeps its bare name."""
+def dial_lines(method: str, recipe: Mapping[str, Any], facts: Mapping[str, Any] = MappingProxyType({})) -> list[DialLine]:
+    """The dials of an approach in the order in which they are stored; one that the catalogue no longer knows keeps its bare name.
+
+    Args:
+        facts: of its model, by which the defaults of some dials go.
+    """
     kind = kind_of(method, recipe)
-    return list(_lines(kind, recipe))
+    return list(_lines(kind, recipe, usual_steps(method, facts)))
 
 
 def kind_of(method: str, recipe: Mapping[str, Any], *, shows_examples: bool = False) -> RecipeKind | None:
@@ -39,12 +45,12 @@ def _fixed(kind: RecipeKind) -> list[RecipeOption]:
     return [option for option in kind.options if option.fixed]
 
 
-def _lines(kind: RecipeKind | None, recipe: Mapping[str, Any]) -> Iterator[DialLine]:
+def _lines(kind: RecipeKind | None, recipe: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[DialLine]:
     options = {option.name: option for option in kind.options} if kind else {}
     for name, value in recipe.items():
         option = options.get(name)
         words = dict(option.choices).get(value, value) if option and not isinstance(value, list) else value
-        changed = option is not None and value != option.default
+        changed = option is not None and value != usual.get(name, option.default)
         yield DialLine(name, option.label if option else name, _said(words, option), changed)
 
 

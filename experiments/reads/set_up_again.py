@@ -11,6 +11,7 @@ from experiments.models.comparisons import Family
 from experiments.reads.dial_lines import kind_of
 from experiments.reads.teaching import teacher_of
 from experiments.recipe_kinds import BASELINE, ENGINEERED, RecipeKind
+from experiments.step_sizes import usual_steps
 
 LONGEST_NAME = 120
 
@@ -56,12 +57,12 @@ def _shows_its_prompt(kind: RecipeKind) -> bool:
 
 def _dials(approach: Approach, kind: RecipeKind) -> Iterator[tuple[str, Any]]:
     """The settings that differ from their defaults, who taught it, and the tuned prompt that training started from."""
-    asked = approach.teaching | approach.recipe
+    asked, usual = approach.teaching | approach.recipe, usual_steps(approach.method, approach.model_facts)
     for option in kind.free_options:
         value = asked.get(option.name, option.default)
         # What all approaches were asked for stands in the form once.
         is_shared = option.name in ("configurations", "max_candidates") and value == approach.experiment.configurations > 1
-        if value != option.default and not is_shared:
+        if value != usual.get(option.name, option.default) and not is_shared:
             yield f"{kind.key}-{option.name}", ", ".join(map(str, value)) if isinstance(value, list) else value
     if teacher := teacher_of(approach):
         yield f"{kind.key}-teacher", teacher.key

@@ -78,7 +78,7 @@ def experiment_create(*, workspace: Workspace, by: User | None, plan: Experiment
 
 
 def _approach(experiment: Experiment, position: int, planned: ApproachPlan) -> Approach:
-    options, teaching = split_teaching(recipe_options(planned.recipe, planned.options))
+    options, teaching = split_teaching(recipe_options(planned.recipe, planned.options, planned.backbone.facts))
     teacher = planned.teacher or Teacher()
     return Approach(
         experiment=experiment,

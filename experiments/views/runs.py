@@ -43,7 +43,7 @@ def run_detail(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
         "evaluations": run.evaluations.exclude(split=Split.TRAIN).select_related("job").prefetch_related("scores"),
         "curve_charts": _curves(run, against) if run.job.has_ended else [],
         "against": against,
-        "dials": dial_lines(run.approach.method, run.approach.teaching | run.approach.recipe),
+        "dials": dial_lines(run.approach.method, run.approach.teaching | run.approach.recipe, run.approach.model_facts),
         "explanation": explanation_of(run),
         "teaching": teaching_view(run),
         "focus": focus_of(run),

@@ -8,7 +8,7 @@ import pytest
 from experiments.recipe_dials import TEACHING
 from experiments.recipes import CATALOGUE, recipe_options, split_teaching
 from experiments.starts import methods_to_start_from
-from workers.engine.recipes import METHODS, may_start_from, resolve_options
+from workers.engine.recipes import METHODS, may_start_from, rate_grid, resolve_options
 from workers.engine.teaching_rules import MOST_ROWS, MOST_TEMPERATURE, TARGETS, Teaching
 
 FAMILIES = {"engineered": "prompt", "tuned": "tuned", "hybrid": "tuned", "baseline": "baseline"}
@@ -44,6 +44,14 @@ def test_the_engine_takes_the_written_out_options_as_they_are(key):
 
     assert resolve_options(CATALOGUE[key].method, options) == options
     assert not teaching or asdict(Teaching(**cast(dict[str, Any], teaching))) == teaching
+
+
+@pytest.mark.parametrize(("weights", "family"), [(20_000_000, "llama"), (500_000_000, "llama"), (80_000_000, "t5"), (800_000_000, "mt5")])
+@pytest.mark.parametrize("key", [key for key, kind in CATALOGUE.items() if kind.is_tuned])
+def test_a_rate_that_nobody_sets_is_the_middle_of_the_engines_grid(key, weights, family):
+    grid = rate_grid(CATALOGUE[key].method, weights, family)
+
+    assert recipe_options(key, {}, {"parameters": weights, "family": family}) == recipe_options(key, {}) | grid[len(grid) // 2]
 
 
 def test_the_dials_of_teaching_are_the_engines():

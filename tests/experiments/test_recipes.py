@@ -35,6 +35,29 @@ def test_a_learning_rate_of_a_million_is_refused():
         recipe_options("soft_prompt", {"learning_rate": "1e6"})
 
 
+LARGE, SMALL, T5 = {"parameters": 500_000_000, "family": "llama"}, {"parameters": 20_000_000, "family": "llama"}, {"family": "t5"}
+
+
+@pytest.mark.parametrize(
+    ("key", "facts", "rate"),
+    [("lora", SMALL, 2e-3), ("lora", {}, 2e-3), ("dora", LARGE, 2e-4), ("full", SMALL, 1e-4), ("full", LARGE, 2e-5), ("hybrid", T5, 0.3)],
+)
+def test_a_rate_that_nobody_sets_goes_by_the_model(key, facts, rate):
+    assert recipe_options(key, {"learning_rate": ""}, facts)["learning_rate"] == rate
+
+
+def test_a_rate_that_somebody_sets_stands_with_its_own_optimizer():
+    assert recipe_options("lora", {"learning_rate": 2e-3}, LARGE)["learning_rate"] == 2e-3
+    set_by_hand = recipe_options("soft_prompt", {"learning_rate": 0.05, "optimizer": "adamw"}, T5)
+    assert (set_by_hand["learning_rate"], set_by_hand["optimizer"], set_by_hand["schedule"]) == (0.05, "adamw", "linear")
+
+
+def test_an_optimizer_that_a_form_sends_at_its_default_goes_by_the_model():
+    options = recipe_options("soft_prompt", {"optimizer": "adamw", "schedule": "linear"}, T5)
+
+    assert (options["optimizer"], options["schedule"]) == ("adafactor", "constant")
+
+
 def test_unknown_choices_options_and_approaches_are_refused():
     with pytest.raises(UserError, match="must be one of template, label_words, vocabulary and random"):
         recipe_options("soft_prompt", {"init": "luck"})

@@ -300,7 +300,7 @@ def rate_grid(method: str, parameters: int, family: str = "") -> tuple[dict[str,
     """Step sizes worth trying for a tuned method, as options of its recipe, the smallest first.
 
     Args:
-        parameters: weights of the backbone; small ones bear larger steps of LoRA.
+        parameters: weights of the backbone; small ones bear larger steps of LoRA and of full fine-tuning.
         family: the backbone's; T5's soft prompts have an optimiser of their own.
     """
     if method == "prompt_tuning" and family in ADAFACTOR_FAMILIES:
@@ -310,6 +310,8 @@ def rate_grid(method: str, parameters: int, family: str = "") -> tuple[dict[str,
         rates = (0.02, 0.05, 0.15)
     elif method == "lora":
         rates = (5e-4, 2e-3, 5e-3) if parameters < _SMALL_MODEL else (1e-4, 2e-4, 5e-4)
+    elif method == "full" and parameters >= _SMALL_MODEL:
+        rates = (5e-6, 2e-5, 5e-5)
     else:
         usual = float(METHODS[method].options["learning_rate"].default)  # type: ignore[arg-type]
         rates = (usual / 3, usual, usual * 3)

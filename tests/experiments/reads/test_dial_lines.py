@@ -12,6 +12,14 @@ def test_dials_stand_under_their_labels_and_say_what_somebody_changed():
     assert lines["batch_size"] == DialLine("batch_size", "Batch", "16 rows", changed=False)
 
 
+def test_a_rate_that_goes_by_the_model_is_no_change():
+    facts = {"parameters": 500_000_000}
+
+    lines = {line.name: line for line in dial_lines("lora", recipe_options("lora", {}, facts), facts)}
+
+    assert lines["learning_rate"] == DialLine("learning_rate", "Learning rate", "0.0002", changed=False)
+
+
 def test_two_approaches_of_one_method_are_told_apart_by_what_is_fixed_in_them():
     assert all(not line.changed for key in ("soft_prompt", "hybrid") for line in dial_lines("prompt_tuning", recipe_options(key, {})))
 

@@ -67,6 +67,16 @@ def test_the_form_as_it_opens_again_asks_for_the_same_comparison(workspace, aske
     assert again.name == "Which prompt?, again"
 
 
+def test_a_rate_that_went_by_the_model_is_left_empty_again(workspace, asked):
+    larger = factories.make_backbone(name="Larger", facts={"parameters": 500_000_000})
+    experiment = start(workspace, {**asked, "backbone": str(larger.pk)})
+
+    opened = form_values(experiment)
+
+    assert [each.recipe["learning_rate"] for each in experiment.approaches.filter(method="lora")] == [2e-4]
+    assert (opened["dora-rank"], "dora-learning_rate" in opened) == (4, False)
+
+
 def test_rules_of_free_answers_come_back_as_they_were_typed(workspace):
     rules = {"max_new_tokens": 8, "stop": ["\n", "END"], "pattern": "x+"}
     experiment = factories.make_experiment(workspace, generation=rules)

@@ -14,6 +14,7 @@ TUNED = [name for name, method in METHODS.items() if method.family == "tuned"]
         ("cpt", 10**7, [0.02, 0.05, 0.15]),
         ("lora", 99_000_000, [5e-4, 2e-3, 5e-3]),
         ("lora", 100_000_000, [1e-4, 2e-4, 5e-4]),
+        ("full", 100_000_000, [5e-6, 2e-5, 5e-5]),
     ],
 )
 def test_steps_follow_the_embeddings_and_the_size_of_the_model(method, parameters, rates):
