@@ -24,6 +24,18 @@ class CannotLaunch(UserError):
         super().__init__(" ".join(problems))
 
 
+class LaunchKeyTaken(UserError):
+    """The key has launched another comparison of the workspace."""
+
+    status = 409
+
+    def __init__(self, known: Experiment) -> None:
+        self.known = known
+        super().__init__(
+            f"This Idempotency-Key has launched another comparison: “{known.name}” ({known.pk}). Give every comparison a key of its own."
+        )
+
+
 def experiment_start(*, workspace: Workspace, by: User | None, plan: ExperimentPlan, key: str) -> Experiment:
     """Store and launch in one step. The same key gives the same comparison, however often it is sent.
 
@@ -36,9 +48,9 @@ def experiment_start(*, workspace: Workspace, by: User | None, plan: ExperimentP
             if known:
                 return known
             return experiment_launch(experiment=experiment_create(workspace=workspace, by=by, plan=plan), by=by, key=key)
-    except IntegrityError:
+    except LaunchKeyTaken as error:
         # The same launch, sent twice at once: the other request won, and its comparison is the answer to both.
-        return Experiment.objects.get(workspace=workspace, launch_key=key)
+        return error.known
 
 
 def experiment_create(*, workspace: Workspace, by: User | None, plan: ExperimentPlan) -> Experiment:
@@ -102,7 +114,21 @@ def _focus(approach: Approach, planned: FocusPlan) -> Focus:
 
 
 def experiment_launch(*, experiment: Experiment, by: User | None, key: str) -> Experiment:
-    """Write every Run, its validation Evaluation and its Job. A launched comparison is returned as it is."""
+    """Write every Run, its validation Evaluation and its Job. A launched comparison is returned as it is.
+
+    Raises:
+        LaunchKeyTaken: nothing is launched.
+    """
+    try:
+        return _launch(experiment, by, key)
+    except IntegrityError as error:
+        known = Experiment.objects.filter(workspace=experiment.workspace_id, launch_key=key).first()
+        if known is None:
+            raise
+        raise LaunchKeyTaken(known) from error
+
+
+def _launch(experiment: Experiment, by: User | None, key: str) -> Experiment:
     with transaction.atomic():
         experiment = experiment_locked(experiment)
         if experiment.launched_at:

@@ -41,6 +41,18 @@ def test_same_idempotency_key_gives_the_same_comparison(call, plan):
     assert Experiment.objects.count() == 1
 
 
+def test_a_key_that_launched_another_comparison_is_refused_by_its_name(call, plan):
+    first = call("post", "experiments", plan | {"name": "The first", "launch": True}, **{"Idempotency-Key": "monday"}).json()
+    planned = call("post", "experiments", plan).json()
+
+    refused = call("post", f"experiments/{planned['id']}/launch", **{"Idempotency-Key": "monday"})
+
+    assert refused.status_code == 409
+    assert f"“The first” ({first['id']})" in refused.json()["error"]["message"]
+    assert call("get", f"experiments/{planned['id']}").json()["runs"] == []
+    assert call("post", f"experiments/{planned['id']}/launch", **{"Idempotency-Key": "tuesday"}).json()["state"] == "running"
+
+
 def test_without_a_key_each_launch_is_its_own(call, plan):
     for _ in range(2):
         call("post", "experiments", plan | {"launch": True})
