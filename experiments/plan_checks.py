@@ -12,7 +12,7 @@ from experiments.curves import SIZES, num_curve_runs
 from experiments.errors import UserError
 from experiments.extras import writing_problems
 from experiments.models import Backbone, DatasetVersion, Example, Split, TemplateVersion
-from experiments.models.backbones import BackboneKind
+from experiments.models.backbones import FEW_BITS, BackboneKind
 from experiments.models.comparisons import TooLong
 from experiments.models.datasets import Task
 from experiments.plans import ApproachPlan, ExperimentPlan
@@ -207,7 +207,7 @@ def _approach_problems(approach: ApproachPlan) -> Iterator[str]:
     yield from _sweep_problems(approach, options)
     if approach.start:
         yield from start_problems(approach.kind, options, approach.backbone, approach.start)
-    yield from _memory_problems(approach)
+    yield from _full_problems(approach)
     family = approach.backbone.facts.get("family")
     if options.get("optimizer") == "adafactor" and family and family not in ADAFACTOR_FAMILIES:
         yield f"{approach.kind.name}: Adafactor is for T5, and {quoted(approach.backbone.name)} is of the family {family}. Choose AdamW."
@@ -232,10 +232,17 @@ def _sweep_problems(approach: ApproachPlan, options: Mapping[str, Any]) -> Itera
         yield f"{approach.kind.name} can try only one configuration, because {approach.reason_for_one}. Set its configurations to 1."
 
 
-def _memory_problems(approach: ApproachPlan) -> Iterator[str]:
-    """A first check of the memory that full fine-tuning takes; the worker looks again before it starts."""
+def _full_problems(approach: ApproachPlan) -> Iterator[str]:
+    """A first check of the weights that full fine-tuning changes and of its memory; the worker looks again before it starts."""
     weights, limit = approach.backbone.facts.get("parameters"), settings.JOB_MEMORY_LIMIT_BYTES
-    if approach.kind.method != "full" or not isinstance(weights, int) or not limit:
+    if approach.kind.method != "full":
+        return
+    if approach.backbone.dtype in FEW_BITS:
+        yield (
+            f"{approach.kind.name} changes every weight, and {quoted(approach.backbone.name)} holds them in "
+            f"{approach.backbone.get_dtype_display()}, which cannot learn. Choose LoRA, or the model in bf16 or fp32."
+        )
+    if not isinstance(weights, int) or not limit:
         return
     needed = weights * FULL_TUNING_BYTES
     if needed > limit:

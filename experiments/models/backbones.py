@@ -7,6 +7,7 @@ from experiments.models.base import Noun, author
 from experiments.models.jobs import Job
 
 DTYPES = [("auto", "Automatic"), ("fp32", "fp32"), ("bf16", "bf16"), ("8bit", "8 bits"), ("4bit", "4 bits")]
+FEW_BITS = ("8bit", "4bit")
 
 
 class BackboneKind(models.TextChoices):

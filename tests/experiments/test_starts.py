@@ -92,6 +92,16 @@ def test_a_choice_gives_the_start_to_its_recipe_alone(workspace, make_tuned, bac
     assert {approach.recipe: approach.start for approach in approaches[:2]} == {"soft_prompt": None, "hybrid": start}
 
 
+@pytest.mark.parametrize(("recipe", "dtype", "refused"), [("full", "8bit", 1), ("full", "bf16", 0), ("lora", "4bit", 0)])
+def test_only_full_fine_tuning_of_few_bits_is_refused(planned, recipe, dtype, refused):
+    small = factories.make_backbone(name="Packed", dtype=dtype)
+
+    problems = plan_problems(planned(recipe, None, on=small))
+
+    assert len(problems) == refused
+    assert all("holds them in " + small.get_dtype_display() + ", which cannot learn. Choose LoRA" in each for each in problems)
+
+
 def test_full_fine_tuning_beyond_the_memory_of_a_job_is_refused(settings, planned):
     settings.JOB_MEMORY_LIMIT_BYTES = 2**30
     big = factories.make_backbone(name="Big", facts={"parameters": 10**9})

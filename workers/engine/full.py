@@ -89,15 +89,17 @@ def read_full(folder: Path, backbone: Backbone) -> dict[str, Tensor]:
 
 
 def refuse_without_room(backbone: Backbone, folder: Path, limit_bytes: int | None) -> None:
-    """Say before the first step whether the training and its result can fit.
+    """Say before the first step whether the weights can learn, and whether the training and its result can fit.
 
     Args:
         folder: where the result will lie.
         limit_bytes: most memory that this process may use, or None.
     Raises:
         OutOfMemory: memory is short.
-        BadSpec: the disk is.
+        BadSpec: the disk is, or the weights are held in few bits.
     """
+    if not all(parameter.is_floating_point() for parameter in backbone.model.parameters()):
+        raise BadSpec("Weights that are held in 8 or 4 bits cannot learn. Choose LoRA, or the model in bf16 or fp32.")
     weights = backbone.parameter_count()
     needed = weights * (_FP32_BYTES if backbone.dtype == torch.float32 else _OTHER_BYTES)
     free = free_memory_bytes(backbone.device, limit_bytes)

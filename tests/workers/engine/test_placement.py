@@ -4,11 +4,12 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from tests.workers.engine.fakes import make_frame, make_items, save_model, trie_of
+from tests.workers.engine.fakes import make_backbone, make_frame, make_items, save_model, trie_of
 from workers.engine import backbone as loading
 from workers.engine import placement
 from workers.engine.backbone import load_backbone
 from workers.engine.errors import BadSpec, OutOfMemory
+from workers.engine.full import refuse_without_room
 from workers.engine.placement import device_map, loading_arguments, refuse_few_bits
 from workers.engine.scoring import Scorer
 from workers.engine.spec import BackboneRef
@@ -30,6 +31,15 @@ def test_few_bits_without_their_library_name_what_to_install(monkeypatch):
 
     with pytest.raises(BadSpec, match=r"Install promptlab\[quantized\]"):
         refuse_few_bits("4bit", torch.device("cuda"))
+
+
+def test_weights_in_few_bits_are_not_fine_tuned(tmp_path):
+    backbone = make_backbone("llama")
+    packed = torch.nn.Parameter(torch.zeros(4, dtype=torch.int8), requires_grad=False)
+    backbone.model.register_parameter("packed", packed)
+
+    with pytest.raises(BadSpec, match=r"held in 8 or 4 bits cannot learn\. Choose LoRA"):
+        refuse_without_room(backbone, tmp_path, None)
 
 
 def test_few_bits_on_a_gpu_take_nf4_with_bf16_arithmetic(monkeypatch, tmp_path):
