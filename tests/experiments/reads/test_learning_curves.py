@@ -69,10 +69,13 @@ def test_comparison_without_a_written_prompt_claims_nothing_about_one():
     assert words(lonely, written=None)[0].endswith("no written prompt stands beside it.")
 
 
-@pytest.fixture
-def payload(workspace):
-    experiment = make_finished_experiment(workspace, num_validation=NUM_ROWS, price_book=make_price_book(workspace))
-    return make_drawn_curve(experiment).learning_curve
+@pytest.fixture(scope="module")
+def payload(make_once):
+    def build(workspace):
+        experiment = make_finished_experiment(workspace, num_validation=NUM_ROWS, price_book=make_price_book(workspace))
+        return make_drawn_curve(experiment).learning_curve
+
+    return make_once(build)
 
 
 @pytest.mark.django_db
@@ -119,7 +122,7 @@ def test_figure_has_a_log_axis_hues_of_families_and_every_interval(payload):
 
 
 @pytest.mark.django_db
-def test_labels_are_part_of_a_point_s_cost_and_unknown_without_their_price(payload, workspace):
+def test_labels_are_part_of_a_point_s_cost_and_unknown_without_their_price(payload):
     assert payload["lines"][0]["points"][0]["cost"] is None  # this price book does not say what a labelled row costs
 
     view = learning_view(payload)
@@ -128,7 +131,7 @@ def test_labels_are_part_of_a_point_s_cost_and_unknown_without_their_price(paylo
 
 
 @pytest.mark.django_db
-def test_report_holds_the_curve_and_no_id_of_the_database(workspace, payload):
+def test_report_holds_the_curve_and_no_id_of_the_database(payload):
     from experiments.models import Experiment
 
     experiment = Experiment.objects.get(curve__isnull=False)
