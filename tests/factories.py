@@ -23,6 +23,7 @@ from experiments.models import (
     Run,
     TemplateVersion,
     User,
+    Worker,
     Workspace,
 )
 
@@ -109,6 +110,12 @@ def make_backbone(workspace: Workspace | None = None, **overrides: Any) -> Backb
 
 def make_job(workspace: Workspace, **overrides: Any) -> Job:
     return Job.objects.create(**{"workspace": workspace, "kind": "run", "queue": "gpu"} | overrides)
+
+
+def make_worker(queue: str, **overrides: Any) -> Worker:
+    """A process that has just been seen."""
+    now = timezone.now()
+    return Worker.objects.create(**{"name": f"{queue}@here", "queue": queue, "started_at": now, "seen_at": now} | overrides)
 
 
 def make_experiment(workspace: Workspace, **overrides: Any) -> Experiment:

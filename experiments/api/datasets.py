@@ -14,7 +14,7 @@ from pydantic import Json
 from experiments.access import WRITE_ROLES
 from experiments.api.access import get_for, need, rows_for
 from experiments.api.auth import KeyRequest
-from experiments.api.fields import LongText, Name, Page
+from experiments.api.fields import LongText, Name, Page, WaitingFor, waiting_for
 from experiments.api.mappings import MappingIn, mapping_of
 from experiments.api.waiting import SECONDS, wait_for
 from experiments.errors import UserError
@@ -61,6 +61,11 @@ class VersionOut(Schema):
     split_counts: dict[str, int]
     checks: dict[str, Any] = Field(alias="gate_report", description="What the checks found in the mapped rows.")
     completed_at: datetime | None
+    waiting_for: WaitingFor
+
+    @staticmethod
+    def resolve_waiting_for(version: DatasetVersion) -> list[str]:
+        return waiting_for(version.job)
 
     @staticmethod
     def resolve_stage(version: DatasetVersion) -> str:

@@ -9,10 +9,12 @@ from uuid import UUID
 from ninja import Field, Schema
 from pydantic import StringConstraints
 
-from experiments.api.fields import LongText, Name, Seed, ShortText
+from experiments.api.fields import LongText, Name, Seed, ShortText, WaitingFor
 from experiments.generation import HELP
 from experiments.models import Approach, Experiment, Focus, Run, TestOpening
 from experiments.recipes import PACK
+from experiments.services.experiment_jobs import open_jobs
+from experiments.services.job_queue import queues_health
 
 OptionValue = int | float | str | list[str] | None
 State = Literal["planned", "running", "finished"]
@@ -171,12 +173,17 @@ class ExperimentDetail(ExperimentOut):
     configurations: int
     generation: dict[str, Any] = Field(description="How free answers are written; empty for a classification.")
     test_opened: bool
+    waiting_for: WaitingFor
     approaches: list[ApproachOut]
     runs: list[RunOut]
 
     @staticmethod
     def resolve_test_opened(experiment: Experiment) -> bool:
         return TestOpening.objects.filter(experiment=experiment).exists()
+
+    @staticmethod
+    def resolve_waiting_for(experiment: Experiment) -> list[str]:
+        return queues_health(open_jobs(experiment).order_by("queue").values_list("queue", flat=True).distinct())
 
     @staticmethod
     def resolve_approaches(experiment: Experiment) -> Iterable[Approach]:

@@ -8,6 +8,7 @@ from ninja import Field, Router, Schema
 
 from experiments.api.access import get_for
 from experiments.api.auth import KeyRequest
+from experiments.api.fields import WaitingFor
 from experiments.models import Run
 from experiments.reads.explanations import explanation_of
 from experiments.services.explanations import explanation_start
@@ -43,6 +44,7 @@ class LearnedTokenOut(Schema):
 class ExplanationOut(Schema):
     state: str = Field(description="Of the ablation: not asked, queued, running, succeeded, …")
     error: str
+    waiting_for: WaitingFor
     num_tokens: int
     rows: int | None = Field(description="Validation rows of the ablation.")
     accuracy: float | None

@@ -1,4 +1,4 @@
-"""Shapes that several operations share: text that every database can keep, and pages of a list."""
+"""Shapes that several operations share: text that every database can keep, what work waits for, and pages of a list."""
 
 from typing import Annotated, Any
 
@@ -7,6 +7,9 @@ from django.http import HttpRequest
 from ninja import Field, Schema
 from ninja.pagination import LimitOffsetPagination
 from pydantic import AfterValidator, StringConstraints
+
+from experiments.models import Job
+from experiments.services.job_queue import job_health
 
 MAX_TEXT = 100_000
 
@@ -24,6 +27,14 @@ StopText = Annotated[str, StringConstraints(min_length=1, max_length=100), After
 LongText = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_storable)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 IdempotencyKey = Annotated[str, StringConstraints(max_length=100, pattern=r"^[\x21-\x7e]*$")]
+
+WaitingFor = Annotated[list[str], Field(description="A sentence for each kind of worker that is needed and not running; usually empty.")]
+
+
+def waiting_for(job: Job | None) -> list[str]:
+    """The worker that a job waits for in vain, in a sentence."""
+    sentence = job_health(job)
+    return [sentence] if sentence else []
 
 
 class Page(LimitOffsetPagination):

@@ -10,7 +10,7 @@ from experiments.api.access import get_for
 from experiments.api.auth import KeyRequest
 from experiments.api.experiment_schemas import ExperimentDetail
 from experiments.api.experiments import KEY_HEADER
-from experiments.api.fields import IdempotencyKey, ShortText
+from experiments.api.fields import IdempotencyKey, ShortText, WaitingFor, waiting_for
 from experiments.errors import UserError
 from experiments.mistakes import SHOWN, USUAL_ODDS, mistakes_of, train_evaluation
 from experiments.models import Example, Experiment, Run
@@ -33,6 +33,7 @@ class MistakeOut(Schema):
 class MistakesOut(Schema):
     state: str = Field(description="Of answering the train rows: queued, running, succeeded, …")
     error: str
+    waiting_for: WaitingFor
     num_rows: int = Field(0, description="Train rows that were answered.")
     num_wrong: int = 0
     num_close: int = 0
@@ -84,7 +85,7 @@ def _found(run: Run, odds: float) -> dict[str, Any]:
     evaluation = train_evaluation(run)
     if evaluation is None:
         raise Http404("Nobody has looked for mistakes of this run. Find them with a POST to this address.")
-    said: dict[str, Any] = {"state": evaluation.job.state, "error": evaluation.job.error}
+    said: dict[str, Any] = {"state": evaluation.job.state, "error": evaluation.job.error, "waiting_for": waiting_for(evaluation.job)}
     if evaluation.completed_at is None:
         return said
     mistakes = mistakes_of(evaluation, min(max(odds, 1.0), MAX_ODDS))

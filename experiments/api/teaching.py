@@ -7,6 +7,7 @@ from ninja import Field, Router, Schema
 
 from experiments.api.access import get_for
 from experiments.api.auth import KeyRequest
+from experiments.api.fields import WaitingFor, waiting_for
 from experiments.models import Evaluation, Run, Split
 from experiments.services.teachers import train_answers_start
 
@@ -25,6 +26,12 @@ class TrainAnswersOut(Schema):
     error: str = Field(alias="job.error")
     rows: int | None = Field(description="Rows that were asked for; null for all.")
     accuracy: float | None = Field(description="Share answered as labelled; null until they have ended.")
+
+    waiting_for: WaitingFor
+
+    @staticmethod
+    def resolve_waiting_for(evaluation: Evaluation) -> list[str]:
+        return waiting_for(evaluation.job)
 
     @staticmethod
     def resolve_rows(evaluation: Evaluation) -> int | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from experiments.evidence.rates import Estimate, paired_difference
 from experiments.models import Artifact, Job, Run
+from experiments.services.job_queue import job_health
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Explanation:
         return self.job is not None and not self.job.has_ended
 
     @property
+    def health(self) -> str | None:
+        """A sentence when no worker is there to measure."""
+        return job_health(self.job)
+
+    @property
     def is_measured(self) -> bool:
         return self.rows is not None
 
@@ -73,7 +79,8 @@ class Explanation:
         ]
         state = self.job.state if self.job else "not asked"
         measured = {"rows": self.rows, "accuracy": self.accuracy, "loss": self.loss}
-        return {"state": state, "error": self.job.error if self.job else "", "num_tokens": self.num_tokens, **measured, "tokens": tokens}
+        said = {"state": state, "error": self.job.error if self.job else "", "waiting_for": [self.health] if self.health else []}
+        return {**said, "num_tokens": self.num_tokens, **measured, "tokens": tokens}
 
 
 def explanation_of(run: Run) -> Explanation | None:

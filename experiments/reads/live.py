@@ -11,7 +11,7 @@ from experiments.models.comparisons import Family
 from experiments.reads.charts import Curve
 from experiments.recipe_kinds import hue_of
 from experiments.services.experiment_jobs import compare_key
-from experiments.services.job_queue import queue_health
+from experiments.services.job_queue import queues_health
 from experiments.services.latency import latency_key
 from experiments.wording import lasting
 
@@ -174,7 +174,7 @@ def live_state(experiment: Experiment) -> LiveState:
         lines=lines,
         opening=TestOpening.objects.filter(experiment=experiment).select_related("opened_by").first(),
         stamp="-".join(f"{split[0]}{at.timestamp():.6f}" for split, at in stored) + ("-end" if experiment.finished_at else ""),
-        health=tuple(sentence for queue in sorted(queues) if (sentence := queue_health(queue))),
+        health=tuple(queues_health(queues)),
         compare_problem=_compare_problem(compares),
         going_on=bool(open_jobs) or comparing,
         comparing=comparing,

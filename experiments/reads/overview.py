@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from experiments.models import DatasetVersion, Experiment, Job, JobState, TemplateVersion, Workspace
 from experiments.models.base import Noun
 from experiments.reads.comparison_rows import comparison_rows
-from experiments.services.job_queue import queue_health
+from experiments.services.job_queue import queues_health
 
 NUM_RECENT = 6
 # Title, text, name of the address that begins it, words of the link.
@@ -79,13 +79,12 @@ class Overview:
 def overview_of(workspace: Workspace) -> Overview:
     """Read the overview; the number of queries does not grow with the workspace."""
     alive = Job.objects.filter(workspace=workspace, state__in=[JobState.QUEUED, JobState.RUNNING])
-    waiting_for = alive.order_by("queue").values_list("queue", flat=True).distinct()
     return Overview(
         steps=_steps(workspace),
         experiments=tuple(comparison_rows(workspace)[:NUM_RECENT]),
         work=tuple(_work(job) for job in _with_subjects(alive).order_by("-state", "created_at")[:NUM_RECENT]),
         num_waiting=alive.count(),
-        health=tuple(sentence for queue in waiting_for if (sentence := queue_health(queue))),
+        health=tuple(queues_health(alive.order_by("queue").values_list("queue", flat=True).distinct())),
     )
 
 

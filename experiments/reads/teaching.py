@@ -7,6 +7,7 @@ from typing import Any
 from experiments.economics import TokenUse
 from experiments.models import Approach, Evaluation, JobState, Run, Split
 from experiments.models.comparisons import Family
+from experiments.services.job_queue import job_health
 from experiments.teachers import TERMS_WARNING, Teacher
 
 
@@ -77,6 +78,11 @@ class TeachingView:
     def going_on(self) -> Evaluation | None:
         """The answers that are being given now."""
         return next((answers for answers in self.answers if not answers.job.has_ended), None)
+
+    @property
+    def health(self) -> str | None:
+        """A sentence when no worker is there to answer."""
+        return job_health(self.going_on.job) if self.going_on else None
 
 
 def teaching_view(run: Run) -> TeachingView:

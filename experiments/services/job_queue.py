@@ -1,5 +1,6 @@
 """Jobs before anybody does them: queued, hinted at, and whether a worker is there for them. Knows no ending."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
@@ -46,6 +47,16 @@ def queue_health(queue: Queue | str) -> str | None:
         f"No worker for {WORK[Queue(queue)]} is running, so this waits. Nothing is lost: it starts by itself once a worker for the "
         f"queue “{queue}” is there. Ask whoever runs this installation to start one."
     )
+
+
+def queues_health(queues: Iterable[Queue | str]) -> list[str]:
+    """The sentences of those queues that no worker serves, each once."""
+    return [sentence for queue in sorted(set(queues)) if (sentence := queue_health(queue))]
+
+
+def job_health(job: Job | None) -> str | None:
+    """A sentence when a job waits for a worker that is not there, else None."""
+    return None if job is None or job.has_ended else queue_health(job.queue)
 
 
 def extras_of(queue: Queue | str) -> set[str]:

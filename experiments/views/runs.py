@@ -22,6 +22,7 @@ from experiments.reads.teaching import teaching_view
 from experiments.reads.trials import is_sweep, search_view, trials_of
 from experiments.services import experiments as services
 from experiments.services.explanations import explanation_start
+from experiments.services.job_queue import job_health
 from experiments.views.viewer import require_here, viewer
 
 TRIALS_A_PAGE = 50
@@ -66,8 +67,8 @@ def run_state(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
 def state_of(run: Run) -> dict[str, Any]:
     attempts = run.job.attempts.all()
     charts = [] if run.job.has_ended else _curves(run)
-    sentence = progress_sentence(run.job)
-    return {"job": run.job, "sentence": sentence, "attempts": attempts, "live_charts": charts, "search": search_view(run)}
+    said = {"health": job_health(run.job), "sentence": progress_sentence(run.job)}
+    return {"job": run.job, **said, "attempts": attempts, "live_charts": charts, "search": search_view(run)}
 
 
 def _curves(run: Run, against: str = "step") -> list[Chart]:

@@ -12,6 +12,7 @@ from experiments.forms.second_rounds import OddsForm, SecondRoundForm
 from experiments.mistakes import train_evaluation
 from experiments.models import Run
 from experiments.reads.second_rounds import RoundPreview, round_preview
+from experiments.services.job_queue import job_health
 from experiments.services.second_rounds import mistakes_find, second_round_start
 from experiments.views.runs import run_at
 from experiments.views.viewer import viewer
@@ -32,8 +33,9 @@ def run_mistakes_state(request: HttpRequest, slug: str, run_id: UUID) -> HttpRes
     """The polled part; the browser loads the page anew once the rows are answered."""
     run = run_at(request, slug, run_id)
     evaluation = train_evaluation(run)
-    response = render(request, "_run_mistakes_state.html", {"run": run, "job": evaluation.job if evaluation else None})
-    if evaluation is None or evaluation.job.has_ended:
+    job = evaluation.job if evaluation else None
+    response = render(request, "_run_mistakes_state.html", {"run": run, "job": job, "health": job_health(job)})
+    if job is None or job.has_ended:
         response["HX-Refresh"] = "true"
     return response
 
@@ -79,6 +81,7 @@ def _context(run: Run, preview: RoundPreview, asked: OddsForm, form: SecondRound
         "run": run,
         "experiment": run.approach.experiment,
         "preview": preview,
+        "health": job_health(preview.job),
         "asked": asked,
         "form": form,
         "left_out": {int(row) for row in left_out if row.isdigit()},

@@ -5,7 +5,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from experiments.models import Dataset, DatasetVersion, Job, Role
-from tests.factories import make_dataset_version
+from experiments.services.job_queue import queue_health
+from tests.factories import make_dataset_version, make_worker
 from workers.tasks import execute_job
 
 CSV = b"text,queue,part\n" + b"".join(f"message number {n},{'ab'[n % 2]},{'train' if n < 16 else 'test'}\n".encode() for n in range(20))
@@ -29,6 +30,15 @@ def upload(call):
 def work_off():
     for job in Job.objects.filter(state="queued"):
         execute_job(str(job.pk))
+
+
+def test_a_version_tells_which_worker_is_missing(upload, call):
+    version = upload().json()
+    assert version["waiting_for"] == [queue_health("io")]
+    assert call("get", f"dataset-versions/{version['id']}/wait?timeout=0").json()["waiting_for"] == [queue_health("io")]
+
+    make_worker("io")
+    assert call("get", f"dataset-versions/{version['id']}").json()["waiting_for"] == []
 
 
 def test_upload_map_and_read_in_steps(upload, call):

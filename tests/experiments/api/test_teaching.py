@@ -3,6 +3,7 @@
 import pytest
 
 from experiments.models import Approach, Evaluation
+from experiments.services.job_queue import queue_health
 from tests import factories
 from tests.experiments.api.test_experiments import plan  # noqa: F401
 
@@ -22,7 +23,8 @@ def test_a_run_answers_train_rows_and_tells_how_far_it_is(call, run):
     asked = call("post", f"runs/{run.pk}/answers", {"rows": 3})
 
     assert asked.status_code == 202
-    assert asked.json() == {"id": str(Evaluation.objects.get().pk), "state": "queued", "error": "", "rows": 3, "accuracy": None}
+    said = {"id": str(Evaluation.objects.get().pk), "state": "queued", "error": "", "rows": 3, "accuracy": None}
+    assert asked.json() == said | {"waiting_for": [queue_health("gpu")]}
     assert call("get", f"runs/{run.pk}/answers").json() == [asked.json()]
 
 

@@ -5,7 +5,7 @@ from django.db import transaction
 
 from experiments.database_clock import from_now
 from experiments.models import AuditEntry, Job, JobKind, JobState, Queue, User, Worker, Workspace
-from experiments.services.job_queue import job_create, queue_health
+from experiments.services.job_queue import job_create, job_health, queue_health, queues_health
 from experiments.services.jobs import JobAlreadyEnded, JobNotStopped, job_cancel, job_retry
 from experiments.services.leases import job_claim
 from tests.factories import make_job
@@ -116,6 +116,20 @@ def test_job_that_runs_or_succeeded_is_not_started_again(workspace, alice, state
         job_retry(job=job, by=alice)
 
     assert Job.objects.get().state == state
+
+
+@pytest.mark.parametrize("state", JobState.values)
+def test_only_a_job_that_has_not_ended_waits_for_a_worker(workspace, state):
+    job = make_job(workspace, state=state)
+
+    assert (job_health(job) is None) is job.has_ended
+    assert job_health(None) is None
+
+
+def test_each_absent_kind_of_worker_is_named_once():
+    Worker.objects.create(name="w", queue="gpu", started_at=from_now(-100), seen_at=from_now(0))
+
+    assert queues_health(["io", "gpu", "io"]) == [queue_health("io")]
 
 
 def test_queue_without_a_live_worker_says_so():

@@ -164,3 +164,28 @@ def test_a_run_is_stopped_over_the_api(client, alice, workspace, search):
     assert answer.status_code == 202
     search.job.refresh_from_db()
     assert search.job.state == JobState.CANCELLED
+
+
+@pytest.fixture
+def tuned(workspace) -> Run:
+    approach = factories.make_approach(factories.make_experiment(workspace), name="Soft prompt", family="hybrid", method="prompt_tuning")
+    token = {"nearest": [], "norm": 1.0, "drift": 0.1, "start_similarity": 0.9}
+    run = factories.make_run(approach, state="succeeded", result={"learned_tokens": {"tokens": [token]}})
+    factories.make_artifact(run, explain_job=factories.make_job(workspace, kind="explain"))
+    factories.make_evaluation(run, split="train", job=factories.make_job(workspace, kind="evaluate"))
+    return run
+
+
+@pytest.mark.parametrize("name", ["run-explanation", "run-teaching", "run-mistakes", "run-mistakes-state"])
+def test_what_was_asked_of_a_run_says_so_when_no_worker_is_there(client_for, alice, tuned, name):
+    assert "No worker for tuning and scoring is running" in page_of(client_for(alice), tuned, name)
+
+
+def test_a_run_says_so_when_no_worker_is_there_and_is_silent_when_one_is(client_for, alice, workspace):
+    run = factories.make_run(factories.make_approach(factories.make_experiment(workspace)))
+    for name in ("run-detail", "run-state"):
+        assert page_of(client_for(alice), run, name).count("No worker for tuning and scoring is running") == 1
+
+    factories.make_worker("gpu")
+    for name in ("run-detail", "run-state"):
+        assert "No worker" not in page_of(client_for(alice), run, name)
