@@ -17,6 +17,7 @@ from experiments.errors import UserError
 from experiments.intake.mapping import ColumnMapping
 from experiments.intake.splits import Shares
 from experiments.models import (
+    AuditEntry,
     Backbone,
     Dataset,
     DatasetVersion,
@@ -41,6 +42,7 @@ from experiments.services.prompts import demonstrations_of, prompt_create
 
 FOLDER = Path(__file__).parent
 LAUNCH_KEY = "demonstration"
+NAME = "Which way to triage support messages?"
 DATA_NAME = "Banking77 as support triage"
 ATTRIBUTION = (
     "Banking77, PolyAI-LDN/task-specific-datasets; Casanueva et al. 2020, “Efficient Intent Detection with Dual Sentence Encoders”; "
@@ -75,7 +77,7 @@ def demonstration_launch(*, workspace: Workspace, by: User) -> Experiment:
     prompts = [_prompt(workspace, by, version, wording) for wording in WORDINGS]
     few_shot = _few_shot(workspace, by, version)
     plan = ExperimentPlan(
-        name="Which way to triage support messages?",
+        name=NAME,
         description="Three written prompts of different care, examples in the prompt, and three ways of tuning, on one small model.",
         dataset_version=version,
         approaches=tuple(_approaches(prompts, few_shot)),
@@ -84,6 +86,14 @@ def demonstration_launch(*, workspace: Workspace, by: User) -> Experiment:
         open_test_when_finished=True,
     )
     return experiment_start(workspace=workspace, by=by, plan=plan, key=LAUNCH_KEY)
+
+
+def demonstration_deleted(workspace: Workspace) -> AuditEntry | None:
+    """Who threw the demonstration away, and when; None while it stands or was never made."""
+    if Experiment.objects.filter(workspace=workspace, launch_key=LAUNCH_KEY).exists():
+        return None
+    deleted = AuditEntry.objects.filter(workspace=workspace, verb="deleted", target_kind=Experiment._meta.verbose_name)
+    return deleted.filter(target_name=NAME).first()
 
 
 def triage_csv() -> bytes:

@@ -60,8 +60,15 @@ def owner_create(*, email: str, password: str, workspace_name: str) -> tuple[Use
     """
     with transaction.atomic():
         user = User.objects.filter(email__iexact=email).first() or user_create(email=email, password=password)
-        workspace = Workspace.objects.filter(name=workspace_name, memberships__user=user).first()
-        return user, workspace or workspace_create(name=workspace_name, by=user)
+        return user, _workspace_first_called(workspace_name, user) or workspace_create(name=workspace_name, by=user)
+
+
+def _workspace_first_called(name: str, user: User) -> Workspace | None:
+    """A person's workspace that was made under this name, whatever it is called now: the slug has stayed."""
+    theirs = Workspace.objects.filter(memberships__user=user)
+    slug = slugify(name)[:50]
+    found = theirs.filter(slug__regex=rf"^{slug}(-[0-9a-f]{{8}})?$").order_by("slug").first() if slug else None
+    return found or theirs.filter(name=name).first()
 
 
 def workspace_create(*, name: str, by: User, slug: str = "") -> Workspace:

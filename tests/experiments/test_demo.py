@@ -3,10 +3,14 @@
 import csv
 import io
 
+import pytest
+
 from experiments.demo.prompts import BARE, CAREFUL, OPTIONS, QUEUES, WORDINGS
-from experiments.demo.story import BUDGETS, triage_csv
+from experiments.demo.story import BUDGETS, LAUNCH_KEY, NAME, demonstration_deleted, triage_csv
 from experiments.recipes import recipe_options
+from experiments.services.removals import experiment_delete
 from experiments.slots import slot_names
+from tests import factories
 
 
 def rows():
@@ -30,3 +34,29 @@ def test_prompts_differ_in_care_but_not_in_the_slot():
 def test_budgets_are_options_of_their_recipes():
     for recipe, budget in BUDGETS.items():
         assert budget.items() <= recipe_options(recipe, budget).items()
+
+
+@pytest.mark.django_db
+def test_a_demonstration_that_somebody_deleted_is_remembered(workspace, alice):
+    assert demonstration_deleted(workspace) is None
+
+    experiment = factories.make_experiment(workspace, name=NAME, launch_key=LAUNCH_KEY)
+    assert demonstration_deleted(workspace) is None
+
+    experiment_delete(experiment=experiment, by=alice)
+    found = demonstration_deleted(workspace)
+    assert found is not None
+    assert found.actor_label == alice.email
+
+
+@pytest.mark.django_db
+def test_another_comparison_that_was_deleted_is_not_the_demonstration(workspace, alice):
+    other = factories.make_experiment(workspace)
+    copy = factories.make_experiment(workspace, name=NAME, dataset_version=other.dataset_version)
+
+    experiment_delete(experiment=other, by=alice)
+    assert demonstration_deleted(workspace) is None
+
+    factories.make_experiment(workspace, name=NAME, launch_key=LAUNCH_KEY, dataset_version=other.dataset_version)
+    experiment_delete(experiment=copy, by=alice)
+    assert demonstration_deleted(workspace) is None

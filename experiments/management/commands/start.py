@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from experiments.demo.outcome import demonstration_outcome, demonstration_url
-from experiments.demo.story import demonstration_launch
+from experiments.demo.story import demonstration_deleted, demonstration_launch
 from experiments.errors import UserError
 from experiments.local_stack import CannotStart, Stack, check_port, only_one, programs
 from experiments.models import Experiment, User, Workspace
@@ -73,6 +73,9 @@ class Command(BaseCommand):
         return owner, workspace
 
     def _demonstrate(self, workspace: Workspace, owner: User, url: str) -> Experiment | None:
+        if deleted := demonstration_deleted(workspace):
+            self._say(f"The demonstration was deleted on {deleted.at:%Y-%m-%d} by {deleted.actor_label}, so it is not made again.")
+            return None
         try:
             experiment = demonstration_launch(workspace=workspace, by=owner)
         except UserError as error:

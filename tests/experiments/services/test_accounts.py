@@ -43,6 +43,24 @@ def test_workspace_with_a_name_without_latin_letters_gets_an_address(alice):
     assert accounts.workspace_create(name="支援", by=alice).slug.startswith("workspace")
 
 
+@pytest.mark.parametrize("is_slug_taken", [False, True])
+def test_owner_create_finds_its_workspace_after_somebody_renamed_it(db, is_slug_taken):
+    if is_slug_taken:
+        make_workspace("home", owner=make_user("other@example.com"))
+    words = {"email": "owner@example.com", "password": "a long random phrase", "workspace_name": "Home"}
+    owner, home = accounts.owner_create(**words)
+
+    accounts.workspace_rename(workspace=home, name="Our playground", by=owner)
+
+    assert accounts.owner_create(**words) == (owner, home)
+
+
+def test_owner_create_tells_names_without_latin_letters_apart(db):
+    made = [accounts.owner_create(email="owner@example.com", password="a long random phrase", workspace_name=name)[1] for name in "团队"]
+
+    assert made[0] != made[1]
+
+
 def test_owner_create_run_twice_changes_nothing(db):
     first = accounts.owner_create(email="owner@example.com", password="a long random phrase", workspace_name="Home")
     again = accounts.owner_create(email="OWNER@example.com", password="another long phrase", workspace_name="Home")
