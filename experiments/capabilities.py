@@ -23,10 +23,12 @@ class Capability:
         path: "shared" (what rows have in common is run once), "plain" (each row is run whole), "plain in training", "runs" (there is no
             prompt to share), or "refused".
         reason: why it is not "shared", in a sentence for "refused"; empty otherwise.
+        note: a sentence where the method is not quite what its name says.
     """
 
     path: str
     reason: str = ""
+    note: str = ""
 
     @property
     def is_refused(self) -> bool:
@@ -51,8 +53,7 @@ def families() -> dict[str, Family]:
     """All families that were tried, in the order of the file."""
     rows = json.loads(_FILE.read_text(encoding="utf-8"))
     return {
-        key: Family(key, row["title"], {method: Capability(cell["path"], cell.get("reason", "")) for method, cell in row["cells"].items()})
-        for key, row in rows.items()
+        key: Family(key, row["title"], {method: Capability(**cell) for method, cell in row["cells"].items()}) for key, row in rows.items()
     }
 
 

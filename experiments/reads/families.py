@@ -10,11 +10,11 @@ WORDS = {"shared": "yes", "runs": "yes", "refused": "no"}
 
 @dataclass(frozen=True)
 class FamilyCell:
-    """One cell: its word, and the number of its reason below the table (0 for none)."""
+    """One cell: its word, and the numbers of what is said about it below the table."""
 
     method: str
     word: str
-    note: int
+    notes: tuple[int, ...]
     is_refused: bool
 
 
@@ -30,8 +30,10 @@ def family_table() -> dict[str, Any]:
 
 
 def _cell(name: str, capability: Capability, notes: dict[str, int]) -> FamilyCell:
-    number = 0
+    said = []
     if capability.reason:
-        sentence = capability.reason if capability.is_refused else f"Each row is run whole, because {capability.reason}."
-        number = notes.setdefault(sentence, len(notes) + 1)
-    return FamilyCell(name, WORDS.get(capability.path, "slower"), number, capability.is_refused)
+        said.append(capability.reason if capability.is_refused else f"Each row is run whole, because {capability.reason}.")
+    if capability.note:
+        said.append(capability.note)
+    numbers = tuple(notes.setdefault(sentence, len(notes) + 1) for sentence in said)
+    return FamilyCell(name, WORDS.get(capability.path, "slower"), numbers, capability.is_refused)

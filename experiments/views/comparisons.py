@@ -15,6 +15,7 @@ from experiments.errors import UserError
 from experiments.forms.comparisons import BudgetForm, ComparisonForm
 from experiments.models import Experiment, Role, Split, TestOpening
 from experiments.plan_checks import plan_problems
+from experiments.plan_notes import plan_notes
 from experiments.reads.charts import Chart, break_even_chart, curve_charts, quality_chart, spent_chart
 from experiments.reads.comparison_rows import comparison_rows
 from experiments.reads.confusions import confusion_view
@@ -100,7 +101,8 @@ def comparison_estimate(request: HttpRequest, slug: str) -> HttpResponse:
         estimate = None if problems else plan_estimate(plan)
     except UserError as error:
         problems, estimate = [str(error)], None
-    return render(request, "_comparison_estimate.html", {"problems": problems, "estimate": estimate, "notes": form.notes, "plan": plan})
+    notes = [*form.notes, *plan_notes(plan)]
+    return render(request, "_comparison_estimate.html", {"problems": problems, "estimate": estimate, "notes": notes, "plan": plan})
 
 
 @require_safe

@@ -1,6 +1,7 @@
 """Which approach runs on which family: the reader of the table that the engine's golden tests prove."""
 
 from experiments.capabilities import capability_of, families, method_names
+from experiments.reads.families import family_table
 from experiments.recipes import CATALOGUE
 
 
@@ -35,3 +36,12 @@ def test_prefix_on_an_encoder_decoder_runs():
 
     assert known is not None
     assert known.is_slower
+    assert "decoder only" in known.note
+
+
+def test_the_page_says_that_this_prefix_is_for_the_decoder_only():
+    table = family_table()
+    [t5] = [row for row in table["rows"] if row["family"].key == "t5"]
+    [prefix] = [cell for cell in t5["cells"] if cell.method == "Prefix"]
+
+    assert any("decoder only" in table["notes"][number - 1] for number in prefix.notes)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.workers.engine.families import FAMILIES
-from tests.workers.engine.golden import COLUMNS, MATRIX, cell_of
+from tests.workers.engine.golden import BEGIN, COLUMNS, END, MATRIX, README, cell_of, readme_table
 
 KNOWN = json.loads(MATRIX.read_text(encoding="utf-8"))
 CELLS = [(family, method) for family in FAMILIES for method in COLUMNS]
@@ -41,6 +41,10 @@ def test_a_cell_of_each_method_does_what_the_matrix_says(tmp_path, family, metho
 @pytest.mark.parametrize(("family", "method"), [cell for cell in CELLS if cell not in QUICK + IN_TURN])
 def test_every_other_cell_does_what_the_matrix_says(tmp_path, family, method):
     assert cell_of(family, method, tmp_path) == KNOWN[family]["cells"][method]
+
+
+def test_the_readme_has_the_matrix_in_short():
+    assert README.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip() == readme_table(KNOWN)
 
 
 def test_the_matrix_has_a_cell_for_every_family_and_method():

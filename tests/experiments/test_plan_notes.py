@@ -1,0 +1,21 @@
+"""What is said of a plan although it can start."""
+
+import pytest
+
+from experiments.plan_notes import plan_notes
+from tests import factories
+from tests.experiments.test_plan_checks import make_plan  # noqa: F401
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_prefix_on_an_encoder_decoder_is_said_to_be_for_the_decoder_only(make_plan):  # noqa: F811
+    t5 = factories.make_backbone(name="Flan", facts={"family": "t5"})
+
+    [note] = plan_notes(make_plan(backbone=t5, recipes=["prefix", "soft_prompt"]))
+
+    assert note.startswith("Prefix on Flan: The prefix is for the decoder only")
+
+
+def test_nothing_is_said_of_what_is_what_its_name_says(make_plan):  # noqa: F811
+    assert plan_notes(make_plan(backbone=factories.make_backbone(facts={"family": "llama"}), recipes=["prefix"])) == []
