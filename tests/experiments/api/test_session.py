@@ -1,5 +1,6 @@
 """The session that the README shows, run as it stands there: its calls reach this process, and real workers' code does the jobs."""
 
+import ast
 import csv
 import io
 import re
@@ -7,6 +8,8 @@ import sys
 import urllib.error
 import urllib.request
 from collections import Counter
+from dataclasses import asdict
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +17,9 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
+from experiments.demo.story import BUDGETS, PRICES, SEEDS, SHARES
 from experiments.models import Evaluation, Experiment, Job, JobState, Role
+from experiments.reads.prompts import demonstrations_draw
 from experiments.services.keys import api_key_create
 from tests.factories import make_backbone
 from tests.workers.tiny_model import write_tiny_model
@@ -73,14 +78,31 @@ def first_rows_of_each_queue(source: Path, target: Path, *, most: int) -> None:
         csv.writer(written).writerows([header, *kept])
 
 
+def block() -> str:
+    found = BLOCK.search((ROOT / "README.md").read_text())
+    assert found, "README.md shows no API session"
+    return found[1]
+
+
+def test_session_of_the_readme_has_the_figures_of_the_demonstration():
+    assigned = [(node.targets[0], node.value) for node in ast.parse(block()).body if isinstance(node, ast.Assign)]
+    figures = {name.id: ast.literal_eval(value) for name, value in assigned if isinstance(name, ast.Name) and name.id.isupper()}
+
+    assert figures["SHARES"] == asdict(SHARES)
+    assert dict.fromkeys(("soft_prompt", "hybrid", "lora"), figures["BUDGET"]) == BUDGETS
+    assert {name: Decimal(str(price)) for name, price in figures["PRICES"].items()} == PRICES
+    assert f'"seeds": {list(SEEDS)}' in block()
+
+
 @pytest.fixture
 def program(folder, workspace) -> str:
     """The README's block; only the budget is smaller and the model a tiny one."""
-    found = BLOCK.search((ROOT / "README.md").read_text())
-    assert found, "README.md shows no API session"
     tiny = make_backbone(workspace, name="Tiny", kind="local", source=str(write_tiny_model(folder / "tiny", num_positions=6_000)))
-    small = {'"max_steps": 250': '"max_steps": 2', '"seeds": [0, 1],': f'"seeds": [0], "backbone": "{tiny.pk}",'}
-    text = found[1]
+    small = {
+        '"max_steps": 100, "evaluate_every": 25': '"max_steps": 2, "evaluate_every": 1',
+        '"seeds": [0, 1],': f'"seeds": [0], "backbone": "{tiny.pk}",',
+    }
+    text = block()
     for written, tested in small.items():
         assert written in text
         text = text.replace(written, tested)
@@ -110,5 +132,9 @@ def test_session_of_the_readme_repeats_the_demonstration(program, folder, worksp
         Evaluation.objects.filter(run__approach__experiment=experiment, split="test", attempt__isnull=False).count()
         == experiment.approaches.count()
     )
+    assert experiment.price_book is not None
+    few_shot = experiment.approaches.get(method="hard_prompt", name__contains="With examples").template_version
+    drawn = demonstrations_draw(experiment.dataset_version, per_label=1, seed=0)
+    assert [shown["example"] for shown in few_shot.demonstrations] == drawn
     link = capsys.readouterr().out.strip().splitlines()[-1]
     assert Client().get(link.removeprefix(SERVER)).status_code == 200
