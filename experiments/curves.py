@@ -70,6 +70,8 @@ def curve_plan(experiment: Experiment) -> CurvePlan:
     sizes = curve_sizes(version.split_counts.get(Split.TRAIN, 0))
     approaches = experiment.approaches.select_related("start_artifact__run__approach__experiment__dataset_version")
     learners = [approach for approach in approaches if learns_from_rows(approach.method)]
+    billed = [approach for approach in learners if approach.family == Family.HOSTED]
+    learners = [approach for approach in learners if approach not in billed]
     fresh = [approach for approach in learners if not approach.teaching and not _has_seen_rows(approach)]
     made = set(Run.objects.filter(approach__in=fresh, job__state=JobState.SUCCEEDED).values_list("approach", flat=True))
     able = [approach for approach in fresh if approach.pk in made]
@@ -79,7 +81,7 @@ def curve_plan(experiment: Experiment) -> CurvePlan:
         sizes=sizes,
         points=points,
         seeds=seeds,
-        notes=tuple(_notes(learners, fresh, able)),
+        notes=tuple(_notes(learners, fresh, able, billed)),
         seconds=_seconds(experiment, points, len(seeds)),
         problem=_problem(experiment, sizes, points, len(seeds)),
     )
@@ -97,7 +99,7 @@ def _shown_rows(approach: Approach) -> int:
     return int(approach.recipe.get("num_examples") or 0) if approach.method == "drawn_examples" else 0
 
 
-def _notes(learners: list[Approach], fresh: list[Approach], able: list[Approach]) -> Iterator[str]:
+def _notes(learners: list[Approach], fresh: list[Approach], able: list[Approach], billed: list[Approach]) -> Iterator[str]:
     started = [approach.name for approach in learners if approach not in fresh and not approach.teaching]
     taught = [approach.name for approach in learners if approach.teaching]
     failed = [approach.name for approach in fresh if approach not in able]
@@ -105,6 +107,8 @@ def _notes(learners: list[Approach], fresh: list[Approach], able: list[Approach]
         yield f"{listed(started)}: left out, because the tuned prompt that it starts from has learned from rows of this data."
     if taught:
         yield f"{listed(taught)}: left out, because a teacher answers for the rows, so that no labels are needed."
+    if billed:
+        yield f"{listed(each.name for each in billed)}: left out, because the endpoint would bill every row of every point."
     if failed:
         yield f"{listed(failed)}: left out, because no run of it has succeeded."
 

@@ -67,7 +67,7 @@ def _data_problems(plan: ExperimentPlan) -> Iterator[str]:
         yield f"{version} has no train rows, but {listed(learners)} learn from them. Add train rows, or leave these approaches out."
     if plan.open_test_when_finished and not version.split_counts.get(Split.TEST):
         yield f"{version} has no test rows to open. Untick “Open the test set”, or upload the data with a test split."
-    if plan.curve_when_finished and not num_curve_runs(version, (approach.kind.method for approach in plan.approaches), len(plan.seeds)):
+    if plan.curve_when_finished and not num_curve_runs(version, plan.curve_methods, len(plan.seeds)):
         yield f"A learning curve needs more than {SIZES[0]} train rows and an approach that learns from them. Untick it, or add them."
     if version.task == Task.CLASSIFICATION:
         yield from _label_problems(version, trains=bool(learners))
@@ -184,7 +184,11 @@ def endpoint_problems(approach: ApproachPlan) -> list[str]:
     if kind.method == "dspy_search":
         return []
     if kind.method == "drawn_examples":
-        return [f"{kind.name} draws its examples where the model runs. For the endpoint of {model}, show examples in the prompt itself."]
+        if kind.default_of("policy") != "nearest":
+            return []
+        return [
+            f"{kind.name} needs the model's inner states, which the endpoint of {model} does not give. Draw examples by chance instead."
+        ]
     if kind.method != "hard_prompt" or (approach.options.get("score") or kind.default_of("score") or "sum") != "sum":
         return [f"{kind.name} compares the log-likelihood of every label, which the endpoint of {model} does not tell. Leave it out."]
     return []

@@ -135,5 +135,10 @@ class ExperimentPlan:
         return self.seeds if approach.kind.is_tuned else (0,)
 
     @property
+    def curve_methods(self) -> list[str]:
+        """Methods of the approaches that a learning curve may have points of: an endpoint would bill every row of every point."""
+        return [approach.kind.method for approach in self.approaches if not approach.asks_endpoint]
+
+    @property
     def num_runs(self) -> int:
         return sum(len(self.seeds_of(approach)) for approach in self.approaches)

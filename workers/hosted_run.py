@@ -21,6 +21,7 @@ from workers.endpoint.reading import read_label
 from workers.endpoint.rounds import GivenUp, NoRoom, Question, asked_words
 from workers.endpoint.wording import Dialect, check_columns, cut_at_stop, shown
 from workers.engine.chain import answering_spec, with_text, writing_spec
+from workers.engine.draws import with_drawn
 from workers.engine.formats import FormatChecker
 from workers.engine.metrics import classification_metrics, extraction_metrics
 from workers.engine.outcome import Prediction, RunResult, write_predictions
@@ -81,6 +82,9 @@ class HostedRun:
         if spec.recipe.method == "dspy_search":
             self.spec, result.written["search"], found_warnings = searched(self.asking, spec, self.outcomes, self._most_tokens)
             warnings += found_warnings
+        elif spec.recipe.method == "drawn_examples":
+            assert spec.train is not None, "the spec refuses drawn examples without train rows"
+            self.spec, result.written["examples"] = with_drawn(spec, read_rows(spec.train, spec.labels, spec.max_rows))
         for target in spec.evaluate:
             self._evaluate(target, out, result)
         result.device_name = f"endpoint {endpoint_host(self.asking.backbone.source)}"

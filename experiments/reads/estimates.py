@@ -101,8 +101,7 @@ def plan_estimate(plan: ExperimentPlan) -> Estimate:
 
 
 def _curve_runs(plan: ExperimentPlan) -> int:
-    methods = [approach.kind.method for approach in plan.approaches]
-    return num_curve_runs(plan.dataset_version, methods, len(plan.seeds)) if plan.curve_when_finished else 0
+    return num_curve_runs(plan.dataset_version, plan.curve_methods, len(plan.seeds)) if plan.curve_when_finished else 0
 
 
 def measured_speeds(backbone: Backbone) -> dict[str, Speed]:

@@ -46,6 +46,16 @@ def test_hosted_model_answers_the_written_prompts_beside_the_other_approaches(ch
     assert {approach.family for approach in plan.approaches} == {"engineered", "tuned", "hybrid", "hosted", "baseline"}
 
 
+@pytest.mark.parametrize("recipe", ["few_shot_random", "few_shot_balanced"])
+def test_examples_are_drawn_for_a_hosted_model_too(choice, hosted, recipe):
+    drawing = ApproachPlan(recipe, hosted, choice.templates[0], {"num_examples": 2})
+
+    plan = ExperimentPlan("Which?", choice.dataset_version, (drawing,), curve_when_finished=False)
+
+    assert plan_problems(plan) == []
+    assert (drawing.family, plan.curve_methods) == ("hosted", [])
+
+
 def test_hosted_runs_wait_in_the_io_queue_and_the_others_for_the_accelerator(choice, hosted, workspace):
     experiment_start(workspace=workspace, by=None, plan=plan_of(replace(choice, endpoints=[hosted])), key="k")
 
@@ -61,7 +71,7 @@ def test_hosted_runs_wait_in_the_io_queue_and_the_others_for_the_accelerator(cho
         ("hybrid", "Hybrid is trained inside the model"),
         ("lora", "LoRA is trained inside the model"),
         ("linear_probe", "reads the model's inner states"),
-        ("few_shot_nearest", "draws its examples where the model runs"),
+        ("few_shot_nearest", "needs the model's inner states"),
         ("prior_corrected", "compares the log-likelihood of every label"),
         ("label_bias", "compares the log-likelihood of every label"),
     ],

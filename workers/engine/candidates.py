@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from workers.engine.candidate import Candidate
-from workers.engine.demonstrations import draw_examples, shown
+from workers.engine.draws import draw_examples, shown
 from workers.engine.spec import Item, Recipe, RunSpec
 from workers.engine.template_spec import Demonstration, TemplateSpec
 from workers.engine.variants import Instruction, answer_words_of, cues_of, instructions_of, placed_cue

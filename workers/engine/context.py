@@ -14,7 +14,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from workers.engine.backbone import Backbone
-from workers.engine.demonstrations import draw_examples, shown
+from workers.engine.draws import draw_examples, shown
 from workers.engine.errors import BadSpec, Unsupported
 from workers.engine.frame import Frame
 from workers.engine.prefix import Virtual

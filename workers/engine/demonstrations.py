@@ -1,9 +1,8 @@
-"""Which train rows stand in a prompt as examples: drawn by a seed, balanced over labels, or nearest to each row.
+"""Which train rows stand in a prompt as examples where every row has its own: those that the backbone sees as most alike.
 
 Reads train rows only. Knows the backbone's states, no templates and no scores.
 """
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,43 +13,8 @@ from workers.engine.backbone import Backbone
 from workers.engine.baselines import mean_states, row_text
 from workers.engine.errors import BadData
 from workers.engine.spec import Item, RunSpec
-from workers.engine.template_spec import Demonstration
 
 _CHUNK = 1024
-
-
-def draw_examples(train: Sequence[Item], policy: str, count: int, seed: int) -> list[Item]:
-    """Rows for all prompts alike, the same ones for the same seed.
-
-    Args:
-        policy: "random" draws rows; "balanced" takes as many of each label as the count allows and draws which labels get one more.
-        count: how many rows.
-    Raises:
-        BadData: there are fewer train rows than asked for.
-    """
-    if len(train) < count:
-        raise BadData(f"The prompt is to show {count} examples, but there are {len(train)} train rows. Ask for fewer examples.")
-    chance = random.Random(seed)  # noqa: S311 - nothing secret is drawn
-    rows = list(train)
-    chance.shuffle(rows)
-    if policy == "random":
-        return rows[:count]
-    queues: dict[str, list[Item]] = {}
-    for row in rows:
-        queues.setdefault(row.label, []).append(row)
-    labels = sorted(queues)
-    chosen: list[Item] = []
-    while len(chosen) < count:
-        chance.shuffle(labels)
-        chosen += [queues[label].pop() for label in labels if queues[label]][: count - len(chosen)]
-    # Models lean towards the label they read last, so the order is drawn too.
-    chance.shuffle(chosen)
-    return chosen
-
-
-def shown(items: Sequence[Item]) -> tuple[Demonstration, ...]:
-    """Rows as they stand in a template."""
-    return tuple(Demonstration(item.fields, item.label, item.id) for item in items)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from workers.engine.backbone import Backbone
 from workers.engine.calibration import fit_label_bias
 from workers.engine.candidate import Candidate
 from workers.engine.candidates import draws_of, wordings_of
-from workers.engine.demonstrations import Neighbours, draw_examples, shown
+from workers.engine.demonstrations import Neighbours
+from workers.engine.draws import shown, with_drawn
 from workers.engine.errors import BadData, Unsupported
 from workers.engine.frame import Frame
 from workers.engine.journal import TRIALS
@@ -111,25 +112,26 @@ def _by_dspy(run: Run, backbone: Backbone) -> Written:
 
 
 def _with_examples(run: Run, backbone: Backbone) -> Written:
-    spec, options = run.spec, run.spec.recipe.options
-    policy, count, seed = str(options["policy"]), int(options["num_examples"]), int(options["draw_seed"])  # type: ignore[arg-type]
-    started = time.perf_counter()
     train = _train_rows(run)
+    if run.spec.recipe.options["policy"] == "nearest":
+        return _with_nearest(run, backbone, train)
+    spec, facts = with_drawn(run.spec, train)
+    return Written(Frame(spec, backbone), facts={"examples": facts})
+
+
+def _with_nearest(run: Run, backbone: Backbone, train: list[Item]) -> Written:
+    spec, options = run.spec, run.spec.recipe.options
+    started = time.perf_counter()
     bare = replace(spec, template=replace(spec.template, demonstrations=()))
-    facts: dict[str, Any] = {"policy": policy, "num_examples": count, "draw_seed": seed, "pool_rows": len(train)}
-    if policy == "nearest":
-        run.report(Progress("training", rows_total=len(train)))
-        neighbours = Neighbours.of(bare, backbone, train, count)
-        frame = Frame(bare, backbone, examples_of=lambda items: [shown(found) for found in neighbours.find(items)])
-        run.warnings.append(
-            "Every row reads examples of its own, so they cannot be run once for all rows: look at the computed tokens and the time."
-        )
-        record = TrainingRecord(train_seconds=time.perf_counter() - started)
-        return Written(frame, neighbours=neighbours, record=record, facts={"examples": facts})
-    chosen = draw_examples(train, policy, count, seed)
-    facts["rows"] = [{"id": item.id, "label": item.label} for item in chosen]
-    template = replace(spec.template, demonstrations=shown(chosen))
-    return Written(Frame(replace(spec, template=template), backbone), facts={"examples": facts})
+    run.report(Progress("training", rows_total=len(train)))
+    neighbours = Neighbours.of(bare, backbone, train, int(options["num_examples"]))  # type: ignore[arg-type]
+    frame = Frame(bare, backbone, examples_of=lambda items: [shown(found) for found in neighbours.find(items)])
+    run.warnings.append(
+        "Every row reads examples of its own, so they cannot be run once for all rows: look at the computed tokens and the time."
+    )
+    record = TrainingRecord(train_seconds=time.perf_counter() - started)
+    facts = {name: options[name] for name in ("policy", "num_examples", "draw_seed")}
+    return Written(frame, neighbours=neighbours, record=record, facts={"examples": {**facts, "pool_rows": len(train)}})
 
 
 def _with_bias(run: Run, frame: Frame) -> Written:

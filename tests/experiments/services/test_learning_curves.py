@@ -3,6 +3,7 @@
 import pytest
 from django.utils import timezone
 
+from experiments.curves import curve_plan
 from experiments.errors import UserError
 from experiments.models import Artifact, Evaluation, Experiment, Job, JobKind, JobState, Run
 from experiments.reads.learning_curves import build_learning_curve
@@ -46,6 +47,15 @@ def test_point_takes_over_everything_but_the_rows(finished, alice):
     assert point.recipe == source.recipe
     assert (point.method, point.backbone, point.template_version) == (source.method, source.backbone, source.template_version)
     assert point.name == "LoRA, 16 rows"
+
+
+def test_approach_on_an_endpoint_gets_no_curve_because_each_point_would_be_billed(finished):
+    finished.approaches.filter(name="LoRA").update(family="hosted")
+
+    plan = curve_plan(finished)
+
+    assert "LoRA" not in {approach.name for approach in plan.learners}
+    assert "LoRA: left out, because the endpoint would bill every row of every point." in plan.notes
 
 
 def test_second_launch_gives_the_curve_that_is_there(finished, alice):

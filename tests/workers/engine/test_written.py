@@ -8,7 +8,8 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.workers.engine.fakes import LABELS, TEMPLATE, make_backbone, make_items, make_run, write_rows
 from workers.engine.calibration import fit_label_bias
-from workers.engine.demonstrations import Neighbours, draw_examples
+from workers.engine.demonstrations import Neighbours
+from workers.engine.draws import draw_examples
 from workers.engine.errors import BadData
 from workers.engine.execute import execute
 from workers.engine.spec import EvaluateOn, Item

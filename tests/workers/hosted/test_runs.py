@@ -5,6 +5,7 @@ import json
 import pytest
 
 from experiments.models import Backbone, CallState, EndpointCall, EndpointKey, Evaluation, Job, JobState, Prediction, Preview, Run
+from experiments.recipes import recipe_options
 from experiments.services.jobs import job_retry
 from tests.factories import make_experiment, make_job
 from tests.workers.endpoint.server import Answer, completion, wait_until
@@ -38,6 +39,21 @@ def test_prompt_reaches_the_endpoint_as_written(run, server):
     roles = [(message["role"], message["content"].split("\n")[-2:]) for message in server.asked[0]["messages"]]
     assert roles[:3] == [("system", ["Be short."]), ("user", ["Message: pay me back", "Queue:"]), ("assistant", ["refund"])]
     assert roles[3][1][1] == "Queue:"
+
+
+def test_drawn_examples_reach_the_endpoint_the_same_for_every_row(run, server):
+    run.approach.method, run.approach.recipe = "drawn_examples", recipe_options("few_shot_balanced", {"num_examples": 2, "draw_seed": 3})
+    run.approach.save()
+
+    job = do(run.job)
+
+    assert (job.state, job.error) == (JobState.SUCCEEDED, "")
+    shown = {json.dumps(asked["messages"][:-1]) for asked in server.asked}
+    assert [len(json.loads(each)) for each in shown] == [4]
+    run.refresh_from_db()
+    drawn = run.result["written"]["examples"]["rows"]
+    assert sorted(row["label"] for row in drawn) == ["delivery", "refund"]
+    assert run.approach.experiment.dataset_version.examples.filter(split="train", pk__in=[row["id"] for row in drawn]).count() == 2
 
 
 def test_text_that_is_no_label_counts_as_wrong_and_is_kept(run, server):
