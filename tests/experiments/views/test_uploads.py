@@ -137,9 +137,25 @@ def test_a_bad_row_is_named_and_left_out(upload, dora_client, line, sentence):
 
     page = page_of(dora_client)
 
-    assert "What do the columns mean?" in page
-    assert sentence in page
-    assert "1 row is" in page
+    warning = page.index("1 row of the file could not be read and is left out.")
+    assert warning < page.index('id="mapping"') < page.index('id="parse-problems"') < page.index(sentence)
+
+    map_it(dora_client)
+    work_off()
+    page = page_of(dora_client)
+
+    assert "message number 0" in page
+    assert page.index("1 row of the file could not be read and is left out.") < page.index('id="parse-problems"') < page.index(sentence)
+
+
+def test_a_file_without_bad_rows_has_no_warning_about_them(upload, dora_client):
+    upload()
+    work_off()
+    before = page_of(dora_client)
+    map_it(dora_client)
+    work_off()
+
+    assert all("could not be read" not in page for page in (before, page_of(dora_client)))
 
 
 def test_one_label_is_refused_with_its_name_and_can_be_mapped_again(upload, dora_client):
