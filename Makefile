@@ -1,7 +1,6 @@
 # PromptLab's commands. `make run` and `make test` do all the set-up; both are safe to repeat.
 
 PYTHON ?= python3
-PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 # Tests of one xdist_group share an engine host, a browser or a server, and so a process.
@@ -17,7 +16,7 @@ help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: $(VENV)/.worker ## Start PromptLab with the demonstration on this machine
-	@$(BIN)/python manage.py start --port $(PORT)
+	@$(BIN)/python manage.py start
 
 test: $(VENV)/.dev ## The fast suite: no server, no browser, no network
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_FLAGS)

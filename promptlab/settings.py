@@ -20,6 +20,7 @@ if (BASE_DIR / ".env").is_file():
 # --- Where state lives -------------------------------------------------------------------------------------------------
 HOME = Path(env.str("PROMPTLAB_HOME", default=str(BASE_DIR / "var"))).resolve()
 HOME.mkdir(parents=True, exist_ok=True)
+PORT = env.int("PORT", default=8000)  # of `manage.py start`
 
 # --- Safety ------------------------------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)

@@ -6,6 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
+from experiments.management.commands.start import Command as Start
 from experiments.models import User
 
 
@@ -55,3 +56,15 @@ def test_printed_sign_in_link_signs_in(alice, workspace, capsys):
 def test_sign_in_link_for_nobody_says_what_to_do(db):
     with pytest.raises(CommandError, match="create_owner"):
         call_command("sign_in_link", "nobody@example.com")
+
+
+def test_start_takes_the_port_of_the_settings_unless_told(settings):
+    settings.PORT = 9_123
+    parser = Start().create_parser("manage.py", "start")
+
+    assert parser.parse_args([]).port == 9_123
+    assert parser.parse_args(["--port", "9000"]).port == 9_000
+
+
+def test_the_makefile_leaves_the_port_to_the_settings():
+    assert "--port" not in (Path(__file__).parents[2] / "Makefile").read_text()

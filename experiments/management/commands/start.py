@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 
 from experiments.demo.outcome import demonstration_outcome, demonstration_url
 from experiments.demo.story import demonstration_deleted, demonstration_launch
@@ -19,6 +20,7 @@ from experiments.errors import UserError
 from experiments.local_stack import CannotStart, Stack, check_port, only_one, programs
 from experiments.models import Experiment, User, Workspace
 from experiments.owner_password import password_keep, password_make
+from experiments.servers import check_database, check_redis
 from experiments.services.accounts import owner_create, sign_in_url
 
 OWNER = "owner@localhost.localdomain"
@@ -36,7 +38,7 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--port", type=int, default=settings.PORT)
         parser.add_argument("--without-demonstration", action="store_true", help="Start the processes and nothing else.")
 
     def handle(self, *args: Any, port: int, without_demonstration: bool = False, **options: Any) -> None:
@@ -45,6 +47,8 @@ class Command(BaseCommand):
         try:
             with only_one(settings.HOME):
                 check_port(port)
+                check_database(connection)
+                check_redis()
                 self._serve(port, demonstrate=not without_demonstration)
         except CannotStart as error:
             raise CommandError(str(error)) from error
