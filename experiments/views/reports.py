@@ -78,7 +78,8 @@ def report_detail(request: HttpRequest, slug: str, report_id: UUID) -> HttpRespo
 
 def _page(report: Report, form: ShareForm) -> dict[str, Any]:
     shares = report.shares.select_related("created_by")
-    return {"noun": report, "shares": shares, "form": form, "now": timezone.now(), **body_of(report.payload)}
+    context = {"noun": report, "shares": shares, "form": form, "now": timezone.now(), "links_open": services.shares_enabled()}
+    return context | body_of(report.payload)
 
 
 @require_safe

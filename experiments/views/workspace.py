@@ -15,6 +15,7 @@ from experiments.forms.accounts import InvitationForm, RoleForm, WorkspaceForm
 from experiments.models import AuditEntry, Membership, Role, Share, Workspace
 from experiments.reads.audit import audit_line
 from experiments.services import accounts, invitations
+from experiments.services.reports import shares_enabled
 from experiments.views.viewer import require_here, viewer
 
 PAGE = 50
@@ -90,7 +91,7 @@ def share_list(request: HttpRequest, slug: str) -> HttpResponse:
     shares = Share.objects.filter(report__workspace=workspace).select_related("report__experiment", "created_by")
     live = shares.filter(revoked_at=None, expires_at__gt=timezone.now())
     ended = shares.exclude(pk__in=live.values("pk"))
-    return render(request, "share_list.html", {"live": live, "ended": ended[:PAGE]})
+    return render(request, "share_list.html", {"live": live, "ended": ended[:PAGE], "links_open": shares_enabled()})
 
 
 @require_safe

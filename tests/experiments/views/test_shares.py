@@ -223,6 +223,25 @@ def test_operator_can_switch_links_off(shared, settings):
     assert opened(shared[1]).status_code == 404
 
 
+def test_pages_of_members_say_that_links_are_switched_off_and_offer_none(client_for, alice, report, shared, settings):
+    def pages():
+        addresses = reverse("share-list", args=["acme"]), reverse("report-detail", args=["acme", report.pk])
+        return [client_for(alice).get(address).content.decode() for address in addresses]
+
+    listed, page = pages()
+    assert "Links that open now" in listed
+    assert reverse("share-create", args=["acme", report.pk]) in page
+    assert "switched shared links off" not in listed + page
+
+    settings.SHARE_LINKS = False
+    listed, page = pages()
+    assert "Links that open now" not in listed
+    assert reverse("share-create", args=["acme", report.pk]) not in page
+    for text in (listed, page):
+        assert "switched shared links off" in text
+        assert reverse("share-revoke", args=["acme", shared[0].pk]) in text, "it can still be ended for good"
+
+
 def test_member_makes_a_link_that_is_shown_once(client_for, alice, report):
     client = client_for(alice)
 
