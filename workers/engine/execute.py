@@ -85,4 +85,4 @@ def _memory_named() -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise OutOfMemory("The machine ran out of memory. Use a smaller model, shorter rows, or a smaller micro_batch_size.") from error
+        raise OutOfMemory("The machine ran out of memory. Use a smaller model, shorter rows or a shorter prompt.") from error

@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
@@ -21,6 +22,7 @@ from workers.engine.predicting import blank_prediction
 from workers.engine.prefix import NO_VIRTUAL, PrefixStates, Virtual, prefix_of
 from workers.engine.scoring import shared_ids
 from workers.engine.spec import Item
+from workers.engine.splitting import split_when_scarce
 
 MAX_ROWS = 32
 MAX_TOKENS = 4096
@@ -58,12 +60,16 @@ class Generator:
         with torch.inference_mode():
             shared = () if plain else shared_ids(rows)
             prefix = None if plain else prefix_of(self.backbone.model, self.virtual, shared)
+
+            def answers_of(group: Sequence[int]) -> list[list[int]]:
+                few = [rows[index][len(shared) :] for index in group]
+                steps = _PlainSteps(self, few) if plain else CachedSteps.behind(self.backbone, few, prefix)
+                return self.write_batch(steps, self.draws([names[index] for index in group]))
+
             done = 0
             for group in buckets([len(row) - len(shared) for row in rows], self.rules.max_new_tokens, MAX_TOKENS, MAX_ROWS):
                 started = time.perf_counter()
-                draws = self.draws([names[index] for index in group])
-                few = [rows[index][len(shared) :] for index in group]
-                answers = self.write_batch(_PlainSteps(self, few) if plain else CachedSteps.behind(self.backbone, few, prefix), draws)
+                answers = split_when_scarce(answers_of, group, lambda parts: list(chain.from_iterable(parts)))
                 share = (time.perf_counter() - started) / len(group)
                 for index, answer in zip(group, answers, strict=True):
                     written[index], seconds[index] = answer, share

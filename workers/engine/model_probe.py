@@ -12,6 +12,7 @@ from workers.engine.families import plain_by_design
 from workers.engine.folded_attention import NAME, can_fold
 from workers.engine.forward import folded_pass, plain_pass, shared_pass
 from workers.engine.prefix import NO_VIRTUAL, PrefixStates, embed, prefix_of
+from workers.engine.runtime import is_out_of_memory
 
 # Largest allowed difference between the shared and the plain computation, by dtype, in nats. In bf16 both paths round differently
 # at every layer.
@@ -87,7 +88,9 @@ def _fold_where_equal(model: PreTrainedModel, prefix: PrefixStates | None, rows:
 
 
 def cannot_share(error: Exception) -> str:
-    """The reason that a probe's own failure gives."""
+    """The reason that a probe's own failure gives. Lack of memory is none: whole rows would need more of it."""
+    if is_out_of_memory(error):
+        raise error
     said = str(error).splitlines() or [""]
     return f"this model cannot read a shared prefix ({type(error).__name__}: {said[0][:120]})"
 

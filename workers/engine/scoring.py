@@ -17,6 +17,7 @@ from workers.engine.forward import plain_pass, shared_pass
 from workers.engine.frame import common_prefix
 from workers.engine.prefix import NO_VIRTUAL, PrefixStates, Virtual, prefix_of
 from workers.engine.seq2seq import answer_logits, read_rows
+from workers.engine.splitting import split_when_scarce
 
 # Sized for a processor's caches: larger batches of a small model are slower, not faster. Logits count per batch that runs abreast.
 MAX_TOKENS = 512
@@ -110,7 +111,8 @@ class Scorer:
 
         def timed(group: Sequence[int]) -> tuple[Tensor, float]:
             started = time.perf_counter()
-            return score([rows[index] for index in group]).float().cpu(), time.perf_counter() - started
+            found = split_when_scarce(lambda part: score([rows[index] for index in part]).float().cpu(), group, torch.cat)
+            return found, time.perf_counter() - started
 
         def note(group: Sequence[int], found: tuple[Tensor, float]) -> None:
             nonlocal num_done
@@ -188,7 +190,7 @@ def line_scores(
         return torch.stack([part.sum() for part in torch.split(each, sizes)]).cpu()
 
     groups = scoring_groups(backbone, lengths, 0, max(map(len, answers)))
-    run_abreast(score, groups, backbone.device, found.__setitem__)
+    run_abreast(lambda group: split_when_scarce(score, group, torch.cat), groups, backbone.device, found.__setitem__)
     return found
 
 

@@ -300,6 +300,14 @@ class Trainer:
             return None
         rows = list(range(min(2, len(self.lines))))
         try:
+            return self._reason_on(rows)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        return self._reason_on(rows[:1])
+
+    def _reason_on(self, rows: Sequence[int]) -> str | None:
+        try:
             shared = self.loss_and_gradients(rows, plain=False)
         except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
             if is_out_of_memory(error):

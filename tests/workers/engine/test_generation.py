@@ -38,6 +38,27 @@ def their_answer(model, row, **asked):
     return written[: written.index(1)] if 1 in written else written
 
 
+@pytest.mark.parametrize("plain_reason", [None, "told"], ids=["kept states", "whole rows"])
+@pytest.mark.parametrize("rules", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_lack_of_memory_writes_in_halves_and_the_same_answers(monkeypatch, rules, plain_reason):
+    backbone = make_backbone()
+    rows = ids_of(backbone, 5)
+    writer = Generator(backbone, rules, plain_reason=plain_reason)
+    expected = writer.write(rows)[0]
+    original, sizes = Generator.write_batch, []
+
+    def scarce(self, steps, draws):
+        sizes.append(len(draws))
+        if len(draws) > 2:
+            raise MemoryError
+        return original(self, steps, draws)
+
+    monkeypatch.setattr(Generator, "write_batch", scarce)
+
+    assert writer.write(rows)[0] == expected
+    assert sizes == [5, 2, 3, 1, 2]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_batched_greedy_answers_equal_the_models_own_generation(family):
     backbone = make_backbone(family)

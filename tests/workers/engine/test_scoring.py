@@ -3,9 +3,10 @@ import torch
 
 from tests.workers.engine.fakes import FAMILIES, LABELS, make_backbone, make_frame, make_items, trie_of
 from workers.engine.batching import line_batch
+from workers.engine.errors import OutOfMemory
 from workers.engine.forward import plain_pass
-from workers.engine.prefix import Virtual
-from workers.engine.scoring import Scorer, log_normaliser
+from workers.engine.prefix import NO_VIRTUAL, Virtual
+from workers.engine.scoring import Scorer, line_scores, log_normaliser
 
 
 def plain_reference(backbone, context, answer):
@@ -28,6 +29,46 @@ def test_scores_equal_one_plain_sequence_a_row_and_label(family):
         for column, answer in enumerate(trie_of(frame).answers):
             assert float(scores.answers[place, column]) == pytest.approx(plain_reference(backbone, row, answer.ids), abs=1e-4)
     assert scores.prefix_tokens > 5
+
+
+@pytest.mark.parametrize("way", ["shared", "plain", "lines"])
+def test_lack_of_memory_scores_in_halves_down_to_single_rows(monkeypatch, way):
+    backbone = make_backbone()
+    frame = make_frame(backbone)
+    rows = [row.ids for row in frame.encode(make_items(5))]
+    scorer = Scorer(backbone, trie_of(frame), plain_reason="told" if way == "plain" else None)
+    answers = [trie_of(frame).answers[0].ids] * len(rows)
+
+    def scored():
+        return line_scores(backbone, NO_VIRTUAL, rows, answers) if way == "lines" else scorer.score(rows).answers
+
+    expected = scored()
+    forward, sizes = backbone.model.forward, []
+
+    def scarce(*args, **kwargs):
+        size = len(kwargs["inputs_embeds"] if kwargs.get("inputs_embeds") is not None else kwargs["input_ids"])
+        if size > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        sizes.append(size)
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(backbone.model, "forward", scarce)
+
+    torch.testing.assert_close(scored(), expected, atol=1e-4, rtol=0)
+    assert len(sizes) >= len(rows)
+
+
+def test_a_row_that_does_not_fit_alone_is_one_sentence(monkeypatch):
+    backbone = make_backbone()
+    frame = make_frame(backbone)
+
+    def scarce(*args, **kwargs):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(backbone.model, "forward", scarce)
+
+    with pytest.raises(OutOfMemory, match="Not even one row fits"):
+        Scorer(backbone, trie_of(frame), plain_reason="told").score([row.ids for row in frame.encode(make_items(3))])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -139,6 +139,22 @@ def test_lack_of_memory_halves_the_micro_batch_and_keeps_the_batch(monkeypatch):
     assert sum(sizes[-4:]) == 8
 
 
+def test_lack_of_memory_for_two_rows_tries_the_prefix_on_one(monkeypatch):
+    trainer = make_trainer(make_backbone(), "prompt_tuning")
+    original, sizes = trainer.loss_and_gradients, []
+
+    def scarce(indices, plain):
+        sizes.append(len(indices))
+        if len(indices) > 1:
+            raise torch.OutOfMemoryError
+        return original(indices, plain=plain)
+
+    monkeypatch.setattr(trainer, "loss_and_gradients", scarce)
+
+    assert trainer._plain_reason() is None
+    assert sizes == [2, 1, 1]
+
+
 def test_three_steps_without_finite_numbers_end_the_training_with_the_best_candidate(tmp_path):
     trainer = make_trainer(make_backbone(), "prompt_tuning")
     start = {name: parameter.detach().clone() for name, parameter in trainer.parameters.items()}
