@@ -1,5 +1,7 @@
 """What is said of a plan although it can start."""
 
+from dataclasses import replace
+
 import pytest
 
 from experiments.plan_notes import plan_notes
@@ -19,3 +21,13 @@ def test_a_prefix_on_an_encoder_decoder_is_said_to_be_for_the_decoder_only(make_
 
 def test_nothing_is_said_of_what_is_what_its_name_says(make_plan):  # noqa: F811
     assert plan_notes(make_plan(backbone=factories.make_backbone(facts={"family": "llama"}), recipes=["prefix"])) == []
+
+
+def test_a_search_beside_approaches_of_one_configuration_says_how_many_prompts_it_tries(make_plan):  # noqa: F811
+    plan = make_plan(recipes=["zero_shot", "prompt_search"])
+
+    assert plan_notes(plan) == [
+        "Prompt search tries up to 64 prompts on validation rows, while the others run as they are set. "
+        "A higher number of configurations of each approach is the same for all of them."
+    ]
+    assert plan_notes(replace(plan, configurations=8)) == []
