@@ -95,14 +95,15 @@ def comparison_estimate(request: HttpRequest, slug: str) -> HttpResponse:
     form = ComparisonForm(asked, workspace=workspace)
     if not form.is_valid():
         return render(request, "_comparison_estimate.html", {"missing": True})
+    found: dict[str, Any] = {"estimate": None, "notes": []}
     try:
-        plan = form.plan()
-        problems = plan_problems(plan)
-        estimate = None if problems else plan_estimate(plan)
+        found["plan"] = plan = form.plan()
+        found["problems"] = plan_problems(plan)
+        if not found["problems"]:
+            found |= {"estimate": plan_estimate(plan), "notes": plan_notes(plan)}
     except UserError as error:
-        problems, estimate = [str(error)], None
-    notes = [*form.notes, *plan_notes(plan)]
-    return render(request, "_comparison_estimate.html", {"problems": problems, "estimate": estimate, "notes": notes, "plan": plan})
+        found["problems"] = [str(error)]
+    return render(request, "_comparison_estimate.html", found | {"notes": [*form.notes, *found["notes"]]})
 
 
 @require_safe

@@ -146,6 +146,14 @@ def test_estimate_says_how_much_and_what_is_left_out(client_for, alice, ready):
     assert "unknown, for no prices are chosen" in page
 
 
+def test_estimate_of_a_number_that_is_none_says_so(client_for, alice, ready):
+    asked = ready | {"recipes": ["prompt_search"], "prompt_search-max_candidates": "many"}
+
+    page = client_for(alice).post(reverse("comparison-estimate", args=["acme"]), asked).content.decode()
+
+    assert "prompts is “many”; it must be a whole number" in page
+
+
 def test_estimate_names_what_stands_against_the_launch(client_for, alice, ready):
     page = client_for(alice).post(reverse("comparison-estimate", args=["acme"]), ready | {"seeds": "3, 3"}).content.decode()
 
