@@ -5,11 +5,13 @@ torch is imported only once a command needs it, so that a mistyped command answe
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 
 from workers.engine.answer_rules import Generation
 from workers.engine.errors import BadSpec, EngineError
+from workers.engine.outcome import RunResult
 from workers.engine.requests import answer_lines
 from workers.engine.shelf import DEFAULT_BYTES
 from workers.engine.spec import DTYPES, BackboneRef, RunSpec
@@ -45,10 +47,20 @@ def _run(spec_file: Path, out: Path) -> int:
 
     quiet_libraries()
     result = execute(Run(spec, out))
+    _name_plainly(result, out)
     for name, metrics in result.metrics.items():
         print(f"{name}: {metrics.correct} of {metrics.n} correct ({metrics.accuracy:.1%}), {metrics.rows_per_second:.0f} rows/s")
     print(f"Result: {out / 'result.json'}")
     return 0
+
+
+def _name_plainly(result: RunResult, out: Path) -> None:
+    """Where one file of rows was answered, its predictions also stand under a name that nobody has to look up."""
+    plain = out / "predictions.jsonl"
+    plain.unlink(missing_ok=True)  # of an earlier run into the same folder
+    if len(result.predictions) == 1:
+        (name,) = result.predictions.values()
+        shutil.copyfile(out / name, plain)
 
 
 def _describe_answer(answer: argparse.ArgumentParser) -> None:

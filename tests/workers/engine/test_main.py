@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.workers.engine.fakes import make_items, save_model, write_rows
 from workers.engine.__main__ import main
 
@@ -27,8 +29,27 @@ def test_a_spec_runs_from_the_command_line(tmp_path, capsys):
     (tmp_path / "spec.json").write_text(json.dumps(spec))
 
     assert main(["run", str(tmp_path / "spec.json"), "--out", str(tmp_path / "out")]) == 0
-    assert (tmp_path / "out" / "predictions-test.jsonl").is_file()
     assert "of 6 correct" in capsys.readouterr().out
+    plain, named = ((tmp_path / "out" / name).read_text() for name in ("predictions.jsonl", "predictions-test.jsonl"))
+    assert plain == named
+    assert plain.count("\n") == 6
+
+    spec["evaluate"] = [{"name": name, "file": rows.path} for name in ("first", "second")]
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    assert main(["run", str(tmp_path / "spec.json"), "--out", str(tmp_path / "out")]) == 0
+    assert not (tmp_path / "out" / "predictions.jsonl").exists(), "of several files none is the plain one"
+
+
+@pytest.mark.slow
+def test_the_example_spec_runs_as_it_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+    assert main(["run", "workers/engine/example_spec.json", "--out", str(tmp_path)]) == 0
+
+    lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == len((ROOT / "workers/engine/example_test.jsonl").read_text(encoding="utf-8").splitlines())
+    assert json.loads((tmp_path / "result.json").read_text())["state"] == "succeeded"
+    assert (tmp_path / "artifact" / "adapter_config.json").is_file()
 
 
 def test_requests_of_several_prompts_are_answered_from_the_command_line(tmp_path, capsys, monkeypatch):
