@@ -1,3 +1,4 @@
+import contextlib
 import re
 import stat
 from pathlib import Path
@@ -6,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from experiments.management.commands.start import Command as Start
+from experiments.management.commands import start
 from experiments.models import User
 
 
@@ -60,10 +61,33 @@ def test_sign_in_link_for_nobody_says_what_to_do(db):
 
 def test_start_takes_the_port_of_the_settings_unless_told(settings):
     settings.PORT = 9_123
-    parser = Start().create_parser("manage.py", "start")
+    parser = start.Command().create_parser("manage.py", "start")
 
     assert parser.parse_args([]).port == 9_123
     assert parser.parse_args(["--port", "9000"]).port == 9_000
+
+
+def test_ctrl_c_is_answered_before_the_processes_have_ended(monkeypatch, capsys):
+    said_at_the_end = []
+
+    @contextlib.contextmanager
+    def stack(programs, logs):
+        try:
+            yield
+        finally:
+            said_at_the_end.append(capsys.readouterr().out.splitlines()[-1])
+
+    def interrupted(*_):
+        raise start.Stopped
+
+    for name, stand_in in {"call_command": lambda *_, **__: None, "Stack": stack, "_wait_ready": interrupted}.items():
+        monkeypatch.setattr(start, name, stand_in)
+    monkeypatch.setattr(start.Command, "_owner", lambda self: (None, None))
+
+    with pytest.raises(start.Stopped):
+        start.Command()._serve(8000, demonstrate=True)
+
+    assert said_at_the_end == ["Stopping …"]
 
 
 def test_the_makefile_leaves_the_port_to_the_settings():
