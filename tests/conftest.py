@@ -1,6 +1,7 @@
 """The cast that access tests lean on: alice owns, erin engineers, dora is a domain expert, bob may read, charlie is a stranger."""
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
@@ -72,6 +73,12 @@ def charlie(db: None) -> User:
     user = factories.make_user("charlie@example.com", name="Charlie")
     factories.make_workspace("elsewhere", owner=user)
     return user
+
+
+@pytest.fixture
+def one_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of rate limits stands still, so that no window ends between two tries of a test."""
+    monkeypatch.setattr("experiments.throttle.time", SimpleNamespace(time=lambda: 1_800_000_000.0))
 
 
 @pytest.fixture

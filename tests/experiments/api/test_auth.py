@@ -48,14 +48,14 @@ def test_key_with_too_little_role_is_told_which_role_it_needs(caller_for, worksp
     assert "ML engineer" in answer.json()["error"]["message"]
 
 
-def test_guessing_keys_is_stopped_after_ten_tries_and_good_keys_go_on(call):
+def test_guessing_keys_is_stopped_after_ten_tries_and_good_keys_go_on(call, one_window):
     guesses = [Caller(f"plk_{number}")("get", "backbones").status_code for number in range(12)]
 
     assert guesses == [401] * 10 + [429] * 2
     assert call("get", "backbones").status_code == 200
 
 
-def test_a_key_that_calls_too_often_is_told_how_long_to_wait(call, monkeypatch):
+def test_a_key_that_calls_too_often_is_told_how_long_to_wait(call, one_window, monkeypatch):
     monkeypatch.setattr("experiments.api.auth.CALLS_PER_KEY", 2)
 
     answers = [call("get", "backbones") for _ in range(3)]

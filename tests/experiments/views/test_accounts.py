@@ -62,7 +62,7 @@ def test_sign_in_by_link_asks_for_the_forms_own_token(alice):
     assert Client().post("/sign-in/", {"token": token}).status_code == 302
 
 
-def test_sign_in_links_cannot_be_tried_without_end(db):
+def test_sign_in_links_cannot_be_tried_without_end(db, one_window):
     answers = [Client().post("/sign-in/", {"token": "x"}).status_code for _ in range(21)]
 
     assert answers == [403] * 20 + [429]

@@ -78,7 +78,7 @@ def test_visitor_gets_no_cookie_and_no_session_is_read(shared, client_for, bob):
 
 
 @pytest.mark.parametrize("status", [200, 404, 429])
-def test_every_answer_carries_the_seals(shared, status):
+def test_every_answer_carries_the_seals(shared, one_window, status):
     for _ in range(21 if status == 429 else 0):
         opened("x")
     page = opened(shared[1] if status == 200 else "x")
@@ -127,7 +127,7 @@ def test_posting_to_a_link_opens_nothing(shared):
     assert Client(enforce_csrf_checks=True).post(f"/s/{shared[1]}/").status_code == 404
 
 
-def test_misses_are_limited_by_address(shared):
+def test_misses_are_limited_by_address(shared, one_window):
     answers = [opened("x").status_code for _ in range(22)]
 
     assert answers == [404] * 20 + [429] * 2
