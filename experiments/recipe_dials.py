@@ -63,12 +63,22 @@ _TRAINING = (
     ),
     RecipeOption("weight_decay", "Weight decay", 0.0, "Pull of the learned values towards zero.", 0.0, 1.0),
     RecipeOption("clip_norm", "Gradient limit", 1.0, "Longest gradient that is used as it is; 0 never shortens one.", 0.0, 1000.0),
-    RecipeOption("evaluate_every", "Look every", 50, "Steps between two looks at the validation rows.", 1, 1_000_000, unit="steps"),
+    RecipeOption(
+        "evaluate_every", "Look every", 50, "Steps between two looks at the rows that choose the step.", 1, 1_000_000, unit="steps"
+    ),
     RecipeOption("patience", "Patience", 4, "Looks without a better result before it stops early; 0 never does.", 0, 10_000, unit="looks"),
     RecipeOption(
-        "validation_rows", "Rows per look", 512, "Validation rows of each look; the best step is chosen on them.", 1, 1_000_000, unit="rows"
+        "validation_rows", "Rows per look", 512, "Most rows of each look; the best step is chosen on them.", 1, 1_000_000, unit="rows"
     ),
-    RecipeOption("inner_share", "Inner share", 0.1, "Share of train rows set aside when no validation rows are given.", 0.01, 0.5),
+    RecipeOption(
+        "chosen_on",
+        "Rows that choose the step",
+        "validation",
+        "Train rows set aside leave the validation rows a single look, as a written prompt has, and teach nothing themselves. With fewer "
+        "than 20 of them, or several configurations, validation rows choose.",
+        choices=(("validation", "validation rows"), ("inner", "train rows set aside")),
+    ),
+    RecipeOption("inner_share", "Share set aside", 0.1, "Share of train rows set aside, where they choose the step.", 0.01, 0.5),
     *_SWEEP,
 )
 _VIRTUAL_TOKENS = RecipeOption(

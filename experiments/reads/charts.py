@@ -261,6 +261,20 @@ CURVE_KINDS = (
         is_share=False,
     ),
     CurveKind(
+        "chart-inner-accuracy",
+        "inner_accuracy",
+        "Right on train rows set aside",
+        "They chose the step and taught nothing. Where a curve is flat, more steps bring nothing.",
+        is_share=True,
+    ),
+    CurveKind(
+        "chart-inner-loss",
+        "inner_loss",
+        "Loss on train rows set aside",
+        "Lower is better: how unlikely the references are to the model. Where the curve rises again, it learns by heart.",
+        is_share=False,
+    ),
+    CurveKind(
         "chart-loss",
         "train_loss",
         "Loss on train rows",
@@ -281,8 +295,8 @@ def curve_charts(curves: Sequence[Curve], *, against: str = "step") -> list[Char
         return []
     unit = "Seconds of training" if against == "seconds" else "Step"
     # Free answers are written only once, at the end: during training their loss stands in for their accuracy.
-    spare = "chart-validation-loss" if _has(drawn, "validation_accuracy") else "chart-accuracy"
-    kinds = [kind for kind in CURVE_KINDS if kind.id != spare and _has(drawn, kind.field)]
+    spare = {f"{rows}_loss" for rows in ("validation", "inner") if _has(drawn, f"{rows}_accuracy")}
+    kinds = [kind for kind in CURVE_KINDS if kind.field not in spare and _has(drawn, kind.field)]
     return [_curve_chart(drawn, against, unit, kind) for kind in kinds]
 
 

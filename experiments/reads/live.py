@@ -90,10 +90,11 @@ def progress_sentence(job: Job) -> str:
 
 
 def _measured(metrics: Mapping[str, Any]) -> str:
-    """The last loss and the last look at validation rows, where there were any."""
-    loss, right = metrics.get("train_loss"), metrics.get("validation_accuracy")
-    said = [f"loss {loss:.3f}" if loss is not None else "", f"{right:.1%} right on validation rows" if right is not None else ""]
-    return "".join(f", {part}" for part in said if part)
+    """The last loss and the last look at the rows that choose the step, where there were any."""
+    said = [f"loss {metrics['train_loss']:.3f}"] if metrics.get("train_loss") is not None else []
+    looks = {"validation rows": metrics.get("validation_accuracy"), "train rows set aside": metrics.get("inner_accuracy")}
+    said += [f"{right:.1%} right on {rows}" for rows, right in looks.items() if right is not None]
+    return "".join(f", {part}" for part in said)
 
 
 def _left(progress: Mapping[str, Any]) -> str:

@@ -19,6 +19,9 @@ from workers.engine.teaching import Lessons
 from workers.engine.training import Hooks, Trainer
 from workers.engine.tuned import Tuning
 
+# Fewer rows are right or wrong by luck, and the step that they choose with them.
+FEWEST_INNER_ROWS = 20
+
 
 @dataclass(frozen=True)
 class TrainingRows:
@@ -28,11 +31,13 @@ class TrainingRows:
         lines: rows to learn from.
         chosen: rows that choices are made on.
         source: where those come from, for the record.
+        is_inner: they are train rows that were set aside.
     """
 
     lines: Lines
     chosen: list[EncodedRow]
     source: str
+    is_inner: bool = False
 
 
 def training_rows(run: Run, frame: Frame, lessons: Lessons | None = None) -> TrainingRows:
@@ -49,16 +54,33 @@ def training_rows(run: Run, frame: Frame, lessons: Lessons | None = None) -> Tra
     items = lessons.train if lessons else read_rows(spec.train, spec.labels, spec.max_rows)
     _warn_of_unseen_labels(run, items)
     rows = _usable(run, frame, items)
-    if spec.validation is not None:
-        inner, source = _usable(run, frame, read_rows(spec.validation, spec.labels, spec.max_rows)), "validation file"
+    is_inner = _chooses_on_train(run, len(rows))
+    if is_inner:
+        rows, choosing = _split(rows, float(options["inner_share"]), spec.seed)  # type: ignore[arg-type]
     else:
-        rows, inner = _split(rows, float(options["inner_share"]), spec.seed)  # type: ignore[arg-type]
-        source = "inner split of train"
+        assert spec.validation is not None, "without validation rows, train rows choose"
+        choosing = _usable(run, frame, read_rows(spec.validation, spec.labels, spec.max_rows))
     rows = [row for row in rows for _ in range(row.item.times)]  # after the choice of rows that only judge
-    chosen = sample_rows(inner, int(options["validation_rows"]), spec.seed)  # type: ignore[arg-type]
+    chosen = sample_rows(choosing, int(options["validation_rows"]), spec.seed)  # type: ignore[arg-type]
     answers = tuple(_answer(frame, row.item) for row in rows)
     lines = Lines(tuple(row.ids for row in rows), answers, _soft_targets(frame, rows, lessons) if lessons else None)
-    return TrainingRows(lines, chosen, f"{len(chosen)} rows of the {source}")
+    source = "inner split of train" if is_inner else "validation file"
+    return TrainingRows(lines, chosen, f"{len(chosen)} rows of the {source}", is_inner)
+
+
+def _chooses_on_train(run: Run, num_rows: int) -> bool:
+    """Whether train rows are set aside to choose the step; says so where they were asked for and are not."""
+    spec, options = run.spec, run.spec.recipe.options
+    if spec.validation is None or options["chosen_on"] != "inner":
+        return spec.validation is None
+    aside = round(num_rows * float(options["inner_share"]))  # type: ignore[arg-type]
+    # Configurations are ranked on validation rows, and a look serves both choices.
+    reason = "several configurations are compared by them anyway" if spec.num_configurations > 1 else ""
+    if aside < FEWEST_INNER_ROWS:
+        reason = f"{aside:,} train rows set aside would be too few"
+    if reason:
+        run.warnings.append(f"Validation rows choose the step: {reason}.")
+    return not reason
 
 
 def learn(run: Run, frame: Frame, tuning: Tuning, lessons: Lessons | None = None) -> TrainingRecord:
@@ -79,6 +101,7 @@ def learn(run: Run, frame: Frame, tuning: Tuning, lessons: Lessons | None = None
         checkpoint_dir=Path(spec.checkpoint_dir) if spec.checkpoint_dir else None,
         checkpoint_seconds=spec.checkpoint_seconds,
         resume=spec.resume,
+        inner=rows.is_inner,
     )
     trainer = Trainer(frame.backbone, tuning, rows.lines, spec.seed, hooks)
     record = trainer.train()

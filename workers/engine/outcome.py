@@ -28,13 +28,15 @@ class Quality:
 
 @dataclass
 class CurvePoint:
-    """One look at the validation rows during training."""
+    """One look during training: at the validation rows, or at train rows that were set aside to choose the step."""
 
     step: int
     train_loss: float | None
     validation_accuracy: float | None
     validation_loss: float | None
     seconds: float
+    inner_accuracy: float | None = None
+    inner_loss: float | None = None
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,14 @@ def _training(learning_rate: Option) -> dict[str, Option]:
         "evaluate_every": Option(50, "Steps between two looks at the validation rows.", 1, 1_000_000, unit="steps"),
         "patience": Option(4, "Looks without a better result before stopping; 0 never stops early.", 0, 10_000),
         "validation_rows": Option(512, "Rows used at each look; the choice is made on them.", 1, 1_000_000, unit="rows"),
-        "inner_share": Option(0.1, "Share of train rows set aside for the choice when no validation file is given.", 0.01, 0.5),
+        "chosen_on": Option(
+            "validation",
+            "Rows that choose the step: the validation file's, or an inner split of the train rows, which then teach nothing.",
+            choices=("validation", "inner"),
+        ),
+        "inner_share": Option(
+            0.1, "Share of train rows set aside to choose the step, where they do or no validation file is given.", 0.01, 0.5
+        ),
         "configurations": CONFIGURATIONS,
         "varied": Option(
             "rate",

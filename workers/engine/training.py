@@ -42,7 +42,11 @@ _MOST_PARAMETERS_ABREAST = 10_000_000
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop asks of the outside: a look at the validation rows, a sign of life, a reason to stop."""
+    """What the loop asks of the outside: a look at the rows that choose the step, a sign of life, a reason to stop.
+
+    Args:
+        inner: those are train rows that were set aside, whose scores must not pass for validation scores.
+    """
 
     evaluate: Callable[[], Quality]
     on_progress: Callable[[Progress], None]
@@ -50,6 +54,7 @@ class Hooks:
     checkpoint_dir: Path | None = None
     checkpoint_seconds: float = 60.0
     resume: bool = False
+    inner: bool = False
 
 
 class Trainer:
@@ -316,7 +321,7 @@ class Trainer:
         return gradient_reason(self.backbone.dtype, shared, self.loss_and_gradients(rows, plain=True))
 
     def _look(self, train_loss: float | None) -> None:
-        """Score the validation rows with the present candidate; keep it when it is the best so far."""
+        """Score the rows that choose with the present candidate; keep it when it is the best so far."""
         started = time.perf_counter()
         self.tuning.set_dropout(active=False)
         quality = self.hooks.evaluate()
@@ -329,7 +334,12 @@ class Trainer:
             self._looks_without_gain += 1
         patience = int(self.options["patience"])
         self.record.stopped_early = 0 < patience <= self._looks_without_gain
-        self.record.curve.append(CurvePoint(self.step, train_loss, quality.accuracy, quality.loss, self.record.train_seconds))
+        point = CurvePoint(self.step, train_loss, None, None, self.record.train_seconds)
+        if self.hooks.inner:
+            point.inner_accuracy, point.inner_loss = quality.accuracy, quality.loss
+        else:
+            point.validation_accuracy, point.validation_loss = quality.accuracy, quality.loss
+        self.record.curve.append(point)
         self._report()
 
     def _note_loss(self) -> None:
@@ -344,8 +354,8 @@ class Trainer:
     def _report(self) -> None:
         metrics: dict[str, float | None] = {"train_loss": self._recent_losses[-1] if self._recent_losses else None}
         if self.record.curve:
-            metrics["validation_accuracy"] = self.record.curve[-1].validation_accuracy
-            metrics["validation_loss"] = self.record.curve[-1].validation_loss
+            kind = "inner" if self.hooks.inner else "validation"
+            metrics |= {f"{kind}_{what}": getattr(self.record.curve[-1], f"{kind}_{what}") for what in ("accuracy", "loss")}
         curve, losses = thinned(self.record.curve), tuple(self.record.losses)
         steps = int(self.options["max_steps"])
         self.hooks.on_progress(Progress("training", step=self.step, steps=steps, metrics=metrics, curve=curve, losses=losses))

@@ -97,6 +97,14 @@ def test_curves_leave_out_looks_without_a_value():
     assert curve_charts([Curve("LoRA", "tuned", 0, 1, ())]) == []
 
 
+def test_looks_at_train_rows_set_aside_have_charts_of_their_own():
+    points = ({"step": 5, "seconds": 2, "train_loss": 1.0, "validation_accuracy": None, "inner_accuracy": 0.4, "inner_loss": 2.0},)
+
+    charts = curve_charts([Curve("LoRA", "tuned", 0, 1, points)])
+
+    assert [chart.title for chart in charts] == ["Right on train rows set aside", "Loss on train rows"]
+
+
 def test_loss_is_drawn_from_every_stretch_and_the_axis_shows_what_is_still_to_come():
     looks = ({"step": 0, "train_loss": None, "validation_accuracy": 0.2, "seconds": 0.0},)
     losses = tuple({"step": step, "train_loss": 1 / step, "seconds": step * 0.1} for step in (1, 2, 3))

@@ -44,6 +44,18 @@ def test_every_approach_stands_in_the_chart_with_what_it_spent(workspace):
     assert len(chart.keys) == len(lines)
 
 
+def test_looks_at_train_rows_set_aside_are_no_validation_scores(workspace):
+    experiment = make_finished_experiment(workspace)
+    for run in lora_runs(experiment):
+        run.result["training"]["curve"] = [{"step": 9, "seconds": 5.0, "validation_accuracy": None, "inner_accuracy": 0.99}]
+        run.save()
+
+    lines = [line for line in spending_lines(experiment) if line["name"] == "LoRA"]
+
+    assert [len(line["points"]) for line in lines] == [1, 1]
+    assert all(score != 0.99 for line in lines for _, score in line["points"])
+
+
 def test_a_comparison_that_took_no_device_time_has_no_chart(workspace):
     assert spent_chart({"spending": spending_lines(factories.make_experiment(workspace))}) is None
 

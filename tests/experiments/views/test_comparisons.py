@@ -70,6 +70,13 @@ def test_page_shows_every_figure_of_the_table(client_for, alice, finished):
     assert "What is taken for what" in page
 
 
+@pytest.mark.parametrize(("split", "is_said"), [("validation", True), ("test", False)])
+def test_several_looks_of_a_tuned_approach_are_said_below_its_validation_figures(client_for, bob, finished, split, is_said):
+    page = client_for(bob).get(address("comparison-table", finished, split=split)).content.decode()
+
+    assert ("keeps its best step of several looks at validation rows" in page) is is_said
+
+
 def test_sorting_follows_the_address_and_ignores_nonsense(client_for, alice, finished):
     client = client_for(alice)
 

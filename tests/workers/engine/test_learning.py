@@ -45,6 +45,31 @@ def test_row_that_chooses_is_not_also_learned_from_when_it_is_shown_often(tmp_pa
     assert record.validation_source == "1 rows of the inner split of train"
 
 
+def test_train_rows_set_aside_choose_the_step_and_their_scores_have_names_of_their_own(tmp_path):
+    options = {"chosen_on": "inner", "inner_share": 0.5, "max_steps": 2, "evaluate_every": 1}
+
+    result = execute(make_run(tmp_path, make_backbone(), "prompt_tuning", rows=40, options=options))
+
+    assert result.training is not None
+    assert result.training.validation_source == "20 rows of the inner split of train"
+    assert {(point.validation_accuracy, point.validation_loss) for point in result.training.curve} == {(None, None)}
+    assert all(point.inner_accuracy is not None and point.inner_loss is not None for point in result.training.curve)
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "reason"),
+    [(30, {}, "15 train rows set aside would be too few"), (40, {"configurations": 2}, "several configurations are compared by them")],
+)
+def test_validation_rows_choose_where_train_rows_cannot_and_the_run_says_so(tmp_path, rows, more, reason):
+    options = {"chosen_on": "inner", "inner_share": 0.5, "max_steps": 2, "evaluate_every": 1, **more}
+
+    result = execute(make_run(tmp_path, make_backbone(), "prompt_tuning", rows=rows, options=options))
+
+    assert result.training is not None
+    assert result.training.validation_source.endswith("rows of the validation file")
+    assert any(warning.startswith(f"Validation rows choose the step: {reason}") for warning in result.warnings)
+
+
 @pytest.mark.parametrize("times", [0, -1, 101, 1.5, "2", True, None])
 def test_number_of_times_that_makes_no_sense_is_refused(tmp_path, times):
     with pytest.raises(BadData, match=r'Row 1 of rows\.jsonl: "times"'):
