@@ -81,15 +81,7 @@ class Harness:
 
     def best_batch(self, layout: str, task: Task, sizes: Sequence[int]) -> int:
         """The batch size that is fastest on a few rows of this layout; asked once for each layout."""
-        if layout not in self.lab.swept:
-            seconds = {}
-            for size in sizes:
-                clock = Clock(self.lab.settle)
-                self.score(task, size, clock)
-                assert clock.spent is not None
-                seconds[size] = clock.spent.by(self.lab.rules.clock)
-            self.lab.swept[layout] = min(seconds, key=seconds.__getitem__)
-        return self.lab.swept[layout]
+        return self.lab.best_of(layout, sizes, lambda size, clock: self.score(task, size, clock))
 
 
 def ours(lab: Lab, task: Task, clock: Clock) -> Scores:
@@ -150,9 +142,10 @@ def trie_flop(lab: Lab, task: Task) -> float:
     return flop
 
 
-def against_harness(lab: Lab, name: str, task: Task, layout: str, sizes: Sequence[int]) -> Entry:
+def against_harness(lab: Lab, name: str, task: Task, layout: str) -> Entry:
     """One measure against the harness at its best batch size."""
     harness = Harness(lab)
+    sizes = _sizes(lab, _LONG)
     batch = harness.best_batch(layout, task.few(max(_FEW, max(sizes))), sizes)
     theirs = Side(
         f"lm-eval HFLM, batch {batch}",
@@ -166,15 +159,20 @@ def against_harness(lab: Lab, name: str, task: Task, layout: str, sizes: Sequenc
     return compare(lab.rules, name, theirs, mine, lambda a, b: equal(lab, a, b), (len(task.rows), "rows/s"))
 
 
-_LONG = (1, 4)
+# What fits a processor's caches; a GPU is first filled by more rows.
+_LONG, _SHORT, _ON_GPU = (1, 4, 8), (1, 4, 8, 16), (8, 32, 64, 128)
+
+
+def _sizes(lab: Lab, on_cpu: tuple[int, ...]) -> tuple[int, ...]:
+    return _ON_GPU if lab.device == "cuda" else on_cpu
 
 
 def a1(lab: Lab) -> Entry:
-    return against_harness(lab, "a1", make_task(lab, lab.sizes.prompt, lab.sizes.rows, 1), "long", _LONG)
+    return against_harness(lab, "a1", make_task(lab, lab.sizes.prompt, lab.sizes.rows, 1), "long")
 
 
 def a2(lab: Lab) -> Entry:
-    return against_harness(lab, "a2", make_task(lab, lab.sizes.prompt, max(4, lab.sizes.rows // 2), 2), "long", _LONG)
+    return against_harness(lab, "a2", make_task(lab, lab.sizes.prompt, max(4, lab.sizes.rows // 2), 2), "long")
 
 
 def a3(lab: Lab) -> Entry:
@@ -193,7 +191,8 @@ def a4(lab: Lab) -> Entry:
     task = make_task(lab, 0, lab.sizes.rows, 1, row=(55, 65))
     rules = replace(lab.rules, rounds=max(5, lab.rules.rounds))
     harness = Harness(lab)
-    batch = harness.best_batch("short", task.few(16), (1, 4, 8, 16))
+    sizes = _sizes(lab, _SHORT)
+    batch = harness.best_batch("short", task.few(max(sizes)), sizes)
     theirs = Side(f"lm-eval HFLM, batch {batch}", lambda clock: harness.score(task, batch, clock), flop=harness_flop(lab, task))
     mine = Side("Scorer", lambda clock: ours(lab, task, clock), flop=trie_flop(lab, task))
     found = equal(lab, theirs.run(Clock()), ours_with_greedy(lab, task, Clock()))
@@ -206,7 +205,7 @@ def a5(lab: Lab) -> Entry:
     own = lab.rows(8, *_ROW, seed=2)
     rows = [shared + lab.ids(20, seed=30 + variant) + row for variant in range(4) for row in own]
     task = replace(make_task(lab, 8, 1, 1), rows=rows)
-    entry = against_harness(lab, "a5", task, "long", _LONG)
+    entry = against_harness(lab, "a5", task, "long")
     tokens = sum(map(len, rows))
     nodes = lab.sizes.prompt + 4 * 20 + 4 * sum(map(len, own))
     assert entry.ratio is not None, "both sides were timed"

@@ -14,7 +14,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from workers.bench.lab import Lab
 from workers.bench.protocol import Clock, Entry, Side, compare, require_close, require_same
-from workers.bench.tuning_peers import Steps, Way, arguments_of, collator, library_rows, soft_prompt
+from workers.bench.tuning_peers import LIBRARY, Steps, Way, arguments_of, collator, library_rows, soft_prompt
 from workers.bench.tuning_task import BATCH, Task, frame_of, make_task, recipe_of
 from workers.engine.batching import Lines
 from workers.engine.errors import RunStopped
@@ -29,7 +29,8 @@ _STEPS = 12
 _LOOK_EVERY = 4
 _ROWS_TO_LOOK_AT = 32
 _RATE = 0.5
-_WAY = Way("PEFT + Trainer, dynamic")
+_WAY = Way(f"{LIBRARY}, dynamic")
+_LOOK_BATCHES = (BATCH, _ROWS_TO_LOOK_AT)
 
 
 @dataclass(frozen=True)
@@ -106,14 +107,14 @@ class _Until(Steps):
         control.should_training_stop = control.should_training_stop or metrics["eval_loss"] <= self.target
 
 
-def library(lab: Lab, goal: Goal, clock: Clock) -> Reached:
-    """PEFT with Trainer, which looks as often at the same rows."""
+def library(lab: Lab, goal: Goal, look_batch: int, clock: Clock) -> Reached:
+    """PEFT with Trainer, which looks as often at the same rows, so many at once."""
     until = _Until(clock, goal.loss)
     model = soft_prompt(lab, goal.task)
     arguments = arguments_of(lab, goal.task, _WAY) | {
         "eval_strategy": "steps",
         "eval_steps": _LOOK_EVERY,
-        "per_device_eval_batch_size": BATCH,
+        "per_device_eval_batch_size": look_batch,
         "prediction_loss_only": True,
     }
     looked_at = library_rows(goal.looked_at, range(len(goal.looked_at)))
@@ -134,7 +135,13 @@ def library(lab: Lab, goal: Goal, clock: Clock) -> Reached:
 def b5(lab: Lab) -> Entry:
     goal = make_goal(lab)
     easy = replace(goal, loss=math.inf)  # reached at the first look
-    theirs = Side(_WAY.name, lambda clock: library(lab, goal, clock), lambda clock: library(lab, easy, clock))
+    # The order of the rows decides when the target is reached, so that both sides keep ours; the looks are the peer's to arrange.
+    at_once = lab.best_of("b5", _LOOK_BATCHES, lambda size, clock: library(lab, easy, size, clock))
+    theirs = Side(
+        f"{_WAY.name}, looks at {at_once} rows at once",
+        lambda clock: library(lab, goal, at_once, clock),
+        lambda clock: library(lab, easy, at_once, clock),
+    )
     mine = Side("Trainer", lambda clock: ours(lab, goal, clock), lambda clock: ours(lab, easy, clock))
 
     def check(a: Reached, b: Reached) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from workers.bench.lab import Lab
 from workers.bench.protocol import Clock, Entry, NotEqual, Side, compare, require_close, total
-from workers.bench.tuning_peers import DYNAMIC, EXAMPLE, Way, library, seeded_peers, trl
+from workers.bench.tuning_peers import EXAMPLE, LIBRARY, Training, Way, library, seeded_peers, trl
 from workers.bench.tuning_task import BATCH, Task, Trained, frame_of, make_task, recipe_of
 from workers.engine.outcome import Progress, Quality
 from workers.engine.together import train_together
@@ -92,7 +92,7 @@ def shared_flop(lab: Lab, task: Task) -> float:
     return total
 
 
-def against(lab: Lab, name: str, task: Task, way: Way, train: Callable[[Lab, Task, Way, Clock], Trained] = library) -> Entry:
+def against(lab: Lab, name: str, task: Task, way: Way, train: Training = library) -> Entry:
     """One measure: equality on the engine's own order, then rounds in the order that suits the peer."""
     fixed = replace(way, sampling="sequential")
     few = Task(task.lines, task.virtual, min(3, task.steps))
@@ -118,7 +118,7 @@ def b2_trainer(lab: Lab) -> Entry:
 
 
 def b2_trl(lab: Lab) -> Entry:
-    return against(lab, "b2-trl", make_task(lab, 20), replace(DYNAMIC, name="TRL SFTTrainer, dynamic, by length"), trl)
+    return against(lab, "b2-trl", make_task(lab, 20), best_way(lab, "TRL SFTTrainer", trl), trl)
 
 
 def b3(lab: Lab) -> Entry:
@@ -167,18 +167,11 @@ def _joined(parts: Sequence[Trained]) -> Trained:
     return Trained([loss for part in parts for loss in part.losses], [value for part in parts for value in part.vectors])
 
 
-def best_way(lab: Lab) -> Way:
-    """The faster of dynamic padding in a drawn order and by length, tried for two steps each."""
-    if "way" not in lab.swept:
-        few = Task(make_task(lab, 20).lines, 20, 2)
-        seconds = []
-        for way in _WAYS:
-            clock = Clock(lab.settle)
-            library(lab, few, way, clock)
-            assert clock.spent is not None
-            seconds.append(clock.spent.by(lab.rules.clock))
-        lab.swept["way"] = seconds.index(min(seconds))
-    return _WAYS[lab.swept["way"]]
+def best_way(lab: Lab, peer: str = LIBRARY, train: Training = library) -> Way:
+    """The faster of dynamic padding by length and in a drawn order, tried for two steps each."""
+    few = Task(make_task(lab, 20).lines, 20, 2)
+    ways = [Way(f"{peer}, dynamic, {words}", sampling=sampling) for sampling, words in _ORDERS.items()]
+    return lab.best_of(peer, ways, lambda way, clock: train(lab, few, way, clock))
 
 
-_WAYS = (DYNAMIC, Way("PEFT + Trainer, dynamic, drawn order", sampling="random"))
+_ORDERS = {"group_by_length": "by length", "random": "drawn order"}

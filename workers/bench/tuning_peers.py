@@ -36,8 +36,9 @@ class Way:
     sampling: str = "sequential"
 
 
-EXAMPLE = Way("PEFT + Trainer, padded to 64", _PAD_OF_EXAMPLE)
-DYNAMIC = Way("PEFT + Trainer, dynamic, by length", sampling="group_by_length")
+Training = Callable[[Lab, Task, Way, Clock], Trained]
+LIBRARY = "PEFT + Trainer"
+EXAMPLE = Way(f"{LIBRARY}, padded to 64", _PAD_OF_EXAMPLE)
 
 
 class Steps(TrainerCallback):  # type: ignore[misc]

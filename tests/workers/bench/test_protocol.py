@@ -1,8 +1,10 @@
 """Equality before speed, rounds in turn, ratios of the shortest rounds, verdicts by the gates: on made-up sides."""
 
 import pytest
+import torch
 
 from workers.bench.gates import GATES
+from workers.bench.lab import QUICK, Lab
 from workers.bench.protocol import (
     Clock,
     Entry,
@@ -18,6 +20,7 @@ from workers.bench.protocol import (
     require_close,
     require_same,
 )
+from workers.bench.shapes import SMALL
 
 
 class Days:
@@ -168,3 +171,17 @@ def test_a_clock_counts_from_its_first_start_to_its_last_stop(days):
 def test_every_round_needs_a_stopped_clock(days):
     with pytest.raises(AssertionError, match="did not stop"):
         in_turn(Rules(), Side("peer", lambda clock: 1.0), days.side("ours", [1, 1]), same)
+
+
+def test_a_peer_is_held_at_the_fastest_of_its_ways_and_asked_once(days, tmp_path, monkeypatch):
+    lab, asked = Lab(tmp_path, SMALL, QUICK, Rules()), []
+    monkeypatch.setattr(Lab, "settle", lambda self: None)
+
+    def run(way, clock):
+        asked.append(way)
+        if way == 128:
+            raise torch.OutOfMemoryError
+        days.side("peer", [abs(way - 8) + 1]).run(clock)
+
+    assert [lab.best_of("long", (1, 8, 32, 128), run) for _ in range(2)] == [8, 8]
+    assert asked == [1, 8, 32, 128]
