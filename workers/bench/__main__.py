@@ -21,7 +21,7 @@ import torch
 
 from workers.bench import memory, scoring, serving, starting, target, tuning
 from workers.bench.lab import FULL, ON_GPU, QUICK, Lab
-from workers.bench.machine import Busy, all_versions, busy_sentence, describe, multiply_rate, refuse_busy_machine, settler
+from workers.bench.machine import Busy, all_versions, busy_sentence, commit, describe, multiply_rate, refuse_busy_machine, settler
 from workers.bench.protocol import Entry, NotEqual, Rules
 from workers.bench.shapes import QWEN_500M, SMALL, SMOL_135M
 from workers.bench.table import Report, line_of, print_table
@@ -58,7 +58,7 @@ _APART = ("memory", "host-warm", "host-cold")
 
 
 def main() -> int:
-    """Run the chosen measures; 1 when a gate is missed or a measure failed, 2 when the machine is busy."""
+    """Run the chosen measures; 1 when a gate is missed or a measure failed, 2 when the machine is busy or became so."""
     quiet_libraries()
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     keep_freed_memory()
@@ -75,21 +75,28 @@ def main() -> int:
     home = Path(os.environ.get("PROMPTLAB_HOME", "var")).resolve() / "bench"
     lab = make_lab(home / "work", quick, clock)
     report = Report(home / "latest.json", facts_of(lab, quick, others))
+    disturbed = []
     try:
         for name in chosen:
-            measure(lab, name, report)
+            if measure(lab, name, report):
+                disturbed.append(name)
     finally:
         shutil.rmtree(lab.folder, ignore_errors=True)
     print_table(report.entries)
     print(f"\nWritten to {report.file}.")
     for name, failure in report.failures.items():
         print(f"{name}: {failure}", file=sys.stderr)
-    return 1 if report.failures or any(entry.ok is False for entry in report.entries) else 0
+    if report.failures or any(entry.ok is False for entry in report.entries):
+        return 1
+    if disturbed:
+        print(f"The machine became busy, so that {', '.join(disturbed)} must be measured again.", file=sys.stderr)
+    return 2 if disturbed else 0
 
 
 def facts_of(lab: Lab, quick: bool, others: float) -> dict[str, Any]:
     """What a report says besides its entries."""
     return {
+        "commit": commit(),
         "mode": "quick" if quick else "full",
         "clock": lab.rules.clock,
         "shape": lab.shape.name,
@@ -132,8 +139,12 @@ def make_lab(folder: Path, quick: bool, clock: str) -> Lab:
     return Lab(folder, shape, QUICK if quick else ON_GPU if on_gpu else FULL, rules, device.type, dtype)
 
 
-def measure(lab: Lab, name: str, report: Report) -> None:
-    """One measure into the report; one that fails is named there and has no figure."""
+def measure(lab: Lab, name: str, report: Report) -> bool:
+    """One measure into the report; one that fails is named there and has no figure.
+
+    Returns:
+        Whether other programs disturbed it, so that it has no ratio.
+    """
     look, started = OtherLoad(), time.perf_counter()
     try:
         entry = MEASURES[name](lab)
@@ -141,13 +152,15 @@ def measure(lab: Lab, name: str, report: Report) -> None:
         report.fail(name, f"{type(error).__name__}: {error}")
         if not isinstance(error, NotEqual):
             traceback.print_exc()
-        return
+        return False
     others = look.cores()
-    if lab.rules.judged and name not in _APART and (busy := busy_sentence(others)):
-        entry.ok, entry.note = None, busy
+    busy = busy_sentence(others) if lab.rules.judged and name not in _APART else ""
+    if busy:
+        entry.ok, entry.ratio, entry.note = None, None, busy
     entry.details |= {"others": others, "seconds": time.perf_counter() - started}
     report.add(entry)
     print(line_of(entry), flush=True)
+    return bool(busy)
 
 
 if __name__ == "__main__":

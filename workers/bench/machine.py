@@ -1,8 +1,12 @@
 """The machine under a benchmark: what it is, how busy others keep it, how fast it multiplies. Knows no model."""
 
+import hashlib
 import os
+import shutil
+import subprocess
 import time
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -13,6 +17,7 @@ from workers.engine.runtime import choose_dtype, cpu_flags, describe_machine, ve
 
 _MOST_OTHERS = 0.3  # processor cores that other programs may keep busy
 _LOOK_SECONDS = 3.0
+_CODE = Path(__file__).parents[2]
 _TOLD_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 _PEERS = ("lm_eval", "trl", "accelerate", "datasets")
 
@@ -39,8 +44,8 @@ def refuse_busy_machine() -> float:
 
 
 def busy_sentence(others: float) -> str:
-    """Why figures taken meanwhile are not judged; empty when they may be."""
-    return f"not judged: other programs used {others:.1f} cores meanwhile" if others > _MOST_OTHERS else ""
+    """Why figures taken meanwhile mean nothing; empty when they do."""
+    return f"no ratio: other programs used {others:.1f} cores meanwhile" if others > _MOST_OTHERS else ""
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -70,6 +75,19 @@ def all_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def commit() -> str:
+    """The code that is measured: its commit and a hash of what was changed since; empty outside of a repository."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    asked = (("rev-parse", "HEAD"), ("diff", "HEAD"))
+    try:
+        head, changes = (subprocess.run([git, *words], capture_output=True, check=True, cwd=_CODE).stdout for words in asked)
+    except subprocess.CalledProcessError:
+        return ""
+    return head.decode().strip() + (f"+{hashlib.sha256(changes).hexdigest()[:8]}" if changes else "")
 
 
 def multiply_rate(device: torch.device, dtype: torch.dtype, size: int = 2048, seconds: float = 1.0) -> float:

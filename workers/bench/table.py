@@ -11,7 +11,7 @@ from workers.bench.gates import GATES
 from workers.bench.protocol import Entry
 
 # What two parts of one benchmark have in common.
-_EQUAL = ("mode", "clock", "shape", "dtype", "threads", "rounds", "versions")
+_EQUAL = ("commit", "mode", "clock", "shape", "dtype", "threads", "rounds", "versions")
 _HEAD = ("id", "peer", "peer's", "ours", "unit", "ratio", "gate", "goal", "limit", "")
 
 
@@ -39,13 +39,13 @@ def _number(value: float | None) -> str:
 
 def line_of(entry: Entry) -> str:
     """One measure as it ends."""
-    return f"{entry.id}: {_number(entry.ratio)} in {entry.details['seconds']:.0f} s"
+    return f"{entry.id}: {_number(entry.ratio) or entry.note} in {entry.details['seconds']:.0f} s"
 
 
 class Report:
     """The file that grows with every measure.
 
-    What an equal benchmark (same mode, clock, shape, versions) has left there stays until it is measured anew, so that a long
+    What an equal benchmark (same code, mode, clock, shape, versions) has left there stays until it is measured anew, so that a long
     benchmark may be run in parts.
     """
 

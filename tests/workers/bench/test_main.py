@@ -14,6 +14,8 @@ pytest.importorskip("trl", reason="the peers are development dependencies")
 from workers.bench import __main__ as bench
 from workers.bench import machine
 from workers.bench.gates import GATES
+from workers.bench.lab import FULL, Lab
+from workers.bench.protocol import Entry, Rules
 from workers.bench.shapes import SMOL_135M
 
 ROOT = Path(__file__).parents[3]
@@ -64,6 +66,41 @@ def test_a_quiet_machine_is_taken(monkeypatch):
     monkeypatch.setattr(machine, "OtherLoad", lambda: Crowd(0.1))
 
     assert machine.refuse_busy_machine() == 0.1
+
+
+def test_a_machine_that_becomes_busy_leaves_no_ratio_and_its_own_exit_code(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(machine, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(machine, "OtherLoad", lambda: Crowd(0.1))
+    monkeypatch.setattr(bench, "OtherLoad", lambda: Crowd(1.4))
+    monkeypatch.setattr(bench, "make_lab", lambda *args: Lab(tmp_path / "work", SMOL_135M, FULL, Rules()))
+    monkeypatch.setitem(bench.MEASURES, "a1", lambda lab: Entry("a1", "peer", "rows/s", 20.0, 2.0, 10.0, ok=True))
+    monkeypatch.setenv("PROMPTLAB_HOME", str(tmp_path))
+    monkeypatch.setenv("BENCH_ONLY", "a1")
+    for name in ("QUICK", "BENCH_CLOCK"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert bench.main() == 2
+
+    [entry] = json.loads((tmp_path / "bench" / "latest.json").read_text())["entries"]
+    assert (entry["ratio"], entry["ok"]) == (None, None)
+    assert "a1 must be measured again" in capsys.readouterr().err
+
+
+def test_the_code_that_is_measured_is_named_with_what_was_changed_since(monkeypatch, tmp_path):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.example"]
+    (tmp_path / "code.py").write_text("1\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr(machine, "_CODE", tmp_path)
+    clean = machine.commit()
+
+    (tmp_path / "code.py").write_text("2\n")
+    changed = machine.commit()
+
+    assert len(clean) == 40
+    assert changed.startswith(f"{clean}+")
+    monkeypatch.setattr(machine, "_CODE", tmp_path.parent)
+    assert machine.commit() == ""
 
 
 def test_an_unknown_clock_is_refused(monkeypatch, capsys):

@@ -9,6 +9,7 @@ from workers.bench.protocol import Entry
 from workers.bench.table import Report, print_table
 
 FACTS = {
+    "commit": "0a1b",
     "mode": "full",
     "clock": "wall",
     "shape": "s",
@@ -49,7 +50,7 @@ def test_parts_of_an_equal_benchmark_are_joined_in_the_order_of_the_gates(tmp_pa
     assert [(each["id"], each["note"]) for each in read(later.file)["entries"]] == [("a1", ""), ("c2", "anew")]
 
 
-@pytest.mark.parametrize("other", [{"mode": "quick"}, {"clock": "cpu"}, {"versions": {"torch": "2"}}, {"threads": 1}])
+@pytest.mark.parametrize("other", [{"commit": "0a1c"}, {"mode": "quick"}, {"clock": "cpu"}, {"versions": {"torch": "2"}}, {"threads": 1}])
 def test_figures_of_another_kind_are_not_mixed_in(tmp_path, other):
     Report(tmp_path / "latest.json", FACTS | other).add(entry("a1"))
 
