@@ -88,21 +88,40 @@ def _config(tokenizer: PreTrainedTokenizerFast, source: dict[str, int]) -> BertC
 
 def from_minilm(folder: Path, texts: Iterable[str]) -> tuple[BertLMHeadModel, PreTrainedTokenizerFast]:
     """The encoder's weights in a decoder; positions past its own 512 start as copies of the first ones."""
-    full = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    words = pruned_words(full, texts)
+    words = pruned_words(_vocabulary(folder), texts)
     tokenizer = build_tokenizer(words)
     model = BertLMHeadModel(_config(tokenizer, json.loads((folder / "config.json").read_text())))
+    _load_encoder(model, folder, words)
+    _start_head_near_identity(model)
+    return model, tokenizer
+
+
+def grafted(folder: Path, previous: BertLMHeadModel, tokenizer: PreTrainedTokenizerFast, top: int) -> BertLMHeadModel:
+    """The encoder's weights below the `top` last blocks and the head of an earlier model."""
+    trunk = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
+    model = BertLMHeadModel(BertConfig.from_dict(previous.config.to_dict() | {"num_hidden_layers": trunk + top}))
+    _load_encoder(model, folder, tokenizer.convert_ids_to_tokens(range(len(tokenizer))))
+    for new, old in zip(model.bert.encoder.layer[trunk:], previous.bert.encoder.layer[-top:], strict=True):
+        new.load_state_dict(old.state_dict())
+    model.cls.predictions.transform.load_state_dict(previous.cls.predictions.transform.state_dict())
+    return model
+
+
+def _vocabulary(folder: Path) -> list[str]:
+    return (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
+
+
+def _load_encoder(model: BertLMHeadModel, folder: Path, words: list[str]) -> None:
     weights = load_file(folder / "model.safetensors")
     weights = {name.removeprefix("bert."): weight for name, weight in weights.items() if "pooler" not in name}
-    row_of = {word: row for row, word in enumerate(full)}
+    row_of = {word: row for row, word in enumerate(_vocabulary(folder))}
     embeddings = "embeddings.word_embeddings.weight"
     weights[embeddings] = weights[embeddings][torch.tensor([row_of[word] for word in words])]
     positions = "embeddings.position_embeddings.weight"
     weights[positions] = torch.cat([weights[positions], weights[positions]])[:WINDOW]
     expected = model.bert.state_dict().keys()
-    model.bert.load_state_dict({name: weight for name, weight in weights.items() if name in expected}, strict=True)
-    _start_head_near_identity(model)
-    return model, tokenizer
+    found = model.bert.load_state_dict({name: weight for name, weight in weights.items() if name in expected}, strict=False)
+    assert all(name.startswith("encoder.layer.") for name in found.missing_keys), found.missing_keys
 
 
 def _start_head_near_identity(model: BertLMHeadModel) -> None:

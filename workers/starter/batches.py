@@ -31,6 +31,8 @@ class Sequence(NamedTuple):
     weights: list[float]
     meanings: dict[int, int]  # position: index of the sentence vector that the state there is taught to mean
     points: list[tuple[int, int, int]]  # position that predicts an answer, first token of its listed option, token behind it
+    copies: list[tuple[int, int]]  # position that predicts a further token of an answer or its end, where that stands in the listed option
+    options: list[tuple[int, int]]  # first and last position of every listed option
 
 
 class Batch(NamedTuple):
@@ -42,6 +44,8 @@ class Batch(NamedTuple):
     meant_at: Tensor  # flat positions that are taught a meaning
     meanings: Tensor  # indices of the sentence vectors
     points: Tensor  # [answers, 4]: row, position that predicts the answer, first token of its listed option, token behind it
+    copies: Tensor  # [further tokens, 4]: the same for the one token that comes next
+    options: Tensor  # [listed options, 2]: flat positions of their first and last token
 
 
 def encode(episode: Episode, tokenizer: PreTrainedTokenizerFast, rng: random.Random, vectors: Mapping[str, int]) -> Sequence | None:
@@ -55,12 +59,17 @@ def encode(episode: Episode, tokenizer: PreTrainedTokenizerFast, rng: random.Ran
     meanings: dict[int, int] = {}
     spans: dict[str, tuple[int, int]] = {}
     points: list[tuple[int, int, int]] = []
+    copies: list[tuple[int, int]] = []
+    options: list[tuple[int, int]] = []
     for piece, tokens in zip(pieces, encoded, strict=True):
         if piece.listed:
             spans[piece.text] = (len(ids), len(ids) + len(tokens))
+            options.append((len(ids), len(ids) + len(tokens) - 1))
         if piece.answer:
             if piece.text in spans:
-                points.append((len(ids) - 1, *spans[piece.text]))
+                first, behind = spans[piece.text]
+                points.append((len(ids) - 1, first, behind))
+                copies += [(len(ids) + offset, first + offset + 1) for offset in range(behind - first)]
             weight = min(1.0, LONG_ANSWER / (len(tokens) + 1))
             for offset, token in enumerate([*tokens, end]):
                 targets[len(ids) - 1 + offset] = token
@@ -74,7 +83,8 @@ def encode(episode: Episode, tokenizer: PreTrainedTokenizerFast, rng: random.Ran
         if place not in targets and rng.random() < PROMPT_SHARE:
             targets[place], weights[place] = ids[place + 1], PROMPT_WEIGHT
     places = range(len(ids))
-    return Sequence(ids, [targets.get(i, NO_TARGET) for i in places], [weights.get(i, 0.0) for i in places], meanings, points)
+    aims = [targets.get(i, NO_TARGET) for i in places]
+    return Sequence(ids, aims, [weights.get(i, 0.0) for i in places], meanings, points, copies, options)
 
 
 def first_position(length: int, rng: random.Random) -> int:
@@ -100,7 +110,20 @@ def collate(rows: list[Sequence], length: int, padding: int, rng: random.Random)
     meant = [(index * length + place, meaning) for index, row in enumerate(rows) for place, meaning in row.meanings.items()]
     meant_at, meanings = torch.tensor(meant, dtype=torch.long).view(-1, 2).unbind(1)
     points = torch.tensor([(index, *point) for index, row in enumerate(rows) for point in row.points], dtype=torch.long).view(-1, 4)
-    return Batch(ids, starts + torch.arange(length), where, targets.view(-1)[where], weights.view(-1)[where], meant_at, meanings, points)
+    copies = [(index, asking, place, place + 1) for index, row in enumerate(rows) for asking, place in row.copies]
+    options = [(index * length + first, index * length + last) for index, row in enumerate(rows) for first, last in row.options]
+    return Batch(
+        ids=ids,
+        positions=starts + torch.arange(length),
+        where=where,
+        targets=targets.view(-1)[where],
+        weights=weights.view(-1)[where],
+        meant_at=meant_at,
+        meanings=meanings,
+        points=points,
+        copies=torch.tensor(copies, dtype=torch.long).view(-1, 4),
+        options=torch.tensor(options, dtype=torch.long).view(-1, 2),
+    )
 
 
 def batches(

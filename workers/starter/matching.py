@@ -52,7 +52,7 @@ _STOP = (
 def embed(folder: Path, texts: Sequence[str], *, batch: int = 128, longest: int = 48) -> Matrix:
     """Unit-length mean-pooled sentence embeddings, computed in order of length and returned in order of texts."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModel.from_pretrained(folder, dtype=torch.bfloat16).eval()
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     out = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
     for start in range(0, len(order), batch):

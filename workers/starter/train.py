@@ -17,7 +17,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,18 +25,16 @@ from torch.nn import functional
 from transformers import AttentionInterface, BertLMHeadModel, PreTrainedTokenizerFast
 
 from workers.starter import backbone, batches, episodes, matching, naming, sources
+from workers.starter.helping import Help, Readers, Sizes
 
-PEAK_RATE = 5e-4
+PEAK_RATE = 4e-4
 FLOOR = 0.02  # of the peak, at the end of the budget
 WARM_UP = 0.03  # of the budget
 MICRO_BATCHES = 3
 AVERAGE = 0.998
 SHORT = 192  # up to here plain matrix products beat the fused attention kernel on this kind of processor
 PHRASES = (7000, 36_000, 24_000)
-MEANING_LAYER = 4  # of six: its states are taught meanings, so that two layers are left to compare and to copy
-MEANING_WEIGHT = 0.5
-POINTING_HEADS = 8  # of the twelve of the next layer: at an answer they are taught to look at its listed option
-POINTING_WEIGHT = 0.5
+MEANING_LAYER = 6  # of eight: its states are taught meanings, so that two layers are left to compare and to copy
 
 
 def short_attention(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> tuple[Tensor, None]:
@@ -79,71 +76,44 @@ def _cached_vectors(cache: Path, minilm: Path, texts: list[str]) -> matching.Mat
     return vectors
 
 
-class Sizes(NamedTuple):
-    """What the parts of one update's loss are divided by, so that its micro-batches add up."""
-
-    weight: float
-    meanings: int
-    points: int
-
-
 def sizes_of(parts: Sequence[batches.Batch]) -> Sizes:
     weight = float(sum(part.weights.sum() for part in parts))
-    return Sizes(weight, max(1, sum(len(part.meanings) for part in parts)), max(1, sum(len(part.points) for part in parts)))
+    counts = (
+        max(1, sum(len(taught) for taught in column)) for column in zip(*((p.meanings, p.points, p.copies) for p in parts), strict=True)
+    )
+    return Sizes(weight, *counts, batches=len(parts))
 
 
 class Trainer:
     """bf16 weights for the passes, fp32 masters for the updates, and a running average for the result."""
 
-    def __init__(self, model: BertLMHeadModel, meanings: Tensor) -> None:
-        """meanings: [count, width] unit vectors of the sentence encoder."""
-        self.meanings = meanings
-        self.reader = torch.nn.Linear(model.config.hidden_size, meanings.shape[1])
-        torch.nn.init.eye_(self.reader.weight)
+    def __init__(self, model: BertLMHeadModel, meanings: Tensor, dtype: torch.dtype) -> None:
+        """meanings: [count, width] unit vectors of the sentence encoder; dtype: of the passes."""
+        self.readers = Readers(model.bert.embeddings.word_embeddings.weight, meanings, model.config.pad_token_id)
         model.set_attn_implementation("short")
         self.masters = [p.detach().clone().float().requires_grad_() for p in model.parameters()]
-        self.model = model.to(torch.bfloat16).train()
+        self.model = model.to(dtype).train()
         self.params = list(self.model.parameters())
         decayed = [m for m in self.masters if m.ndim > 1]
         plain = [m for m in self.masters if m.ndim <= 1]
-        plain += self.reader.parameters()
+        plain += self.readers.parameters()
         groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98), fused=True)
         self.average = [m.detach().clone() for m in self.masters]
         self.steps = 0
 
     def gradients(self, batch: batches.Batch, sizes: Sizes) -> tuple[float, ...]:
-        """Adds the batch's gradients; returns (answer loss, share of right answer tokens, distance of meanings, loss of pointing)."""
+        """Adds the batch's gradients; returns (answer loss, share of right answer tokens, the four losses of `Help`)."""
         found = self.model.bert(input_ids=batch.ids, position_ids=batch.positions, use_cache=False, output_hidden_states=True)
         logits = self.model.cls(found.last_hidden_state.flatten(0, 1)[batch.where]).float()
         losses = functional.cross_entropy(logits, batch.targets, reduction="none") * batch.weights
-        states = found.hidden_states[MEANING_LAYER]
-        distances = self._distances(states.flatten(0, 1)[batch.meant_at], batch.meanings)
-        pointing = self._pointing(states, batch.points)
-        helping = MEANING_WEIGHT * distances.sum() / sizes.meanings + POINTING_WEIGHT * pointing.sum() / sizes.points
-        torch.autograd.backward(losses.sum() / sizes.weight + helping)
+        attention = self.model.bert.encoder.layer[MEANING_LAYER].attention.self
+        helped = self.readers.help(found.hidden_states[MEANING_LAYER], attention, batch)
+        torch.autograd.backward(losses.sum() / sizes.weight + helped.weighted(sizes))
         answers = batch.weights > batches.PROMPT_WEIGHT
         right = (logits.argmax(-1) == batch.targets)[answers].float().mean()
         answer_loss = losses.detach()[answers].sum() / batch.weights[answers].sum()
-        return float(answer_loss), float(right), float(distances.detach().mean()), float(pointing.detach().mean())
-
-    def _distances(self, states: Tensor, meanings: Tensor) -> Tensor:
-        """One minus the cosine between what is read off the states and the sentence encoder's vectors."""
-        return 1 - functional.cosine_similarity(self.reader(states.float()), self.meanings[meanings], dim=-1)
-
-    def _pointing(self, states: Tensor, points: Tensor) -> Tensor:
-        """[answers]: minus the log of the attention that an answer's position pays to its option, mean over the pointing heads."""
-        attention = self.model.bert.encoder.layer[MEANING_LAYER].attention.self
-        row, asking, first, behind = points.unbind(1)
-        width = attention.attention_head_size
-        query = attention.query(states[row, asking]).unflatten(-1, (-1, width))[:, :POINTING_HEADS]
-        key = attention.key(states).unflatten(-1, (-1, width))[:, :, :POINTING_HEADS]
-        scores = torch.einsum("ahw,athw->aht", query, key[row]).float() * width**-0.5
-        place = torch.arange(states.shape[1])
-        seen = scores.masked_fill((place > asking[:, None])[:, None], -1e9).log_softmax(-1)
-        own = (place >= first[:, None]) & (place < behind[:, None])
-        paid: Tensor = seen.masked_fill(~own[:, None], -1e9).logsumexp(-1)
-        return -paid.mean(-1)
+        return float(answer_loss), float(right), *(float(loss.detach().mean()) for loss in helped)
 
     def update(self, rate: float) -> None:
         for param, master in zip(self.params, self.masters, strict=True):
@@ -153,7 +123,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        self.reader.zero_grad()
+        self.optimizer.zero_grad()
         self.steps += 1
         with torch.no_grad():
             torch._foreach_copy_(self.params, self.masters)
@@ -186,7 +156,8 @@ def write_folder(out: Path, trainer: Trainer, tokenizer: PreTrainedTokenizerFast
 class Meter:
     """Running figures of the last micro-batches, printed as one JSON line."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
         self.start = time.monotonic()
         self.tokens = 0
         self.recent: deque[tuple[float, ...]] = deque(maxlen=200)
@@ -202,12 +173,12 @@ class Meter:
         means = (round(float(np.nanmean(column)), 4) for column in zip(*self.recent, strict=True))
         minutes = self.minutes()
         counts = {"step": step, "minutes": round(minutes, 2), "tokens": self.tokens, "speed": round(self.tokens / minutes / 60)}
-        return json.dumps(counts | dict(zip(("loss", "right", "distance", "pointing"), means, strict=True)))
+        return json.dumps(counts | dict(zip(self.names, means, strict=True)))
 
 
 def train(trainer: Trainer, stream: Iterator[batches.Batch], minutes: float, save: Callable[[], None], save_every: float) -> None:
     """Updates until the wall time is used up, saving now and then and at the end."""
-    meter, saved = Meter(), 0.0
+    meter, saved = Meter(("loss", "right", *Help._fields)), 0.0
     for step in itertools.count(1):
         progress = meter.minutes() / minutes
         if progress >= 1:
@@ -234,6 +205,9 @@ def main() -> None:
     parser.add_argument("--save-every", type=float, default=10.0, help="minutes")
     parser.add_argument("--start-from", type=Path, help="an earlier result, instead of MiniLM's weights")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--dtype", default="bfloat16", choices=("bfloat16", "float32"), help="of the passes; float32 where bf16 is emulated"
+    )
     given = parser.parse_args()
     torch.manual_seed(given.seed)
     AttentionInterface.register("short", short_attention)
@@ -246,7 +220,7 @@ def main() -> None:
         model, tokenizer = backbone.from_minilm(given.minilm, texts)
     known, vectors = source.bank.meanings()
     stream = batches.batches(source.draw, tokenizer, random.Random(given.seed), known)
-    trainer = Trainer(model, torch.from_numpy(vectors))
+    trainer = Trainer(model, torch.from_numpy(vectors), getattr(torch, given.dtype))
     train(trainer, stream, given.minutes, lambda: write_folder(given.out, trainer, tokenizer), given.save_every)
 
 

@@ -80,3 +80,15 @@ def test_an_answer_points_at_its_option_in_the_list(tokenizer: PreTrainedTokeniz
     [(asking, first, behind)] = sequence.points
     assert tokenizer.convert_ids_to_tokens(sequence.ids[first:behind]) == ["c", "##d", "##e"]
     assert tokenizer.convert_ids_to_tokens([sequence.ids[asking], sequence.targets[asking]]) == [":", "c"]
+
+
+def test_further_tokens_of_an_answer_and_its_end_are_copied_from_the_option(tokenizer: PreTrainedTokenizerFast) -> None:
+    episode = [Piece("ab", listed=True), Piece(","), Piece("cde", listed=True), Piece(";"), Piece("x:"), Piece("cde", answer=True)]
+    sequence = batches.encode(episode, tokenizer, random.Random(0), {})
+    assert sequence is not None
+    asked = [tokenizer.convert_ids_to_tokens([sequence.targets[asking], sequence.ids[place]]) for asking, place in sequence.copies]
+    assert asked == [["##d", "##d"], ["##e", "##e"], ["[SEP]", ";"]]
+    assert [tokenizer.convert_ids_to_tokens([sequence.ids[first], sequence.ids[last]]) for first, last in sequence.options] == [
+        ["a", "##b"],
+        ["c", "##e"],
+    ]

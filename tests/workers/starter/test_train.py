@@ -17,10 +17,10 @@ def trainer(tokenizer: PreTrainedTokenizerFast, source: EpisodeSource) -> train.
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
+        hidden_size=64,
         num_hidden_layers=train.MEANING_LAYER + 1,
-        num_attention_heads=2,
-        intermediate_size=64,
+        num_attention_heads=16,
+        intermediate_size=128,
         max_position_embeddings=backbone.WINDOW,
         is_decoder=True,
         hidden_dropout_prob=0.0,
@@ -29,7 +29,7 @@ def trainer(tokenizer: PreTrainedTokenizerFast, source: EpisodeSource) -> train.
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    return train.Trainer(BertLMHeadModel(config), torch.from_numpy(source.bank.meanings()[1]))
+    return train.Trainer(BertLMHeadModel(config), torch.from_numpy(source.bank.meanings()[1]), torch.bfloat16)
 
 
 @pytest.mark.parametrize("length", [24, train.SHORT + 8])
@@ -59,7 +59,7 @@ def test_updates_lower_the_loss_and_the_saved_folder_is_the_average(
     for _ in range(12):
         figures.append(trainer.gradients(batch, sizes))
         trainer.update(5e-3)
-    for name, first, last in zip(("loss", "right", "distance", "pointing"), figures[0], figures[-1], strict=True):
+    for name, first, last in zip(("loss", "right", "meaning", "pointing", "copying", "remembering"), figures[0], figures[-1], strict=True):
         assert last > first if name == "right" else last < 0.8 * first, name
     for _ in range(2):  # the second time it replaces the first
         train.write_folder(tmp_path / "out", trainer, tokenizer)
