@@ -17,10 +17,10 @@ def trainer(tokenizer: PreTrainedTokenizerFast, source: EpisodeSource) -> train.
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(tokenizer),
-        hidden_size=64,
+        hidden_size=48,
         num_hidden_layers=train.MEANING_LAYER + 1,
-        num_attention_heads=16,
-        intermediate_size=128,
+        num_attention_heads=12,
+        intermediate_size=64,
         max_position_embeddings=backbone.WINDOW,
         is_decoder=True,
         hidden_dropout_prob=0.0,
@@ -29,7 +29,7 @@ def trainer(tokenizer: PreTrainedTokenizerFast, source: EpisodeSource) -> train.
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    return train.Trainer(BertLMHeadModel(config), torch.from_numpy(source.bank.meanings()[1]), torch.bfloat16)
+    return train.Trainer(BertLMHeadModel(config), torch.from_numpy(source.bank.meanings()[1]), torch.float32)
 
 
 @pytest.mark.parametrize("length", [24, train.SHORT + 8])
