@@ -76,6 +76,7 @@ def launch_from_the_form(client, version, template, backbone, tuned="soft_prompt
     return Experiment.objects.get()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_free_answers_from_a_file_to_a_shared_report(workspace, alice, tiny_backbone, client_for):  # noqa: F811
     version = free_answers(workspace, alice, parcels_csv(), "number")

@@ -16,6 +16,8 @@ import pytest
 from tests.workers.engine.fakes import QUICK, TEMPLATE, make_items, save_model, write_rows
 from workers.engine.spec import BackboneRef, EvaluateOn, Recipe, RunSpec
 
+# Starting a host costs as much as a hundred other tests; the fast suite meets one in tests/test_end_to_end.py.
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 120
 WEB_LIBRARIES = ("django", "celery", "kombu", "experiments", "promptlab")

@@ -13,6 +13,8 @@ from workers.engine.spec import FileRef, Recipe
 from workers.engine.template_spec import Demonstration
 
 SMALL = {"max_steps": 9, "evaluate_every": 1, "warmup_steps": 1, "batch_size": 4, "patience": 0}
+# Several soft prompts are trained in one forward, adapters one after another, which takes long.
+SWEPT = ["prompt_tuning", pytest.param("lora", marks=pytest.mark.slow)]
 TUNED = tuple(name for name, method in METHODS.items() if method.family == "tuned")
 
 
@@ -72,7 +74,7 @@ def test_every_method_has_as_many_different_configurations_as_are_asked_for(meth
     assert len({each.name for each in found}) == 20
 
 
-@pytest.mark.parametrize("method", ["prompt_tuning", "lora", "full"])
+@pytest.mark.parametrize("method", [*SWEPT, pytest.param("full", marks=pytest.mark.slow)])
 def test_a_sweep_keeps_the_configuration_that_is_best_on_validation_rows(tmp_path, method):
     result = execute(sweep_run(tmp_path, method))
 
@@ -103,7 +105,7 @@ def test_the_winner_is_what_it_would_be_if_it_had_been_trained_alone(tmp_path):
     assert swept.training.best_step == alone.training.best_step
 
 
-@pytest.mark.parametrize("method", ["cpt", "lora"])
+@pytest.mark.parametrize("method", ["cpt", pytest.param("lora", marks=pytest.mark.slow)])
 def test_the_artifact_names_the_options_that_won(tmp_path, method):
     result = execute(sweep_run(tmp_path, method, 4, options={"varied": "all", "rounds": "whole"}))
 
@@ -120,7 +122,7 @@ def test_parts_inside_the_model_leave_it_as_it_was(tmp_path):
     assert backbone.fingerprint() == before
 
 
-@pytest.mark.parametrize("method", ["prompt_tuning", "lora"])
+@pytest.mark.parametrize("method", SWEPT)
 def test_a_sweep_that_was_stopped_goes_on_where_it_was(tmp_path, method):
     whole = execute(sweep_run(tmp_path / "whole", method))
     steps = []

@@ -146,6 +146,7 @@ def test_a_distribution_is_learned_only_where_the_teacher_tells_one(tmp_path):
     assert run.warnings == ["2 train rows were left out, because the teacher did not give how likely it finds each label."]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("targets", "method", "learner"),
     [("labels", "lora", {"learning_rate": 0.01}), ("distribution", "prompt_tuning", {"num_virtual_tokens": 12, "learning_rate": 1.0})],
