@@ -83,7 +83,7 @@ class Readers(nn.Module):
 
     def distances(self, states: Tensor, meanings: Tensor) -> tuple[Tensor, Tensor]:
         """[states] twice: how far what is read is from the sentence encoder's vectors, by angle and among the batch's other vectors."""
-        distinct, own = meanings.unique(return_inverse=True)
+        distinct, own = torch.unique(meanings, return_inverse=True)
         near = functional.normalize(self.meaning(states.float()), dim=-1) @ self.meanings[distinct].T
         return 1 - near.gather(1, own[:, None]).squeeze(1), functional.cross_entropy(near / TEMPERATURE, own, reduction="none")
 
@@ -97,7 +97,7 @@ class Readers(nn.Module):
         return torch.stack([self._word_loss(reader, states[at], words) for reader, at, words in asked if len(at)]).sum()
 
     def _word_loss(self, reader: nn.Linear, states: Tensor, words: Tensor) -> Tensor:
-        distinct, own = words.unique(return_inverse=True)
+        distinct, own = torch.unique(words, return_inverse=True)
         near = functional.normalize(reader(states.float()), dim=-1) @ self.words[distinct].T
         return functional.cross_entropy(near / TEMPERATURE, own)
 

@@ -78,10 +78,8 @@ def _cached_vectors(cache: Path, minilm: Path, texts: list[str]) -> matching.Mat
 
 def sizes_of(parts: Sequence[batches.Batch]) -> Sizes:
     weight = float(sum(part.weights.sum() for part in parts))
-    counts = (
-        max(1, sum(len(taught) for taught in column)) for column in zip(*((p.meanings, p.points, p.copies) for p in parts), strict=True)
-    )
-    return Sizes(weight, *counts, batches=len(parts))
+    meanings, points, copies = (max(1, sum(len(getattr(part, of)) for part in parts)) for of in ("meanings", "points", "copies"))
+    return Sizes(weight, meanings, points, copies, len(parts))
 
 
 class Trainer:
