@@ -62,11 +62,11 @@ def test_a_state_that_is_the_word_in_front_is_remembered() -> None:
     ids = [[3, 4, 5, 6, 0, 0]]
     known = torch.eye(WIDTH)[[0, 3, 4, 5, 0, 0]].unsqueeze(0)  # each state is its word in front; padding is not asked
     attention = attention_of_equals()
-    kept = readers.help(known, attention, batch_of(ids, [])).remembering
-    lost = readers.help(known.flip(1), attention, batch_of(ids, [])).remembering
-    assert float(kept) < 0.01 < 1 < float(lost)
-    of_options = readers.help(known, attention, batch_of(ids, [[1, 2]])).remembering  # the third state is the second word
-    assert float(of_options) < 0.01
+    kept = readers.help(known, attention, batch_of(ids, [])).remembering.item()
+    lost = readers.help(known.flip(1), attention, batch_of(ids, [])).remembering.item()
+    assert kept < 0.01 < 1 < lost
+    of_options = readers.help(known, attention, batch_of(ids, [[1, 2]])).remembering.item()  # the third state is the second word
+    assert of_options < 0.01
 
 
 def test_meanings_are_told_by_angle_and_apart_from_the_others() -> None:
