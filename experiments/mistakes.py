@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from experiments.models import Evaluation, Example, Prediction, Run, Split
+from experiments.models import Evaluation, Example, Feedback, Prediction, Run, Split, User, Verdict
 
 SHOWN = 50
 USUAL_ODDS = 2.0
@@ -12,20 +12,31 @@ USUAL_ODDS = 2.0
 
 @dataclass(frozen=True)
 class Mistake:
-    """A row that is wrong, or close: `odds` says how many times as likely as the next label the right one was (below 1: wrong)."""
+    """A row that is wrong, close, or marked by somebody: `odds` says how many times as likely as the next label the right one was.
+
+    Below 1 it was wrong.
+    """
 
     row: int
     answer: str
     is_wrong: bool
+    is_close: bool
     odds: float | None
+    marks: tuple[Feedback, ...] = ()
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether a mark contradicts the data. One is enough: a row too few costs less than a wrong label shown often."""
+        return any(mark.doubts_label for mark in self.marks)
 
 
 @dataclass(frozen=True)
 class ShownMistake:
-    """A mistake with its row, for people to look at."""
+    """A mistake with its row, for people to look at. own: the mark of the person who looks."""
 
     mistake: Mistake
     example: Example
+    own: Feedback | None = None
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class Mistakes:
 
     Args:
         num_rows: train rows that it answered.
-        found: wrong rows and close calls, the most wrong first.
+        found: wrong rows, close calls, and rows that somebody marked as wrong or doubts, the most wrong first.
     """
 
     num_rows: int
@@ -46,7 +57,12 @@ class Mistakes:
 
     @property
     def num_close(self) -> int:
-        return len(self.found) - self.num_wrong
+        return sum(each.is_close for each in self.found)
+
+    @property
+    def doubted(self) -> frozenset[int]:
+        """Rows that no second round learns from."""
+        return frozenset(each.row for each in self.found if each.is_doubted)
 
     @property
     def share(self) -> float:
@@ -55,14 +71,19 @@ class Mistakes:
 
     def share_seen(self, times: int) -> float:
         """The part of a pass over the rows that they make up when each is shown so many times."""
-        seen = len(self.found) * times
+        seen = (len(self.found) - len(self.doubted)) * times
         return seen / (self.num_rows - len(self.found) + seen) if seen else 0.0
 
-    def shown(self) -> list[ShownMistake]:
-        """The most wrong rows with their texts."""
-        first = self.found[:SHOWN]
-        examples = Example.objects.in_bulk([each.row for each in first])
-        return [ShownMistake(each, examples[each.row]) for each in first if each.row in examples]
+    def shown(self, viewer: User | None = None) -> list[ShownMistake]:
+        """The most wrong rows with their texts. Marked rows stand between them and push none out, so that marking goes on."""
+        first = {each.row for each in [each for each in self.found if not each.marks][:SHOWN]}
+        listed = [each for each in self.found if each.marks or each.row in first]
+        examples = Example.objects.in_bulk([each.row for each in listed])
+        return [ShownMistake(each, examples[each.row], _own(each, viewer)) for each in listed if each.row in examples]
+
+
+def _own(mistake: Mistake, viewer: User | None) -> Feedback | None:
+    return next((mark for mark in mistake.marks if viewer is not None and mark.by_id == viewer.pk), None)
 
 
 def train_evaluation(run: Run) -> Evaluation | None:
@@ -71,7 +92,7 @@ def train_evaluation(run: Run) -> Evaluation | None:
 
 
 def mistakes_of(evaluation: Evaluation, odds: float = USUAL_ODDS) -> Mistakes:
-    """The mistakes in a finished evaluation of train rows.
+    """The mistakes in a finished evaluation of train rows. What people marked as wrong is one, whatever the data says.
 
     Rows without an answer are left aside: what does not fit into the model cannot be learned from.
 
@@ -80,14 +101,25 @@ def mistakes_of(evaluation: Evaluation, odds: float = USUAL_ODDS) -> Mistakes:
     """
     answers = Prediction.objects.filter(evaluation=evaluation, attempt=evaluation.attempt_id, error="")
     rows = answers.values_list("example", "predicted", "text", "correct", "loglikelihoods", "example__label")
+    marks = _marks(evaluation)
     found, num_rows = [], 0
     for row, predicted, text, correct, likelihoods, label in rows.iterator():
         num_rows += 1
         against = _odds(likelihoods, label)
-        if not correct or (against is not None and against < odds):
-            found.append(Mistake(row, predicted or text, not correct, against))
+        is_close = bool(correct) and against is not None and against < odds
+        said = marks.get(row, ())
+        if not correct or is_close or any(mark.verdict == Verdict.WRONG for mark in said):
+            found.append(Mistake(row, predicted or text, not correct, is_close, against, said))
     found.sort(key=lambda each: (not each.is_wrong, 1.0 if each.odds is None else each.odds, each.row))
     return Mistakes(num_rows, tuple(found))
+
+
+def _marks(evaluation: Evaluation) -> dict[int, tuple[Feedback, ...]]:
+    """{row: marks} on the run's answers. Only train rows have any."""
+    marks: dict[int, tuple[Feedback, ...]] = {}
+    for mark in Feedback.objects.filter(run=evaluation.run_id, example__split=Split.TRAIN).select_related("example", "by"):
+        marks[mark.example_id] = (*marks.get(mark.example_id, ()), mark)
+    return marks
 
 
 def _odds(likelihoods: Mapping[str, float], label: str) -> float | None:

@@ -24,7 +24,7 @@ class RoundChoice:
     Args:
         times: how often each of the rows is shown in a pass over the train rows.
         odds: see `mistakes_of`.
-        left_out: train rows whose label is wrong.
+        left_out: train rows whose label is wrong, besides those that a mark doubts.
         has_control: whether the same training without the focus runs beside it.
     """
 
@@ -47,11 +47,14 @@ def round_plan(run: Run, artifact: Artifact, mistakes: Mistakes, choice: RoundCh
     if kind is None or model is None or prompt is None:
         raise UserError(f"{approach.name} was made in a way that is no longer offered, so it cannot be trained further.")
     options = _options(artifact, approach.recipe)
-    rows = tuple(each.row for each in mistakes.found if each.row not in set(choice.left_out))
+    left_out = mistakes.doubted | set(choice.left_out)
+    rows = tuple(each.row for each in mistakes.found if each.row not in left_out)
+    if not rows:
+        raise UserError("There is no row left to show more often: it answers every train row right and clearly, or all were left out.")
     again = ApproachPlan(kind.key, model, prompt, options, start=artifact)
 
     def trained(how: str, times: int) -> ApproachPlan:
-        focus = FocusPlan(run, rows, times, choice.odds, tuple(choice.left_out))
+        focus = FocusPlan(run, rows, times, choice.odds, tuple(sorted(left_out)))
         return replace(again, name=f"{approach.name[:120]}, {how}", focus=focus)
 
     written = ApproachPlan("few_shot" if prompt.demonstrations else "zero_shot", model, prompt)
@@ -87,5 +90,3 @@ def _check(mistakes: Mistakes, choice: RoundChoice) -> None:
     unknown = set(choice.left_out) - {each.row for each in mistakes.found}
     if unknown:
         raise UserError(f"{counted(len(unknown), 'row')} to be left out are not among the mistakes. Name rows of the list only.")
-    if len(mistakes.found) == len(set(choice.left_out)):
-        raise UserError("There is no row left to show more often: it answers every train row right and clearly, or all were left out.")

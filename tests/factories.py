@@ -16,6 +16,7 @@ from experiments.models import (
     Evaluation,
     Example,
     Experiment,
+    Feedback,
     Job,
     Membership,
     PromptTemplate,
@@ -152,6 +153,14 @@ def make_artifact(run: Run, **overrides: Any) -> Artifact:
     manifest = {"recipe": {"method": run.approach.method, "options": run.approach.recipe}, "virtual_tokens": 20}
     defaults = {"attempt": make_attempt(run.job), "files": {}, "manifest": manifest, "num_bytes": 0}
     return Artifact.objects.create(run=run, **(defaults | overrides))
+
+
+def make_feedback(run: Run, **overrides: Any) -> Feedback:
+    """A mark on the first train row: a wrong answer, rightly counted as wrong."""
+    example = Example.objects.filter(version=run.approach.experiment.dataset_version, split="train").earliest("position")
+    return Feedback.objects.create(
+        **{"run": run, "example": example, "verdict": "wrong", "answer": "delivery", "was_right": False} | overrides
+    )
 
 
 def make_evaluation(run: Run, **overrides: Any) -> Evaluation:

@@ -9,6 +9,7 @@ from ninja.pagination import LimitOffsetPagination
 from pydantic import AfterValidator, StringConstraints
 
 from experiments.models import Job
+from experiments.services.feedback import MAX_ANSWER, MAX_NOTE
 from experiments.services.job_queue import job_health
 
 MAX_TEXT = 100_000
@@ -25,6 +26,9 @@ Title = Annotated[str, StringConstraints(strip_whitespace=True, max_length=160),
 ShortText = Annotated[str, StringConstraints(max_length=200), AfterValidator(_storable)]
 StopText = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_storable)]
 LongText = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_storable)]
+Note = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_NOTE), AfterValidator(_storable)]
+RightAnswer = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_ANSWER), AfterValidator(_storable)]
+RowNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 IdempotencyKey = Annotated[str, StringConstraints(max_length=100, pattern=r"^[\x21-\x7e]*$")]
 

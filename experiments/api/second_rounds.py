@@ -1,6 +1,6 @@
 """Training on mistakes over the API: find them among the train rows, read them, launch a second round."""
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.http import Http404
@@ -10,7 +10,7 @@ from experiments.api.access import get_for
 from experiments.api.auth import KeyRequest
 from experiments.api.experiment_schemas import ExperimentDetail
 from experiments.api.experiments import KEY_HEADER
-from experiments.api.fields import IdempotencyKey, ShortText, WaitingFor, waiting_for
+from experiments.api.fields import IdempotencyKey, RowNumber, ShortText, WaitingFor, waiting_for
 from experiments.errors import UserError
 from experiments.mistakes import SHOWN, USUAL_ODDS, mistakes_of, train_evaluation
 from experiments.models import Example, Experiment, Run
@@ -18,7 +18,6 @@ from experiments.second_rounds import MAX_ODDS, MAX_TIMES, USUAL_TIMES, RoundCho
 from experiments.services.second_rounds import mistakes_find, second_round_start
 
 router = Router(tags=["Comparisons"])
-RowNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 ODDS = "Right answers count as close up to this many times as likely as the next label; 1 takes wrong answers only."
 
 
@@ -28,6 +27,7 @@ class MistakeOut(Schema):
     answer: str
     is_wrong: bool
     odds: float | None = Field(description="How many times as likely as the next label the right one was; below 1 it was wrong.")
+    is_doubted: bool = Field(description="A mark contradicts the data, so a second round leaves the row out.")
 
 
 class MistakesOut(Schema):
@@ -37,7 +37,7 @@ class MistakesOut(Schema):
     num_rows: int = Field(0, description="Train rows that were answered.")
     num_wrong: int = 0
     num_close: int = 0
-    rows: list[MistakeOut] = Field([], description=f"The {SHOWN} most wrong.")
+    rows: list[MistakeOut] = Field([], description=f"The {SHOWN} most wrong, and those that somebody has marked.")
 
 
 class SecondRoundIn(Schema):
@@ -96,6 +96,7 @@ def _found(run: Run, odds: float) -> dict[str, Any]:
             "answer": each.mistake.answer,
             "is_wrong": each.mistake.is_wrong,
             "odds": each.mistake.odds,
+            "is_doubted": each.mistake.is_doubted,
         }
         for each in mistakes.shown()
     ]

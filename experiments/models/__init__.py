@@ -5,6 +5,7 @@ from experiments.models.backbones import Backbone
 from experiments.models.comparisons import Approach, ComparisonTable, Experiment, Preview, Run
 from experiments.models.datasets import Dataset, DatasetVersion, Example, Split, TestOpening
 from experiments.models.endpoints import CallState, EndpointCall, EndpointKey
+from experiments.models.feedback import Feedback, Verdict
 from experiments.models.jobs import Attempt, Job, JobKind, JobState, Queue, Worker
 from experiments.models.pricing import PriceBook
 from experiments.models.prompts import PromptTemplate, TemplateAlias, TemplateVersion
@@ -27,6 +28,7 @@ __all__ = [
     "Evaluation",
     "Example",
     "Experiment",
+    "Feedback",
     "Focus",
     "Invitation",
     "Job",
@@ -49,6 +51,7 @@ __all__ = [
     "TestOpening",
     "Trial",
     "User",
+    "Verdict",
     "Worker",
     "Workspace",
 ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from experiments.errors import UserError
 from experiments.mistakes import Mistakes, ShownMistake, mistakes_of, train_evaluation
-from experiments.models import Artifact, Experiment, Focus, Job, Run, Split
+from experiments.models import Artifact, Experiment, Focus, Job, Run, Split, User
 from experiments.reads.estimates import Estimate, plan_estimate
 from experiments.second_rounds import USUAL_TIMES, RoundChoice, round_plan
 from experiments.wording import counted
@@ -42,8 +42,8 @@ class RoundPreview:
         return self.mistakes.share_seen(USUAL_TIMES) if self.mistakes else 0.0
 
 
-def round_preview(run: Run, odds: float) -> RoundPreview:
-    """Where the second round of a run stands."""
+def round_preview(run: Run, odds: float, viewer: User) -> RoundPreview:
+    """Where the second round of a run stands, with the marks of the person who looks apart from those of others."""
     artifact = Artifact.objects.filter(run=run).select_related("run__approach__experiment", "run__approach__backbone").first()
     num_train = run.approach.experiment.dataset_version.split_counts.get(Split.TRAIN, 0)
     evaluation = train_evaluation(run)
@@ -56,7 +56,7 @@ def round_preview(run: Run, odds: float) -> RoundPreview:
         estimate = plan_estimate(round_plan(artifact.run, artifact, mistakes, RoundChoice(odds=odds)))
     except UserError as error:
         problem = str(error)
-    return RoundPreview(True, num_train, odds, evaluation.job, mistakes, tuple(mistakes.shown()), estimate, problem)
+    return RoundPreview(True, num_train, odds, evaluation.job, mistakes, tuple(mistakes.shown(viewer)), estimate, problem)
 
 
 def _seconds(run: Run, num_rows: int) -> float | None:

@@ -23,9 +23,9 @@ def run_mistakes(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
     """Before anybody has asked: what it takes. Afterwards: the rows, and what to do with them."""
     run = run_at(request, slug, run_id)
     asked = OddsForm(request.GET if "odds" in request.GET else None)
-    preview = round_preview(run, asked.chosen())
+    preview = round_preview(run, asked.chosen(), viewer(request))
     form = _form(None, run, preview) if preview.mistakes else None
-    return render(request, "run_mistakes.html", _context(run, preview, asked, form))
+    return render(request, "run_mistakes.html", _context(run, preview, asked, form) | {"marked": request.GET.get("marked", "")})
 
 
 @require_safe
@@ -54,7 +54,7 @@ def run_mistakes_find(request: HttpRequest, slug: str, run_id: UUID) -> HttpResp
 def second_round_create(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
     run = run_at(request, slug, run_id, write=True)
     asked = OddsForm(request.POST)
-    preview = round_preview(run, asked.chosen())
+    preview = round_preview(run, asked.chosen(), viewer(request))
     if preview.mistakes is None:
         messages.error(request, "The mistakes of this run have not been found yet. Find them first, then choose.")
         return redirect("run-mistakes", slug, run.pk)

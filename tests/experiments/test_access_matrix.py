@@ -50,7 +50,7 @@ WRITE = names("""
     member-invite member-role member-remove invitation-withdraw api-key-list api-key-create api-key-revoke price-create price-delete
     audit-list run-explain run-teach
     backbone-edit comparison-budget learning-curve-create
-    run-mistakes-find second-round-create
+    run-mistakes-find second-round-create answer-mark
 """)
 # Workspace keys only.
 KEY = names("""
@@ -63,7 +63,7 @@ KEY = names("""
     backbone_change
     experiment_latency experiment_compute run_cancel run_trials dataset_delete prompt_delete experiment_delete
     learning_curve_create learning_curve_detail
-    run_mistakes run_mistakes_find second_round_create
+    run_mistakes run_mistakes_find second_round_create feedback_list feedback_create feedback_delete
 """)
 # Anybody signed in, about themselves.
 OWN = ["home"]
@@ -136,6 +136,7 @@ def victim(alice, bob, workspace) -> Victim:
     artifact = Artifact.objects.filter(run__approach__experiment=experiment).first() or Artifact.objects.create(
         run=run, attempt=run.job.attempts.get(), files={}, manifest={}, num_bytes=1
     )
+    factories.make_feedback(run, by=alice, note="CANARY note")
     backbone = factories.make_backbone(workspace, name="CANARY model", kind="local", source="/models/CANARY")
     report = report_create(experiment=experiment, by=alice, title="CANARY report")
     share, token = share_create(report=report, by=alice)
@@ -159,6 +160,8 @@ def victim(alice, bob, workspace) -> Victim:
         "preview_id": _preview(preview, experiment, backbone).pk,
         "experiment_id": experiment.pk,
         "run_id": run.pk,
+        "position": 1,
+        "row": 1,
         "report_id": report.pk,
         "share_id": live.pk,
         "backbone_id": backbone.pk,

@@ -60,6 +60,7 @@ def test_no_call_breaks_the_server(role, caller_for, workspace, monkeypatch):
         "run_id": unknown,
         "report_id": unknown,
         "share_id": unknown,
+        "row": "1",
     }
     caller: Caller = caller_for(workspace, role)
 

@@ -10,6 +10,7 @@ from experiments.services.reports import report_create, share_create
 from tests import factories
 from tests.comparison_data import make_finished_experiment, make_price_book
 from tests.extraction_data import make_finished_extraction
+from tests.second_round_data import answer_train_rows, make_tuned_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -157,3 +158,27 @@ def test_estimate_follows_the_form(browser, stage):
     page.wait_for_function("before => document.querySelector('#estimate').innerText !== before", arg=before)
 
     assert "1,000 steps" in page.locator("#estimate").inner_text()
+
+
+def test_mark_stands_in_its_row_and_the_ticks_of_others_stay(browser, live_server, client_for, alice, workspace):
+    tuned = make_tuned_run(workspace)
+    answer_train_rows(tuned, [-1.0, -2.0, 4.0, 4.0])
+    factories.make_feedback(tuned, by=alice, note="ANoteWithoutEnd" * 30)
+    context = browser.new_context(viewport={"width": 390, "height": 900})
+    context.add_cookies([{"name": "sessionid", "value": client_for(alice).cookies["sessionid"].value, "url": live_server.url}])
+    page = context.new_page()
+    page.goto(f"{live_server.url}/w/acme/runs/{tuned.pk}/mistakes/")
+    page.get_by_role("checkbox", name="The label of row 1 is wrong").check()
+    page.get_by_label("Mark the answer to row 2").click()
+    row = page.locator("#row-2")
+    row.get_by_role("radio", name="right").check()
+    row.get_by_role("textbox", name="Note").fill("A parcel")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    row.get_by_role("button", name="Save").click()
+    row.get_by_text("left out by a mark").wait_for()
+
+    assert "Right: A parcel" in row.inner_text()
+    assert "1 row: a mark contradicts the data" in page.locator("#mistake-facts").inner_text()
+    assert page.get_by_role("checkbox", name="The label of row 1 is wrong").is_checked()
+    assert page.evaluate("document.activeElement.textContent") == "Change yours"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
