@@ -19,7 +19,8 @@ run: $(VENV)/.worker ## Start PromptLab with the demonstration on this machine
 	@$(BIN)/python manage.py start
 
 test: $(VENV)/.dev ## The fast suite: no server, no browser, no network
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_FLAGS)
+	@# Two processes with two torch threads each would get in each other's way on two cores, and cost three times as much.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_FLAGS)
 
 test-all: $(VENV)/.dev ## Every suite, with the grid of families; needs PostgreSQL, Redis and Chromium (see .ci/run)
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not dspy and not gpu"
