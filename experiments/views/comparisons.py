@@ -16,9 +16,10 @@ from experiments.forms.comparisons import BudgetForm, ComparisonForm
 from experiments.models import Experiment, Role, Split, TestOpening
 from experiments.plan_checks import plan_problems
 from experiments.plan_notes import plan_notes
-from experiments.reads.charts import Chart, break_even_chart, curve_charts, quality_chart, spent_chart
+from experiments.reads.charts import Chart, break_even_chart, quality_chart, spent_chart
 from experiments.reads.comparison_rows import comparison_rows
 from experiments.reads.confusions import confusion_view
+from experiments.reads.curve_charts import curve_charts
 from experiments.reads.endpoints import endpoint_spending
 from experiments.reads.estimates import plan_estimate
 from experiments.reads.headlines import headline

@@ -13,7 +13,8 @@ from django.views.decorators.http import require_POST, require_safe
 from experiments.access import get_run_for
 from experiments.errors import UserError
 from experiments.models import Run, Split
-from experiments.reads.charts import Chart, curve_charts
+from experiments.reads.charts import Chart
+from experiments.reads.curve_charts import curve_charts
 from experiments.reads.dial_lines import dial_lines
 from experiments.reads.explanations import explanation_of
 from experiments.reads.live import curves_of, progress_sentence

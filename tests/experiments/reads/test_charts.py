@@ -5,7 +5,8 @@ import json
 import pytest
 
 from experiments.models import ComparisonTable
-from experiments.reads.charts import MARKERS, Chart, Curve, break_even_chart, curve_charts, pareto_front, plain, quality_chart, symbol
+from experiments.reads.charts import MARKERS, Chart, break_even_chart, pareto_front, plain, quality_chart, symbol
+from experiments.reads.curve_charts import Curve, curve_charts
 from tests.comparison_data import make_finished_experiment, make_price_book
 
 pytestmark = pytest.mark.django_db
