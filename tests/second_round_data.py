@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from django.utils import timezone
 
+from experiments.mistakes import Mistakes, mistakes_of, train_evaluation
 from experiments.models import Evaluation, Example, JobState, Prediction, Run, Workspace
 from experiments.recipes import recipe_options
 from experiments.services.second_rounds import mistakes_find
@@ -49,3 +50,10 @@ def answer_train_rows(run: Run, margins: Sequence[float], errors: Mapping[int, s
     Evaluation.objects.filter(pk=evaluation.pk).update(attempt=attempt, completed_at=timezone.now())
     type(evaluation.job).objects.filter(pk=evaluation.job_id).update(state=JobState.SUCCEEDED)
     return [row.pk for row in rows]
+
+
+def mistakes_in(run: Run, odds: float) -> Mistakes:
+    """What a run that has answered its train rows got wrong, or right by less than these odds."""
+    evaluation = train_evaluation(run)
+    assert evaluation
+    return mistakes_of(evaluation, odds)

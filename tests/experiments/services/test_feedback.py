@@ -3,12 +3,11 @@
 import pytest
 
 from experiments.errors import UserError
-from experiments.mistakes import mistakes_of, train_evaluation
 from experiments.models import AuditEntry, Example, Feedback, Focus, Prediction, Verdict
 from experiments.second_rounds import RoundChoice
 from experiments.services.feedback import Judgement, feedback_give, feedback_take_back
 from experiments.services.second_rounds import second_round_start
-from tests.second_round_data import answer_train_rows, make_tuned_run
+from tests.second_round_data import answer_train_rows, make_tuned_run, mistakes_in
 
 pytestmark = pytest.mark.django_db
 
@@ -18,12 +17,6 @@ WRONG, RIGHT = Judgement(Verdict.WRONG), Judgement(Verdict.RIGHT)
 @pytest.fixture
 def run(workspace):
     return make_tuned_run(workspace)
-
-
-def found(run, odds=1.0):
-    evaluation = train_evaluation(run)
-    assert evaluation
-    return mistakes_of(evaluation, odds)
 
 
 def test_mark_keeps_what_was_answered_and_can_be_changed(run, alice):
@@ -140,8 +133,8 @@ def test_doubted_rows_are_no_part_of_what_a_pass_shows(run, alice):
     answer_train_rows(run, [-1.0, -2.0, 4.0, 4.0])
     feedback_give(run=run, position=1, judgement=RIGHT, by=alice)
 
-    assert len(found(run).found) == 2
-    assert found(run).share_seen(4) == pytest.approx(4 / 6)
+    assert len(mistakes_in(run, 1.0).found) == 2
+    assert mistakes_in(run, 1.0).share_seen(4) == pytest.approx(4 / 6)
 
 
 def test_mark_on_a_row_that_is_no_train_row_would_count_for_nothing(run, alice):
@@ -149,7 +142,7 @@ def test_mark_on_a_row_that_is_no_train_row_would_count_for_nothing(run, alice):
     test_row = Example.objects.filter(split="test").earliest("position")
     Feedback.objects.create(run=run, example=test_row, by=alice, verdict=Verdict.WRONG, answer="delivery", was_right=False)
 
-    assert [each.marks for each in found(run).found] == [()]
+    assert [each.marks for each in mistakes_in(run, 1.0).found] == [()]
 
 
 def test_marked_rows_push_no_others_from_the_list(run, alice, monkeypatch):
@@ -157,7 +150,7 @@ def test_marked_rows_push_no_others_from_the_list(run, alice, monkeypatch):
     rows = answer_train_rows(run, [-3.0, -2.0, -1.0, 4.0])
     feedback_give(run=run, position=1, judgement=WRONG, by=alice)
 
-    shown = found(run).shown(alice)
+    shown = mistakes_in(run, 1.0).shown(alice)
 
     assert [each.mistake.row for each in shown] == rows[:2]
     assert [bool(each.own) for each in shown] == [True, False]
