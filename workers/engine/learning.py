@@ -101,7 +101,7 @@ def learn(run: Run, frame: Frame, tuning: Tuning, lessons: Lessons | None = None
         checkpoint_dir=Path(spec.checkpoint_dir) if spec.checkpoint_dir else None,
         checkpoint_seconds=spec.checkpoint_seconds,
         resume=spec.resume,
-        inner=rows.is_inner,
+        chosen_on="inner" if rows.is_inner else "validation",
     )
     trainer = Trainer(frame.backbone, tuning, rows.lines, spec.seed, hooks)
     record = trainer.train()

@@ -32,9 +32,9 @@ class CurvePoint:
 
     step: int
     train_loss: float | None
-    validation_accuracy: float | None
-    validation_loss: float | None
     seconds: float
+    validation_accuracy: float | None = None
+    validation_loss: float | None = None
     inner_accuracy: float | None = None
     inner_loss: float | None = None
 

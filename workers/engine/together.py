@@ -9,12 +9,11 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from workers.engine.abreast import run_abreast
+from workers.engine.abreast import add_gradients, cut
 from workers.engine.batching import line_batch
 from workers.engine.errors import NonFinite, OutOfMemory, Unsupported
 from workers.engine.forward import attention_for_gradients
@@ -22,7 +21,7 @@ from workers.engine.losses import LENGTH_STEP
 from workers.engine.mixed import PrefixRows, mixed_pass
 from workers.engine.prefix import PrefixStates, prefixes_of
 from workers.engine.runtime import is_out_of_memory
-from workers.engine.training import LEAST_ROWS_ABREAST, Trainer
+from workers.engine.training import Trainer
 
 # A part that one thread of a processor works on; larger ones of a small model leave its caches.
 _PART_TOKENS = 512
@@ -136,20 +135,12 @@ def _backward(trainers: Sequence[Trainer], rows: Sequence[_Row], tokens: Sequenc
         leaves = [tensor for leaf in prefixes.leaves for tensor in leaf.tensors]
         total = torch.zeros(len(trainers), device=backbone.device)
 
-        def differentiate(part: Sequence[_Row]) -> tuple[Tensor, Sequence[Tensor | None]]:
-            losses = _losses(trainers, prefixes.leaves, part) / shares
-            return losses.detach(), torch.autograd.grad([losses.sum()], leaves, allow_unused=True)
+        def losses_of(part: Sequence[_Row]) -> Tensor:
+            return _losses(trainers, prefixes.leaves, part) / shares
 
         for parts in _parts(trainers, rows):
-            found: dict[int, tuple[Tensor, Sequence[Tensor | None]]] = {}
-            places = range(len(parts))
-            run_abreast(lambda at, of=parts: differentiate(of[at]), places, backbone.device, found.__setitem__, gradients=True)  # type: ignore[misc]
-            # Added up in the order of the parts, not of their ends, so that a run can be repeated to the bit.
-            for place in places:
-                total += found[place][0]
-                for leaf, gradient in zip(leaves, found[place][1], strict=True):
-                    if gradient is not None:
-                        leaf.grad = gradient if leaf.grad is None else leaf.grad.add_(gradient)
+            for losses in add_gradients(losses_of, parts, leaves, backbone.device):
+                total += losses
         prefixes.pull_back()
     return total.tolist()
 
@@ -184,10 +175,7 @@ def _parts(trainers: Sequence[Trainer], rows: Sequence[_Row]) -> list[list[Seque
 
 def _cut(rows: Sequence[_Row], tokens: int) -> list[Sequence[_Row]]:
     """Rows in parts that are small enough for a thread's caches, at least as many as there are threads where there are rows enough."""
-    wanted = max(torch.get_num_threads(), math.ceil(tokens / _PART_TOKENS))
-    number = max(1, min(wanted, len(rows) // LEAST_ROWS_ABREAST))
-    cuts = [len(rows) * part // number for part in range(number + 1)]
-    return [rows[start:end] for start, end in pairwise(cuts)]
+    return cut(rows, max(torch.get_num_threads(), math.ceil(tokens / _PART_TOKENS)))
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from workers.engine.abreast import run_abreast
+from workers.engine.abreast import add_gradients, cut
 from workers.engine.backbone import Backbone
 from workers.engine.batching import Lines, shuffled_batches
 from workers.engine.checkpoints import load_checkpoint, save_checkpoint
@@ -24,7 +23,7 @@ from workers.engine.errors import BadSpec, NonFinite, OutOfMemory
 from workers.engine.families import sliding_reason
 from workers.engine.forward import attention_for_gradients
 from workers.engine.losses import row_loss_of
-from workers.engine.model_probe import dropout_reason
+from workers.engine.model_probe import CANNOT_SHARE, dropout_reason
 from workers.engine.outcome import CurvePoint, LossPoint, Progress, Quality, TrainingRecord
 from workers.engine.prefix import prefix_of
 from workers.engine.probe import gradient_reason
@@ -35,8 +34,6 @@ from workers.engine.tuned import Tuning
 from workers.engine.updates import load_optimizer, make_optimizer, optimizer_tensors, rate_at
 
 _MAX_SKIPPED_IN_A_ROW = 3
-# Parts of a batch that run side by side: fewer rows do not fill a thread, and each part holds gradients of its own.
-LEAST_ROWS_ABREAST = 4
 _MOST_PARAMETERS_ABREAST = 10_000_000
 
 
@@ -45,7 +42,7 @@ class Hooks:
     """What the loop asks of the outside: a look at the rows that choose the step, a sign of life, a reason to stop.
 
     Args:
-        inner: those are train rows that were set aside, whose scores must not pass for validation scores.
+        chosen_on: "validation" rows, or "inner" train rows that were set aside, whose scores must not pass for validation scores.
     """
 
     evaluate: Callable[[], Quality]
@@ -54,7 +51,7 @@ class Hooks:
     checkpoint_dir: Path | None = None
     checkpoint_seconds: float = 60.0
     resume: bool = False
-    inner: bool = False
+    chosen_on: str = "validation"
 
 
 class Trainer:
@@ -264,26 +261,9 @@ class Trainer:
         return sum(self._add_gradients(indices, loss_of, ()) for indices in micro)
 
     def _add_gradients(self, indices: Sequence[int], loss_of: Callable[[Sequence[int]], Tensor], leaves: Sequence[Tensor]) -> float:
-        """Loss of some rows, its gradients added to the leaves and the parameters; on a processor parts of the rows run side by side."""
-        parts = self._parts(indices)
-        if len(parts) == 1:
-            loss = loss_of(indices)
-            torch.autograd.backward([loss])
-            return float(loss.detach())
-        into = [*leaves, *self.parameters.values()]
-
-        def differentiate(part: int) -> tuple[float, Sequence[Tensor | None]]:
-            loss = loss_of(parts[part])
-            return float(loss.detach()), torch.autograd.grad([loss], into, allow_unused=True)
-
-        found: dict[int, tuple[float, Sequence[Tensor | None]]] = {}
-        run_abreast(differentiate, range(len(parts)), self.backbone.device, found.__setitem__, gradients=True)
-        # Added up in the order of the parts, not of their ends, so that a run can be repeated to the bit.
-        for part in range(len(parts)):
-            for tensor, gradient in zip(into, found[part][1], strict=True):
-                if gradient is not None:
-                    tensor.grad = gradient if tensor.grad is None else tensor.grad.add_(gradient)
-        return sum(found[part][0] for part in range(len(parts)))
+        """Loss of some rows, its gradients added to the leaves and the parameters."""
+        losses = add_gradients(loss_of, self._parts(indices), [*leaves, *self.parameters.values()], self.backbone.device)
+        return sum(map(float, losses))
 
     def _parts(self, indices: Sequence[int]) -> list[Sequence[int]]:
         """The rows cut into parts that run side by side, or all of them as one."""
@@ -291,9 +271,7 @@ class Trainer:
         can = self.backbone.device.type == "cpu" and not self.options.get("dropout")
         if not can or sum(parameter.numel() for parameter in self.parameters.values()) > _MOST_PARAMETERS_ABREAST:
             return [indices]
-        number = max(1, min(torch.get_num_threads(), len(indices) // LEAST_ROWS_ABREAST))
-        cuts = [len(indices) * part // number for part in range(number + 1)]
-        return [indices[start:end] for start, end in pairwise(cuts)]
+        return cut(indices, torch.get_num_threads())
 
     def _plain_reason(self) -> str | None:
         """Why rows must not share a prefix in training, or None: asked of the model on two rows."""
@@ -314,7 +292,7 @@ class Trainer:
     def _reason_on(self, rows: Sequence[int]) -> str | None:
         try:
             shared = self.loss_and_gradients(rows, plain=False)
-        except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        except CANNOT_SHARE as error:
             if is_out_of_memory(error):
                 raise
             return f"this model cannot train behind a shared prefix ({type(error).__name__})"
@@ -334,12 +312,8 @@ class Trainer:
             self._looks_without_gain += 1
         patience = int(self.options["patience"])
         self.record.stopped_early = 0 < patience <= self._looks_without_gain
-        point = CurvePoint(self.step, train_loss, None, None, self.record.train_seconds)
-        if self.hooks.inner:
-            point.inner_accuracy, point.inner_loss = quality.accuracy, quality.loss
-        else:
-            point.validation_accuracy, point.validation_loss = quality.accuracy, quality.loss
-        self.record.curve.append(point)
+        scores = {self.hooks.chosen_on + "_accuracy": quality.accuracy, self.hooks.chosen_on + "_loss": quality.loss}
+        self.record.curve.append(CurvePoint(self.step, train_loss, self.record.train_seconds, **scores))
         self._report()
 
     def _note_loss(self) -> None:
@@ -354,8 +328,8 @@ class Trainer:
     def _report(self) -> None:
         metrics: dict[str, float | None] = {"train_loss": self._recent_losses[-1] if self._recent_losses else None}
         if self.record.curve:
-            kind = "inner" if self.hooks.inner else "validation"
-            metrics |= {f"{kind}_{what}": getattr(self.record.curve[-1], f"{kind}_{what}") for what in ("accuracy", "loss")}
+            fields = [f"{self.hooks.chosen_on}_{what}" for what in ("accuracy", "loss")]
+            metrics |= {field: getattr(self.record.curve[-1], field) for field in fields}
         curve, losses = thinned(self.record.curve), tuple(self.record.losses)
         steps = int(self.options["max_steps"])
         self.hooks.on_progress(Progress("training", step=self.step, steps=steps, metrics=metrics, curve=curve, losses=losses))
