@@ -19,8 +19,7 @@ run: $(VENV)/.worker ## Start PromptLab with the demonstration on this machine
 	@$(BIN)/python manage.py start
 
 test: $(VENV)/.dev ## The fast suite: no server, no browser, no network
-	@# Two processes with two torch threads each would get in each other's way on two cores, and cost three times as much.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_FLAGS)
 
 test-all: $(VENV)/.dev ## Every suite, with the grid of families; needs PostgreSQL, Redis and Chromium (see .ci/run)
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not dspy and not gpu"

@@ -1,5 +1,6 @@
 """The cast that access tests lean on: alice owns, erin engineers, dora is a domain expert, bob may read, charlie is a stranger."""
 
+import os
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -11,6 +12,13 @@ from pytest_django import DjangoDbBlocker
 
 from experiments.models import Role, User, Workspace
 from tests import factories
+
+# Torch reads these once, when it is imported. Idle threads sleep, or tests crawl on a busy machine; and of processes side by side each
+# has one thread, for two with two threads each get in each other's way and cost several times as much.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 Made = TypeVar("Made")
 MakeOnce = Callable[[Callable[[Workspace], Made]], Made]
