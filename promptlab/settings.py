@@ -4,16 +4,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import environ
 from csp.constants import NONCE, NONE, SELF
 
 from experiments.endpoints import networks_of
+from promptlab.environment import Environment
 from promptlab.hints import SCHEME
 from promptlab.logs import logging_config
 from promptlab.secret import read_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
+env = Environment()
 if (BASE_DIR / ".env").is_file():
     env.read_env(str(BASE_DIR / ".env"))
 
@@ -123,7 +123,7 @@ FILE_UPLOAD_TEMP_DIR = HOME / "uploads"
 FILE_UPLOAD_TEMP_DIR.mkdir(exist_ok=True)
 
 # --- Database: SQLite for one machine, PostgreSQL for a team ------------------------------------------------------------
-DATABASES: dict[str, dict[str, Any]] = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{HOME / 'promptlab.sqlite3'}")}
+DATABASES: dict[str, dict[str, Any]] = {"default": env.database("DATABASE_URL", default=f"sqlite:///{HOME / 'promptlab.sqlite3'}")}
 DATABASES["default"]["ATOMIC_REQUESTS"] = False
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
@@ -136,7 +136,7 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 
 # --- Cache: rate limits only; no page is ever cached --------------------------------------------------------------------
-REDIS_URL = env.str("REDIS_URL", default="")
+REDIS_URL = env.broker("REDIS_URL")
 CACHES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "promptlab.cache.ForgivingRedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "promptlab"}
     if REDIS_URL
@@ -262,6 +262,6 @@ USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Logs --------------------------------------------------------------------------------------------------------------
-LOGGING = logging_config(env.str("LOG_LEVEL", default="INFO"))
+LOGGING = logging_config(env.level("LOG_LEVEL", default="INFO"))
 DJANGO_STRUCTLOG_CELERY_ENABLED = False
 SILENCED_SYSTEM_CHECKS = ["auth.W004"]  # the email is unique by a constraint on Lower("email"), which the check does not see
