@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Tests of one xdist_group share an engine host, a browser or a server, and so a process.
-SIDE_BY_SIDE := -n 2 --dist loadgroup
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadgroup
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --unsafe-package torch --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options -c requirements-torch-cpu.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
