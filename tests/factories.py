@@ -22,6 +22,7 @@ from experiments.models import (
     PromptTemplate,
     Role,
     Run,
+    Split,
     TemplateVersion,
     User,
     Worker,
@@ -63,9 +64,11 @@ def make_dataset(workspace: Workspace, **overrides: Any) -> Dataset:
 def make_dataset_version(
     workspace: Workspace, rows: list[tuple[str, str, str]] = ROWS, dataset: Dataset | None = None, **overrides: Any
 ) -> DatasetVersion:
-    """A complete version with two labels and all three splits."""
+    """A complete version, with two labels and all three labelled splits unless told otherwise."""
     dataset = dataset or make_dataset(workspace)
-    counts = {split: sum(1 for row in rows if row[0] == split) for split in ("train", "validation", "test")}
+    counts = {split: sum(1 for row in rows if row[0] == split) for split in Split.values}
+    if not counts[Split.UNLABELLED]:
+        del counts[Split.UNLABELLED]
     version = DatasetVersion.objects.create(
         **{
             "dataset": dataset,
@@ -75,7 +78,7 @@ def make_dataset_version(
             "source_bytes": 100,
             "mapping": {"text_columns": ["text"], "label_column": "label"},
             "columns": ["text"],
-            "labels": list(dict.fromkeys(label for _, _, label in rows)),
+            "labels": list(dict.fromkeys(label for split, _, label in rows if split != Split.UNLABELLED)),
             "split_counts": counts,
             "content_sha256": "1" * 64,
             "completed_at": timezone.now(),

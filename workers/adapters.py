@@ -319,7 +319,7 @@ def _preview_spec(job: Job, folder: Path) -> RunSpec:
     """A wording tried on a few rows, with the rendered prompts kept."""
     preview = Preview.objects.select_related("backbone", "dataset_version").get(pk=job.payload["preview"])
     version = preview.dataset_version
-    rows = Example.objects.filter(pk__in=preview.examples, version=version).exclude(split=Split.TEST)
+    rows = Example.objects.filter(pk__in=preview.examples, version=version, split__in=[Split.TRAIN, Split.VALIDATION])
     return RunSpec(
         id=str(preview.pk),
         backbone=backbone_ref(preview.backbone),

@@ -26,6 +26,7 @@ from experiments.uploads import upload_refused
 
 router = Router(tags=["Data"])
 READ_SECONDS = 20
+SeenSplit = Literal["train", "validation", "unlabelled"]
 
 
 class UploadIn(Schema):
@@ -84,7 +85,7 @@ class ExampleOut(Schema):
     row: int = Field(alias="position", description="Row number in the uploaded file, from 1.")
     split: str
     fields: dict[str, str]
-    label: str
+    label: str = Field(description="Empty for an unlabelled row.")
 
 
 @router.get("/datasets", response=list[DatasetOut], summary="List data")
@@ -158,8 +159,8 @@ def dataset_version_wait(request: KeyRequest, version_id: UUID, timeout: int = S
 
 @router.get("/dataset-versions/{uuid:version_id}/examples", response=list[ExampleOut], summary="Rows that prompts may be written on")
 @paginate(Page)
-def example_list(request: KeyRequest, version_id: UUID, split: Literal["train", "validation"] = "train") -> "QuerySet[Example]":
-    """Train and validation rows in file order. Test rows are for scoring only."""
+def example_list(request: KeyRequest, version_id: UUID, split: SeenSplit = "train") -> "QuerySet[Example]":
+    """Train, validation and unlabelled rows in file order. Test rows are for scoring only."""
     return get_for(request.auth, DatasetVersion, version_id).examples.filter(split=split).order_by("position")
 
 

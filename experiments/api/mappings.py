@@ -21,19 +21,23 @@ class SharesIn(Schema):
 
 
 class MappingIn(Schema):
-    """Without `split_column` the rows are divided by `shares` with `seed`, keeping the labels' proportions."""
+    """Without `split_column` the rows are divided by `shares` with `seed`, keeping the labels' proportions.
+
+    `keep_unlabelled` keeps rows without a label for teachers to answer; they stand in no split that trains, chooses or tests.
+    """
 
     text_columns: list[ShortText] = Field(min_length=1, max_length=50)
     label_column: ShortText
     task: Task = "classification"
     split_column: ShortText | None = None
     split_meaning: dict[str, ShortText] = Field(
-        {}, description="Value of the split column to train, validation or test; names are understood."
+        {}, description="Value of the split column to train, validation, test or unlabelled; names of the first three are understood."
     )
     shares: SharesIn = SharesIn()
     seed: Seed = 0
     leave_out_leaks: bool = True
     leave_out_empty: bool = False
+    keep_unlabelled: bool = Field(False, description="Keep rows without a label as unlabelled rows, whatever `split_column` says of them.")
 
 
 def mapping_of(payload: MappingIn, version: DatasetVersion) -> ColumnMapping:

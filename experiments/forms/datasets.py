@@ -9,12 +9,12 @@ from django.http import QueryDict
 
 from experiments.intake.mapping import MAX_SEED, MAX_SPLIT_VALUES, BadMapping, ColumnMapping, mapping_check
 from experiments.intake.parsing import ColumnFacts, ParseReport
-from experiments.intake.splits import SPLITS, BadSplits, Shares, split_suggest
+from experiments.intake.splits import MEANINGS, SPLITS, UNLABELLED, BadSplits, Shares, split_suggest
 from experiments.wording import counted
 
 TEXT, LABEL, SPLIT, IGNORE = "text", "label", "split", "ignore"
 ROLES = [(TEXT, "Text"), (LABEL, "Label or reference"), (SPLIT, "Split"), (IGNORE, "Not used")]
-SPLIT_CHOICES = [("", "Choose…"), *[(split, split.capitalize()) for split in SPLITS]]
+SPLIT_CHOICES = [("", "Choose…"), *[(split, split.capitalize()) for split in MEANINGS]]
 FILE_TYPES = ".csv,.tsv,.txt,.jsonl,.ndjson,.json,.xlsx,.parquet"
 SAMPLES = 3
 
@@ -78,7 +78,13 @@ class MappingForm(forms.Form):
     leave_out_leaks = forms.BooleanField(
         required=False,
         label="Leave out rows of train and validation whose text is also in test",
-        help_text="Without this, the comparison would look better than it is.",
+        help_text="Without this, the comparison would look better than it is. Unlabelled rows are left out for the same reason.",
+    )
+    keep_unlabelled = forms.BooleanField(
+        required=False,
+        label="Keep rows without a label as unlabelled rows",
+        help_text="A teacher can answer them, so that a distilled prompt learns from more rows than have a label. They are drawn into no "
+        "split, whatever a split column says, shown in no prompt and counted in no score.",
     )
     leave_out_empty = forms.BooleanField(
         required=False, label="Leave out rows without a text or a label", help_text="Otherwise such a row stops the import and is named."
@@ -139,6 +145,7 @@ class MappingForm(forms.Form):
             seed=values["seed"],
             leave_out_leaks=values["leave_out_leaks"],
             leave_out_empty=values["leave_out_empty"],
+            keep_unlabelled=values["keep_unlabelled"],
         )
 
     def _meaning(self, values: dict[str, Any]) -> dict[str, str]:
@@ -164,12 +171,14 @@ class MappingForm(forms.Form):
 class RowFilterForm(forms.Form):
     """Which rows to look at; an unknown value shows everything."""
 
-    split = forms.ChoiceField(required=False, choices=[("", "All splits"), *[(split, split.capitalize()) for split in SPLITS]])
+    split = forms.ChoiceField(required=False)
     label = forms.ChoiceField(required=False)
     q = forms.CharField(required=False, label="Search the texts", max_length=200, widget=forms.TextInput(attrs={"type": "search"}))
 
-    def __init__(self, *args: Any, labels: list[str], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, labels: list[str], has_unlabelled: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        splits = [*SPLITS, UNLABELLED] if has_unlabelled else SPLITS
+        self.fields["split"].choices = [("", "All splits"), *[(split, split.capitalize()) for split in splits]]  # type: ignore[attr-defined]
         if labels:
             self.fields["label"].choices = [("", "All labels"), *[(label, label) for label in labels]]  # type: ignore[attr-defined]
         else:
@@ -190,6 +199,7 @@ def _initial(mapping: ColumnMapping) -> dict[str, Any]:
         "seed": mapping.seed,
         "leave_out_leaks": mapping.leave_out_leaks,
         "leave_out_empty": mapping.leave_out_empty,
+        "keep_unlabelled": mapping.keep_unlabelled,
     }
 
 

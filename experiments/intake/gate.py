@@ -13,7 +13,7 @@ from experiments.intake import gate_checks as checks
 from experiments.intake.folding import fingerprint
 from experiments.intake.gate_checks import Finding, Severity
 from experiments.intake.gate_tally import GateRow, Tally, tally_rows
-from experiments.intake.splits import SPLITS
+from experiments.intake.splits import PLACES, SPLITS, UNLABELLED
 
 __all__ = ["Finding", "GateReport", "GateRow", "Severity", "gate_check", "gate_leaks"]
 
@@ -24,6 +24,7 @@ _RANK = {"blocks": 0, "warns": 1, "notes": 2}
 class GateReport:
     """All findings, the most severe first, with the counts behind them.
 
+    rows_by_split: names unlabelled rows only where there are some, so that reports with and without them differ by that alone.
     labels: rows by label and split, the most frequent label first; empty for extraction.
     """
 
@@ -49,23 +50,23 @@ def gate_check(rows: Iterable[GateRow], *, task: Literal["classification", "extr
         task: for extraction the label is a reference text, so the checks of the label set do not apply.
     """
     tally = tally_rows(rows)
-    steps = [checks.check_empty, checks.check_splits, checks.check_repeats]
+    steps = [checks.check_empty, checks.check_splits, checks.check_repeats, checks.check_unlabelled]
     if task == "classification":
         steps += [checks.check_contradictions, checks.check_label_set, checks.check_label_spelling]
         steps += [checks.check_labels_by_split, checks.check_balance]
     findings = [finding for step in steps for finding in step(tally)]
     return GateReport(
         num_rows=tally.num_rows,
-        rows_by_split={split: tally.splits[split] for split in SPLITS},
+        rows_by_split=_rows_by_split(tally),
         labels=_labels_by_size(tally) if task == "classification" else {},
         findings=tuple(sorted(findings, key=lambda finding: _RANK[finding.severity])),
     )
 
 
 def gate_leaks(rows: Iterable[GateRow]) -> frozenset[int]:
-    """The numbers of train and validation rows to leave out so that no text stands in two splits.
+    """The numbers of train, unlabelled and validation rows to leave out so that no text is learned from and judges too.
 
-    Test rows always stay; a text in train and validation leaves train.
+    Test rows always stay; a text in train and validation leaves train. A text in train and among the unlabelled rows judges nothing.
     """
     places: dict[bytes, list[tuple[int, str]]] = defaultdict(list)
     for row in rows:
@@ -73,9 +74,14 @@ def gate_leaks(rows: Iterable[GateRow]) -> frozenset[int]:
             places[fingerprint(row.texts)].append((row.number, row.split))
     leaks: set[int] = set()
     for where in places.values():
-        keep = max((split for _, split in where), key=SPLITS.index)
-        leaks.update(number for number, split in where if split != keep)
+        keep = max(PLACES[split] for _, split in where)
+        leaks.update(number for number, split in where if PLACES[split] != keep)
     return frozenset(leaks)
+
+
+def _rows_by_split(tally: Tally) -> dict[str, int]:
+    named = [*SPLITS, UNLABELLED] if tally.splits[UNLABELLED] else SPLITS
+    return {split: tally.splits[split] for split in named}
 
 
 def _labels_by_size(tally: Tally) -> dict[str, dict[str, int]]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from experiments.intake.folding import folded
 from experiments.intake.gate_tally import ROWS_SHOWN, Found, Tally
-from experiments.intake.splits import SPLITS, TEST, TRAIN, VALIDATION
+from experiments.intake.splits import SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
 from experiments.wording import counted, listed, quoted
 
 Severity = Literal["blocks", "warns", "notes"]
@@ -58,7 +58,7 @@ def check_repeats(tally: Tally) -> Iterator[Finding]:
             "warns",
             found,
             f"{_repeat(found)} a text of another split ({found.example}). "
-            "What was seen in training is no test; leave the repeated rows out of train and validation.",
+            "What was seen in training is no test; leave the repeated rows out of all but the last split.",
         )
     if (found := tally.repeated).count:
         yield _of_rows(
@@ -67,6 +67,26 @@ def check_repeats(tally: Tally) -> Iterator[Finding]:
             found,
             f"{_repeat(found)} a text of the same split ({found.example}). "
             "Repeats count twice in every figure; remove them if that is not meant.",
+        )
+
+
+def check_unlabelled(tally: Tally) -> Iterator[Finding]:
+    """How many rows have no label on purpose, and which of them stand in train as well."""
+    if count := tally.splits[UNLABELLED]:
+        yield Finding(
+            "unlabelled_rows",
+            "notes",
+            f"{counted(count, 'row is', 'rows are')} kept without a label. A teacher can answer them, so that a distilled prompt learns "
+            "from its answers; nothing else reads them, and nothing is scored on them.",
+            count,
+        )
+    if (found := tally.also_in_train).count:
+        yield _of_rows(
+            "unlabelled_in_train",
+            "notes",
+            found,
+            f"{_repeat(found)} a text that stands in train and among the unlabelled rows ({found.example}). "
+            "A teacher that teaches both counts it twice.",
         )
 
 
@@ -104,12 +124,12 @@ def check_label_set(tally: Tally) -> Iterator[Finding]:
     """Too few or too many labels, and labels that look like texts: often the wrong column."""
     count = len(tally.labels)
     if count == 1:
-        only = quoted(next(iter(tally.labels)))
+        only, every = quoted(next(iter(tally.labels))), "Every labelled row" if tally.splits[UNLABELLED] else "Every row"
         yield Finding(
             "one_label",
             "blocks",
-            f"Every row has the label {only}. Telling labels apart needs at least two; check that the right column is mapped.",
-            tally.num_rows,
+            f"{every} has the label {only}. Telling labels apart needs at least two; check that the right column is mapped.",
+            tally.num_rows - tally.splits[UNLABELLED],
         )
     if count > MANY_LABELS:
         doubt = " Check that the right column is mapped." if count > VERY_MANY_LABELS else ""

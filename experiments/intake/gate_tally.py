@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from experiments.intake.folding import fingerprint
+from experiments.intake.splits import PLACES, UNLABELLED
 from experiments.wording import quoted, rows_named
 
 ROWS_SHOWN = 10
@@ -12,7 +13,7 @@ ROWS_SHOWN = 10
 
 @dataclass(frozen=True)
 class GateRow:
-    """A mapped row: its number in the file, the texts that prompts may show, its label and its split."""
+    """A mapped row: its number in the file, the texts that prompts may show, its label (empty for an unlabelled row) and its split."""
 
     number: int
     texts: tuple[str, ...]
@@ -43,7 +44,7 @@ class Found:
 
 @dataclass
 class _Seen:
-    """A text that has passed by: its first row with that row's label, and the splits it stands in."""
+    """A text that has passed by: its first row, or its first with a label, that row's label, and the splits it stands in."""
 
     number: int
     label: str
@@ -63,6 +64,7 @@ class Tally:
     spaced_label: Found = field(default_factory=Found)
     repeated: Found = field(default_factory=Found)
     overlap: Found = field(default_factory=Found)
+    also_in_train: Found = field(default_factory=Found)
     contradiction: Found = field(default_factory=Found)
     _texts: dict[bytes, _Seen] = field(default_factory=dict)
 
@@ -77,6 +79,8 @@ class Tally:
             self.empty_text.add(row.number)
 
     def _add_label(self, row: GateRow) -> None:
+        if row.split == UNLABELLED:
+            return
         if not row.label.strip():
             self.empty_label.add(row.number)
             return
@@ -92,9 +96,16 @@ class Tally:
         if seen.label != row.label and seen.label.strip() and row.label.strip():
             labels = f"row {seen.number:,} says {quoted(seen.label)}, row {row.number:,} {quoted(row.label)}"
             self.contradiction.add(row.number, labels)
-        found = self.repeated if seen.splits == {row.split} else self.overlap
-        found.add(row.number, f"row {row.number:,} ({row.split}) repeats row {seen.number:,}")
+        self._found_in(row, seen.splits).add(row.number, f"row {row.number:,} ({row.split}) repeats row {seen.number:,}")
         seen.splits.add(row.split)
+        if row.label.strip() and not seen.label.strip():
+            seen.number, seen.label = row.number, row.label
+
+    def _found_in(self, row: GateRow, splits: set[str]) -> Found:
+        """Where a row counts whose text has passed by in these splits."""
+        if splits == {row.split}:
+            return self.repeated
+        return self.also_in_train if {PLACES[split] for split in splits} == {PLACES[row.split]} else self.overlap
 
 
 def tally_rows(rows: Iterable[GateRow]) -> Tally:

@@ -10,7 +10,17 @@ from typing import Any, Literal
 from experiments.errors import UserError
 from experiments.intake.folding import folded
 from experiments.intake.parsing import ColumnFacts, ParseReport, SourceRow
-from experiments.intake.splits import SPLITS, BadSplits, Shares, SplitRow, split_complete, split_draw, split_from_column, split_suggest
+from experiments.intake.splits import (
+    MEANINGS,
+    UNLABELLED,
+    BadSplits,
+    Shares,
+    SplitRow,
+    split_complete,
+    split_draw,
+    split_from_column,
+    split_suggest,
+)
 from experiments.wording import listed, quoted
 
 Task = Literal["classification", "extraction"]
@@ -32,10 +42,11 @@ class ColumnMapping:
 
     Args:
         split_column: None draws the splits.
-        split_meaning: value of the split column -> train, validation or test.
+        split_meaning: value of the split column -> train, validation, test or unlabelled; the label of an unlabelled row is not used.
         shares, seed: how splits are drawn; with a split column, the part of train that a split missing from it takes.
-        leave_out_leaks: leave rows out of train and validation whose text also stands in a later split.
+        leave_out_leaks: leave rows out of train, validation and the unlabelled rows whose text also stands in a split that judges them.
         leave_out_empty: leave rows out that have no text or no label; else one such row blocks the import.
+        keep_unlabelled: keep rows without a label as unlabelled rows, whatever the split column says of them.
     """
 
     text_columns: tuple[str, ...]
@@ -47,6 +58,7 @@ class ColumnMapping:
     seed: int = 0
     leave_out_leaks: bool = True
     leave_out_empty: bool = False
+    keep_unlabelled: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The mapping as plain JSON values."""
@@ -63,7 +75,7 @@ class ColumnMapping:
 
 @dataclass(frozen=True)
 class MappedRow:
-    """A row as it will be stored. `number` is its row in the file."""
+    """A row as it will be stored. `number` is its row in the file; the label of an unlabelled row is empty."""
 
     number: int
     fields: dict[str, str]
@@ -130,23 +142,40 @@ def rows_map(rows: Iterable[SourceRow], report: ParseReport, mapping: ColumnMapp
     texts = [(name, place[name]) for name in mapping.text_columns]
     label = place[mapping.label_column]
     source = list(rows)
+    given = _given_splits(source, mapping, place)
+    if mapping.keep_unlabelled:
+        given = [split if row.cells[label].strip() else UNLABELLED for row, split in zip(source, given, strict=True)]
     plain = [SplitRow(tuple(row.cells[index] for _, index in texts), row.cells[label]) for row in source]
-    splits = _splits(source, plain, mapping, place)
+    splits = _splits(plain, given, mapping)
     return [
-        MappedRow(row.number, {name: row.cells[index] for name, index in texts}, row.cells[label], split)
+        MappedRow(row.number, {name: row.cells[index] for name, index in texts}, "" if split == UNLABELLED else row.cells[label], split)
         for row, split in zip(source, splits, strict=True)
     ]
 
 
-def _splits(source: list[SourceRow], plain: list[SplitRow], mapping: ColumnMapping, place: Mapping[str, int]) -> list[str]:
+def _given_splits(source: list[SourceRow], mapping: ColumnMapping, place: Mapping[str, int]) -> list[str]:
+    """What the split column says of each row; empty texts without one."""
     if mapping.split_column is None:
-        return split_draw(plain, shares=mapping.shares, seed=mapping.seed)
+        return [""] * len(source)
     index = place[mapping.split_column]
     try:
-        given = split_from_column([row.cells[index] for row in source], mapping.split_meaning)
+        return split_from_column([row.cells[index] for row in source], mapping.split_meaning)
     except BadSplits as error:
         raise BadMapping(str(error)) from error
-    return split_complete(plain, given, shares=mapping.shares, seed=mapping.seed)
+
+
+def _splits(plain: list[SplitRow], given: list[str], mapping: ColumnMapping) -> list[str]:
+    """The split of each row. Unlabelled rows stay out of every draw: a label is what it keeps in the same shares."""
+    labelled = [index for index, split in enumerate(given) if split != UNLABELLED]
+    rows = [plain[index] for index in labelled]
+    if mapping.split_column is None:
+        drawn = split_draw(rows, shares=mapping.shares, seed=mapping.seed)
+    else:
+        drawn = split_complete(rows, [given[index] for index in labelled], shares=mapping.shares, seed=mapping.seed)
+    splits = [UNLABELLED] * len(plain)
+    for index, split in zip(labelled, drawn, strict=True):
+        splits[index] = split
+    return splits
 
 
 def _check_split_values(mapping: ColumnMapping, report: ParseReport) -> None:
@@ -162,8 +191,8 @@ def _check_split_values(mapping: ColumnMapping, report: ParseReport) -> None:
         split_from_column(list(values), mapping.split_meaning)
     except BadSplits as error:
         raise BadMapping(str(error)) from error
-    if not set(mapping.split_meaning.values()) <= set(SPLITS):
-        raise BadMapping("A value of the split column means train, validation or test, and nothing else.")
+    if not set(mapping.split_meaning.values()) <= set(MEANINGS):
+        raise BadMapping("A value of the split column means train, validation or test, or that its rows are unlabelled, and nothing else.")
 
 
 def _names_splits(column: ColumnFacts) -> bool:

@@ -14,6 +14,11 @@ from experiments.wording import listed, quoted
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
+# Rows whose label nobody knows, or is to use. A person names them so; no draw, no share and no score ever does.
+UNLABELLED = "unlabelled"
+MEANINGS = (*SPLITS, UNLABELLED)
+# A text must not stand in two of these places: what a later one judges was learned in an earlier one.
+PLACES = {UNLABELLED: 0, TRAIN: 0, VALIDATION: 1, TEST: 2}
 
 _SYNONYMS = {
     **dict.fromkeys(["train", "training", "trn", "tr", "fit"], TRAIN),
@@ -67,10 +72,12 @@ def split_from_column(values: Sequence[str], meaning: Mapping[str, str | None]) 
     Raises:
         BadSplits: a value has no split.
     """
-    unknown = [value for value in dict.fromkeys(values) if meaning.get(value) not in SPLITS]
+    unknown = [value for value in dict.fromkeys(values) if meaning.get(value) not in MEANINGS]
     if unknown:
         named = listed([quoted(value) if value.strip() else "an empty cell" for value in unknown])
-        raise BadSplits(f"The split column holds {named}. Say for each value whether it means train, validation or test.")
+        raise BadSplits(
+            f"The split column holds {named}. Say for each value if it means train, validation or test, or that its rows have no label."
+        )
     return [str(meaning[value]) for value in values]
 
 

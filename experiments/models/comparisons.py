@@ -112,9 +112,9 @@ class Approach(Noun):
         blank=True,
         on_delete=models.RESTRICT,
         related_name="taught",
-        help_text="The answers to train rows that teach it, by whatever model.",
+        help_text="The answers to train or unlabelled rows that teach it, by whatever model.",
     )
-    teaching = models.JSONField(default=dict, blank=True, help_text="{targets, temperature, rows}; empty when nobody teaches it.")
+    teaching = models.JSONField(default=dict, blank=True, help_text="{targets, temperature, rows, learns_on}; empty: nobody teaches it.")
     point_of = models.ForeignKey(
         "self",
         null=True,

@@ -8,9 +8,12 @@ from experiments.models.jobs import Job
 
 
 class Split(models.TextChoices):
+    """Where a row stands. Unlabelled rows have an empty label: a teacher may answer them, and nothing else reads them."""
+
     TRAIN = "train", "Train"
     VALIDATION = "validation", "Validation"
     TEST = "test", "Test"
+    UNLABELLED = "unlabelled", "Unlabelled"
 
 
 class Task(models.TextChoices):
@@ -81,11 +84,14 @@ class Example(models.Model):
     position = models.PositiveIntegerField(help_text="Row number in the uploaded file, from 1.")
     split = models.CharField(max_length=10, choices=Split)
     fields = models.JSONField()
-    label = models.TextField()
+    label = models.TextField(blank=True)
 
     class Meta:
         ordering = ["position"]
-        constraints = [models.UniqueConstraint(fields=["version", "position"], name="example_position_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["version", "position"], name="example_position_once"),
+            models.CheckConstraint(condition=~models.Q(split=Split.UNLABELLED) | models.Q(label=""), name="example_unlabelled_has_none"),
+        ]
         indexes = [models.Index(fields=["version", "split", "position"], name="example_split")]
 
     def __str__(self) -> str:

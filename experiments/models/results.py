@@ -25,7 +25,7 @@ class Evaluation(Noun):
     split = models.CharField(max_length=10, choices=Split)
     suite = models.CharField(max_length=20, default="plain")
     repetition = models.PositiveIntegerField(default=0)
-    num_rows = models.PositiveIntegerField(null=True, blank=True, help_text="Most train rows that are answered, a draw; empty: all.")
+    num_rows = models.PositiveIntegerField(null=True, blank=True, help_text="Most rows that are answered to teach by, a draw; empty: all.")
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="evaluations")
     attempt = models.ForeignKey(Attempt, null=True, on_delete=models.PROTECT, related_name="won_evaluations")
     summary = models.JSONField(default=dict, blank=True, help_text="The engine's counts, token means and timings.")

@@ -53,8 +53,17 @@ def datasets_of(workspace: Workspace) -> "QuerySet[Dataset]":
 
 def only_empty_rows_block(gate_report: Mapping[str, Any]) -> bool:
     """Whether rows without a text or a label are all that stands in the way: leaving them out lets the rest be stored."""
-    blocking = {finding["code"] for finding in gate_report.get("findings", []) if finding["severity"] == "blocks"}
+    blocking = _blocking(gate_report)
     return bool(blocking) and blocking <= {"empty_text", "empty_label"}
+
+
+def only_empty_labels_block(gate_report: Mapping[str, Any]) -> bool:
+    """Whether rows without a label are all that stands in the way: keeping them as unlabelled rows lets everything be stored."""
+    return _blocking(gate_report) == {"empty_label"}
+
+
+def _blocking(gate_report: Mapping[str, Any]) -> set[str]:
+    return {finding["code"] for finding in gate_report.get("findings", []) if finding["severity"] == "blocks"}
 
 
 def newest_version(dataset: Dataset) -> DatasetVersion | None:

@@ -19,6 +19,7 @@ from experiments.errors import UserError
 from experiments.intake.gate import Finding, GateReport, GateRow, gate_check, gate_leaks
 from experiments.intake.mapping import ColumnMapping, MappedRow, mapping_check, rows_map
 from experiments.intake.parsing import ParseReport, file_parse, rows_read
+from experiments.intake.splits import TRAIN, UNLABELLED, VALIDATION
 from experiments.models import Dataset, DatasetVersion, Example, Job, JobKind, Queue, User, Workspace
 from experiments.services.audit import audit_record
 from experiments.services.job_queue import job_create
@@ -218,16 +219,16 @@ def _rows_kept(rows: list[MappedRow], mapping: ColumnMapping) -> tuple[list[Mapp
     """The rows without those that the person wants left out, and a note for each kind."""
     notes = []
     if mapping.leave_out_empty:
-        full = [row for row in rows if row.label.strip() and any(text.strip() for text in row.texts)]
+        full = [row for row in rows if (row.label.strip() or row.split == UNLABELLED) and any(text.strip() for text in row.texts)]
         if len(full) < len(rows):
             gone = counted(len(rows) - len(full), "row was", "rows were")
             notes.append(Finding("left_out_empty", "notes", f"{gone} left out: without a text or a label.", len(rows) - len(full)))
         rows = full
     if mapping.leave_out_leaks and (leaks := gate_leaks(_gate_rows(rows))):
         gone = counted(len(leaks), "row was", "rows were")
-        sentence = (
-            f"{gone} left out of train and validation: their text stands in a later split too, which would make the comparison too easy."
-        )
+        seen = {row.split for row in rows if row.number in leaks}
+        places = "train, validation and the unlabelled rows" if UNLABELLED in seen else f"{TRAIN} and {VALIDATION}"
+        sentence = f"{gone} left out of {places}: their text stands in a later split too, which would make the comparison too easy."
         notes.append(Finding("left_out_leaks", "notes", sentence, len(leaks)))
         rows = [row for row in rows if row.number not in leaks]
     return rows, notes
@@ -258,7 +259,7 @@ def _complete(version: DatasetVersion, mapping: ColumnMapping, rows: Sequence[Ma
         if draft.completed_at:
             return
         draft.columns = list(mapping.text_columns)
-        draft.labels = list(dict.fromkeys(row.label for row in rows)) if mapping.task == "classification" else []
+        draft.labels = list(dict.fromkeys(row.label for row in rows if row.split != UNLABELLED)) if mapping.task == "classification" else []
         draft.split_counts, draft.gate_report = report.rows_by_split, report.to_json()
         draft.content_sha256 = content_sha256(rows)
         draft.completed_at, draft.problem = timezone.now(), ""

@@ -33,7 +33,7 @@ def preview_create(
         raise BadPrompt(problems)
     if backbone.problem:
         raise UserError(f"The model {backbone.name} was refused: {backbone.problem}")
-    rows = Example.objects.filter(version=dataset_version, pk__in=example_ids).exclude(split=Split.TEST)
+    rows = Example.objects.filter(version=dataset_version, pk__in=example_ids, split__in=[Split.TRAIN, Split.VALIDATION])
     if not 0 < len(set(example_ids)) <= MAX_ROWS or rows.count() != len(set(example_ids)):
         raise UserError(f"A prompt is tried on 1 to {MAX_ROWS} train or validation rows of its data. Choose other rows.")
     preview = Preview(

@@ -15,7 +15,7 @@ from experiments.errors import UserError
 from experiments.forms.datasets import DatasetForm, MappingForm, NewDatasetForm, RowFilterForm, UploadForm
 from experiments.intake.mapping import ColumnMapping, mapping_guess
 from experiments.intake.parsing import ParseReport
-from experiments.models import Dataset, DatasetVersion, Queue
+from experiments.models import Dataset, DatasetVersion, Queue, Split
 from experiments.reads import datasets as reads
 from experiments.services import datasets
 from experiments.services.job_queue import queue_health
@@ -105,6 +105,7 @@ def dataset_version_detail(request: HttpRequest, slug: str, version_id: UUID) ->
     context = {"version": version, "stage": stage, "versions": reads.versions_beside(version), "health": queue_health(Queue.IO)}
     if stage == reads.MAPPING:
         context |= {"form": _mapping_form(version), "only_empty_rows": reads.only_empty_rows_block(version.gate_report)}
+        context |= {"only_empty_labels": reads.only_empty_labels_block(version.gate_report)}
     return render(request, f"dataset_version_{'waiting' if stage in (reads.READING, reads.STORING) else stage}.html", context)
 
 
@@ -185,7 +186,8 @@ def _mapping_form(version: DatasetVersion, request: HttpRequest | None = None) -
 
 
 def _complete_context(request: HttpRequest, version: DatasetVersion) -> dict[str, object]:
-    filters = RowFilterForm(request.GET or None, labels=version.labels)
+    has_unlabelled = bool(version.split_counts.get(Split.UNLABELLED))
+    filters = RowFilterForm(request.GET or None, labels=version.labels, has_unlabelled=has_unlabelled)
     chosen = filters.chosen()
     page = reads.rows_page(version, **chosen, after=_position(request, "after"), before=_position(request, "before"))
     return {

@@ -170,6 +170,21 @@ def test_rows_for_prompts_never_hold_test_rows(call, workspace):
     assert call("get", f"dataset-versions/{version.pk}/examples?split=test").status_code == 422
 
 
+def test_rows_without_a_label_are_kept_when_the_mapping_says_so(upload, call):
+    version = upload(CSV + b"who knows,,train\nnobody,,aside\n").json()
+    work_off()
+    mapping = MAPPING | {"keep_unlabelled": True, "split_meaning": {"aside": "unlabelled"}}
+
+    call("post", f"dataset-versions/{version['id']}/mapping", mapping)
+    work_off()
+
+    done = call("get", f"dataset-versions/{version['id']}").json()
+    assert done["split_counts"] == {"train": 12, "validation": 4, "test": 4, "unlabelled": 2}
+    assert done["labels"] == ["a", "b"]
+    bare = call("get", f"dataset-versions/{version['id']}/examples?split=unlabelled").json()["items"]
+    assert [row["label"] for row in bare] == ["", ""]
+
+
 def test_viewers_key_may_not_upload(caller_for, workspace):
     viewer = caller_for(workspace, Role.VIEWER)
     answer = Client().post("/api/v1/datasets", {"name": "Mail"}, headers={"Authorization": f"Bearer {viewer.clear}"})

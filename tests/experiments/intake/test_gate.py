@@ -170,3 +170,46 @@ def test_two_hundred_thousand_rows_are_checked_in_seconds():
 
     assert report.num_rows == 200_000
     assert time.process_time() - started < 20  # about one second; quadratic work would take hours
+
+
+def bare_rows(*texts):
+    return extra(clean_rows(), *((text, "", "unlabelled") for text in texts))
+
+
+def test_unlabelled_rows_are_counted_and_belong_to_no_label_or_balance():
+    report = gate_check(bare_rows("one", "two", "three"))
+
+    assert not report.blocked
+    assert report.rows_by_split == {"train": 150, "validation": 150, "test": 150, "unlabelled": 3}
+    assert report.labels == gate_check(clean_rows()).labels
+    [note] = report.findings
+    assert (note.code, note.severity, note.count) == ("unlabelled_rows", "notes", 3)
+    assert note.sentence.startswith("3 rows are kept without a label.")
+
+
+def test_one_label_blocks_however_many_rows_have_none():
+    told = [("only", "train")] * 5 + [("", "unlabelled")] * 4
+    rows = [GateRow(number, (f"text {number}",), label, split) for number, (label, split) in enumerate(told)]
+
+    finding = found(rows, "one_label")
+
+    assert finding.sentence.startswith("Every labelled row has the label “only”.")
+    assert finding.count == 5
+
+
+def test_unlabelled_rows_leak_from_the_splits_that_judge_and_not_from_train():
+    rows = bare_rows("validation text 3", "TEST  text 4", "train text 5", "heard of nowhere")
+
+    assert gate_leaks(rows) == {451, 452}
+    assert found(rows, "split_overlap").rows == (451, 452)
+    assert found(rows, "unlabelled_in_train").rows == (453,)
+
+
+def test_an_unlabelled_text_without_text_blocks():
+    assert found(bare_rows(" "), "empty_text").rows == (451,)
+
+
+def test_an_unlabelled_row_hides_no_contradiction_that_comes_after_it():
+    rows = [GateRow(0, ("train text 0",), "", "unlabelled"), *extra(clean_rows(), ("train text 0", "label 1", "train"))]
+
+    assert "row 1 says “label 0”, row 451 “label 1”" in found(rows, "contradicting_labels").sentence

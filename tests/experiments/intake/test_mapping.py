@@ -70,3 +70,42 @@ def test_a_missing_split_is_taken_from_train_and_the_official_test_stays():
     assert {row.number for row in mapped if row.split == "test"} == set(range(80, 100))
     assert sum(row.split == "validation" for row in mapped) == 8
     assert mapped[0].fields == {"text": "text 0"}
+
+
+def unlabelled_rows(part="train"):
+    """80 labelled train rows, 20 test rows, and 30 rows without a label."""
+    labelled = [(f"text {number}", "ab"[number % 2], "train" if number < 80 else "test") for number in range(100)]
+    bare = [(f"bare {number}", " ", part) for number in range(30)]
+    return [SourceRow(number, cells) for number, cells in enumerate([*labelled, *bare])]
+
+
+@pytest.mark.parametrize("split_column", [None, "part"])
+def test_rows_without_a_label_can_be_kept_and_are_drawn_into_no_split(split_column):
+    meaning = {"train": "train", "test": "test"}
+    told = {"split_column": split_column, "split_meaning": meaning, "shares": Shares(0.8, 0.1, 0.1)}
+    bare = range(100, 130)
+
+    with_them = rows_map(unlabelled_rows(), REPORT, ColumnMapping(("text",), "queue", keep_unlabelled=True, **told))
+    without = rows_map(unlabelled_rows()[:100], REPORT, ColumnMapping(("text",), "queue", **told))
+
+    assert {row.number for row in with_them if row.split == "unlabelled"} == set(bare)
+    assert {row.label for row in with_them if row.split == "unlabelled"} == {""}
+    assert with_them[:100] == without
+
+
+def test_rows_without_a_label_stay_where_they_were_unless_they_are_kept():
+    meaning = {"train": "train", "test": "test"}
+
+    mapped = rows_map(unlabelled_rows(), REPORT, ColumnMapping(("text",), "queue", split_column="part", split_meaning=meaning))
+
+    assert "unlabelled" not in {row.split for row in mapped}
+
+
+def test_a_value_of_the_split_column_can_mean_unlabelled_and_its_labels_are_not_used():
+    rows = [SourceRow(1, ("one", "a", "train")), SourceRow(2, ("two", "-1", "unsup")), SourceRow(3, ("three", "b", "test"))]
+    meaning = {"train": "train", "unsup": "unlabelled", "test": "test"}
+    mapping = ColumnMapping(("text",), "queue", split_column="part", split_meaning=meaning)
+
+    mapped = rows_map(rows, REPORT, mapping)
+
+    assert [(row.split, row.label) for row in mapped] == [("train", "a"), ("unlabelled", ""), ("test", "b")]

@@ -1,7 +1,9 @@
 import io
 import json
+from dataclasses import replace
 
 import pytest
+from django.db import IntegrityError, transaction
 
 from experiments.errors import UserError
 from experiments.intake.mapping import BadMapping, ColumnMapping
@@ -158,6 +160,38 @@ def test_rows_that_leak_into_train_are_left_out_and_counted(read):
 
     assert version.split_counts == {"train": 39, "validation": 1, "test": 2}
     assert "left out of train and validation" in json.dumps(version.gate_report)
+
+
+def test_rows_without_a_label_block_unless_they_are_kept_as_unlabelled_rows(read):
+    bare = csv(40) + b"\nno label here,\nnor here,\n"
+    blocked = read(bare)
+    with pytest.raises(UserError, match="Rows 42 and 43: the label is empty"):
+        store(blocked)
+
+    version = store(read(bare), replace(MAPPING, keep_unlabelled=True))
+
+    assert version.split_counts == {"train": 24, "validation": 8, "test": 8, "unlabelled": 2}
+    assert version.labels == ["a", "b"]
+    assert set(version.examples.filter(split="unlabelled").values_list("position", "label")) == {(42, ""), (43, "")}
+    assert "2 rows are kept without a label" in json.dumps(version.gate_report)
+
+
+def test_an_unlabelled_row_that_stands_in_test_is_left_out_and_one_without_text_too(read):
+    labelled = store(read()).examples
+    leak = labelled.filter(split="test").first().fields["text"]
+    content = csv(40) + f"\n{leak},\n,\nnew,\n".encode()
+
+    version = store(read(content), replace(MAPPING, keep_unlabelled=True, leave_out_empty=True))
+
+    assert version.split_counts == {"train": 24, "validation": 8, "test": 8, "unlabelled": 1}
+    assert "1 row was left out of train, validation and the unlabelled rows" in json.dumps(version.gate_report)
+
+
+def test_a_label_on_an_unlabelled_row_is_refused_by_the_database(workspace):
+    version = make_dataset_version(workspace)
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Example.objects.create(version=version, position=99, split="unlabelled", fields={"text": "x"}, label="refund")
 
 
 def test_mapping_again_with_the_same_words_gives_the_same_job(read):

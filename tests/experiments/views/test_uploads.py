@@ -186,6 +186,26 @@ def test_rows_that_are_empty_are_left_out_by_one_button(upload, dora_client):
     assert Example.objects.count() == CSV.count(b"\n") - 1
 
 
+def test_rows_without_a_label_are_kept_by_one_button_and_shown_apart(upload, dora_client):
+    upload(CSV + b"something,\nmore,\n")
+    work_off()
+    map_it(dora_client)
+    work_off()
+    page = " ".join(page_of(dora_client).split())
+    button = re.search(r'name="(keep_unlabelled)" value="(on)"[^>]*>Keep them as unlabelled rows', page)
+    assert button
+    assert 'name="keep_unlabelled" checked' not in page
+
+    map_it(dora_client, **{button[1]: button[2]})
+    work_off()
+
+    page = " ".join(page_of(dora_client).split())
+    assert "2 rows are kept without a label" in page
+    assert '<option value="unlabelled">Unlabelled</option>' in page
+    assert re.search(r"<dt>Unlabelled</dt> <dd[^>]*> ?2 ?</dd>", page)
+    assert "and 2 unlabelled" in dora_client.get("/w/acme/data/").content.decode()
+
+
 def test_a_file_with_another_fault_offers_no_button_that_would_not_help(upload, dora_client):
     upload(CSV.replace(b",b\n", b",a\n") + b",a\n")
     work_off()
