@@ -212,7 +212,7 @@ def _artifact_of(run: Run) -> Artifact | None:
 
 def _targets(job: Job) -> tuple[EvaluateOn, ...]:
     evaluations = job.evaluations.select_related("dataset_version")
-    return tuple(EvaluateOn(evaluation_name(each), _rows_of(each)) for each in evaluations)
+    return tuple(EvaluateOn(evaluation_name(each), _rows_of(each), labelled=each.split != Split.UNLABELLED) for each in evaluations)
 
 
 def _rows_of(evaluation: Evaluation) -> FileRef:

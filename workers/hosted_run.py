@@ -23,7 +23,7 @@ from workers.endpoint.wording import Dialect, check_columns, cut_at_stop, shown
 from workers.engine.chain import answering_spec, with_text, writing_spec
 from workers.engine.draws import with_drawn
 from workers.engine.formats import FormatChecker
-from workers.engine.metrics import classification_metrics, extraction_metrics
+from workers.engine.metrics import target_metrics
 from workers.engine.outcome import Prediction, RunResult, write_predictions
 from workers.engine.rows import read_rows
 from workers.engine.spec import EvaluateOn, Item, RunSpec
@@ -94,7 +94,7 @@ class HostedRun:
         return result
 
     def _evaluate(self, target: EvaluateOn, out: Path, result: RunResult) -> None:
-        items = read_rows(target.file, self.spec.labels, self.spec.max_rows)
+        items = read_rows(target.file, self.spec.labels, self.spec.max_rows, labelled=target.labelled)
         dialect = Dialect.from_facts(self.asking.backbone.facts)
         check_columns(self.spec, items[0])
         started = time.monotonic()
@@ -102,10 +102,7 @@ class HostedRun:
         seconds = time.monotonic() - started
         readings: dict[str, int] = {}
         predictions = [self._prediction(row, readings) for row in rows]
-        if self.spec.task == "extraction":
-            result.metrics[target.name] = extraction_metrics(predictions, FormatChecker(self.spec.answer_format), seconds)
-        else:
-            result.metrics[target.name] = classification_metrics(predictions, self.spec.labels, seconds)
+        result.metrics[target.name] = target_metrics(self.spec, target, predictions, FormatChecker(self.spec.answer_format), seconds)
         name = f"predictions-{target.name}.jsonl"
         write_predictions(out / name, predictions)
         result.predictions[target.name] = name

@@ -74,7 +74,8 @@ def _save_run(lease: Lease, out: Path) -> None:
 def _predictions(rows: Iterator[dict[str, Any]]) -> Iterator[Prediction]:
     for row in rows:
         quality = row.get("quality")
-        is_right = bool(quality["exact_match"]) if quality else row["predicted"] == row["expected"]
+        # An unlabelled row expects nothing, and no answer to it is right, an empty one included.
+        is_right = bool(row["expected"]) and (bool(quality["exact_match"]) if quality else row["predicted"] == row["expected"])
         yield Prediction(
             example_id=int(row["id"]),
             predicted=row["predicted"] or "",

@@ -3,7 +3,7 @@
 from experiments.evidence.confusion import confusion_build, macro_f1_estimate
 from experiments.evidence.means import mean_estimate
 from experiments.evidence.rates import Estimate, wilson_rate
-from experiments.models import Evaluation, Prediction, Score
+from experiments.models import Evaluation, Prediction, Score, Split
 from experiments.models.datasets import Task
 
 ACCURACY = "correct / all rows; Wilson 95 %"
@@ -20,7 +20,12 @@ NO_ROWS = Estimate(None, reason="There are no rows.")
 
 
 def scores_compute(*, evaluation: Evaluation, attempt_id: int) -> list[Score]:
-    """Unsaved scores of an attempt's predictions: accuracy and macro-F1, or, of free answers, exact match and how close they come."""
+    """Unsaved scores of an attempt's predictions: accuracy and macro-F1, or, of free answers, exact match and how close they come.
+
+    Answers to unlabelled rows have none: nobody knows which of them are right.
+    """
+    if evaluation.split == Split.UNLABELLED:
+        return []
     mine = Prediction.objects.filter(evaluation=evaluation, attempt=attempt_id)
     if evaluation.dataset_version.task == Task.EXTRACTION:
         return _text_scores(evaluation, list(mine.values_list("correct", "quality")))

@@ -49,7 +49,12 @@ def _run(spec_file: Path, out: Path) -> int:
     result = execute(Run(spec, out))
     _name_plainly(result, out)
     for name, metrics in result.metrics.items():
-        print(f"{name}: {metrics.correct} of {metrics.n} correct ({metrics.accuracy:.1%}), {metrics.rows_per_second:.0f} rows/s")
+        right = (
+            f"{metrics.n} without labels"
+            if metrics.accuracy is None
+            else f"{metrics.correct} of {metrics.n} correct ({metrics.accuracy:.1%})"
+        )
+        print(f"{name}: {right}, {metrics.rows_per_second:.0f} rows/s")
     print(f"Result: {out / 'result.json'}")
     return 0
 

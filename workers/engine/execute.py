@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from workers.engine.approach import Approach, build_approach
 from workers.engine.errors import OutOfMemory
 from workers.engine.formats import FormatChecker
-from workers.engine.metrics import classification_metrics, extraction_metrics
-from workers.engine.outcome import Metrics, Prediction, Progress, RunResult, write_json, write_predictions
+from workers.engine.metrics import target_metrics
+from workers.engine.outcome import Progress, RunResult, write_json, write_predictions
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
 from workers.engine.runtime import (
@@ -31,7 +31,7 @@ def execute(run: Run) -> RunResult:
     keep_freed_memory()
     seed_everything(spec.seed)
     run.out.mkdir(parents=True, exist_ok=True)
-    rows = {target.name: read_rows(target.file, spec.labels, spec.max_rows) for target in spec.evaluate}
+    rows = {target.name: read_rows(target.file, spec.labels, spec.max_rows, labelled=target.labelled) for target in spec.evaluate}
     result = RunResult(spec.id, "succeeded", spec.recipe.method, dict(spec.recipe.options), spec.seed)
     checker = FormatChecker(spec.answer_format)  # a bad schema is refused before anything is trained
     with _memory_named():
@@ -54,16 +54,10 @@ def _evaluate(run: Run, approach: Approach, target: EvaluateOn, items: Sequence[
     run.watch.start("score")
     predictions = approach.predict(items, on_rows)
     seconds = run.watch.stop("score")
-    result.metrics[target.name] = _measure(run, predictions, checker, seconds)
+    result.metrics[target.name] = target_metrics(run.spec, target, predictions, checker, seconds)
     name = f"predictions-{target.name}.jsonl"
     write_predictions(run.out / name, predictions)
     result.predictions[target.name] = name
-
-
-def _measure(run: Run, predictions: Sequence[Prediction], checker: FormatChecker, seconds: float) -> Metrics:
-    if run.spec.task == "extraction":
-        return extraction_metrics(predictions, checker, seconds)
-    return classification_metrics(predictions, run.spec.labels, seconds)
 
 
 def _describe(run: Run, approach: Approach, result: RunResult) -> None:

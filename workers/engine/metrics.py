@@ -5,11 +5,25 @@ from collections.abc import Mapping, Sequence
 
 from workers.engine.formats import FormatChecker
 from workers.engine.outcome import Metrics, Prediction
+from workers.engine.spec import EvaluateOn, RunSpec
 from workers.engine.text_quality import chrf, exact_match, rouge_l, token_f1
 
 _CALIBRATION_BINS = 10
 # How close a free answer comes to its reference, row by row.
 CLOSENESS = {"token_f1": token_f1, "rouge_l": rouge_l, "chrf": chrf}
+
+
+def target_metrics(spec: RunSpec, target: EvaluateOn, predictions: Sequence[Prediction], checker: FormatChecker, seconds: float) -> Metrics:
+    """Figures of one file of a run, by its task and by whether its rows have labels.
+
+    Args:
+        seconds: time that the predictions took.
+    """
+    if not target.labelled:
+        return unlabelled_metrics(predictions, seconds)
+    if spec.task == "extraction":
+        return extraction_metrics(predictions, checker, seconds)
+    return classification_metrics(predictions, spec.labels, seconds)
 
 
 def classification_metrics(predictions: Sequence[Prediction], labels: Sequence[str], seconds: float) -> Metrics:
@@ -33,6 +47,13 @@ def classification_metrics(predictions: Sequence[Prediction], labels: Sequence[s
         shares = [label_shares(prediction.scores or prediction.loglikelihoods) for prediction in scored]
         metrics.log_loss = sum(log_loss_of(share, p.expected) for share, p in zip(shares, scored, strict=True)) / len(scored)
         metrics.calibration_error = _calibration_error(shares, scored)
+    return metrics
+
+
+def unlabelled_metrics(predictions: Sequence[Prediction], seconds: float) -> Metrics:
+    """What can be said of answers to rows without labels: how many there are, and what they took."""
+    metrics = _counts(predictions, [], seconds)
+    metrics.correct = metrics.accuracy = None
     return metrics
 
 

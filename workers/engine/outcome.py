@@ -132,14 +132,15 @@ class Prediction:
 class Metrics:
     """Figures of one evaluated file. Shares are 0-1 over ALL rows; rows without an answer count as wrong.
 
+    Of unlabelled rows only counts, tokens and times are known; `correct` and `accuracy` are None.
     `accuracy_by_rule` is what the same scores would have given under each other scoring rule: recorded, never chosen by.
     """
 
     n: int
-    correct: int
+    correct: int | None
     errors: int
     skipped: int
-    accuracy: float
+    accuracy: float | None
     macro_f1: float | None = None
     log_loss: float | None = None
     calibration_error: float | None = None

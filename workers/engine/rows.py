@@ -11,13 +11,14 @@ from workers.engine.spec import FileRef, Item
 MOST_TIMES = 100
 
 
-def read_rows(ref: FileRef, labels: tuple[str, ...] = (), max_rows: int | None = None) -> list[Item]:
+def read_rows(ref: FileRef, labels: tuple[str, ...] = (), max_rows: int | None = None, *, labelled: bool = True) -> list[Item]:
     """All rows of a file, checked.
 
     Args:
         ref: the file; with a hash, its bytes must match it.
         labels: allowed labels; empty allows any text.
         max_rows: reads no further than this.
+        labelled: whether every row needs a label; else none may have one.
     Raises:
         BadData: the file is missing, changed or empty, or a row breaks the rules; the sentence names the row.
     """
@@ -32,7 +33,7 @@ def read_rows(ref: FileRef, labels: tuple[str, ...] = (), max_rows: int | None =
         lines = [line for line in content.decode("utf-8").split("\n") if line.strip()]
     except UnicodeDecodeError as error:
         raise BadData(f"The file {path.name} is not UTF-8 text (byte {error.start:,}).") from error
-    items = [_read_row(line, f"Row {number:,} of {path.name}", labels) for number, line in enumerate(lines[:max_rows], 1)]
+    items = [_read_row(line, f"Row {number:,} of {path.name}", labels, labelled) for number, line in enumerate(lines[:max_rows], 1)]
     if not items:
         raise BadData(f"The file {path.name} has no rows.")
     if len({item.id for item in items}) != len(items):
@@ -40,7 +41,7 @@ def read_rows(ref: FileRef, labels: tuple[str, ...] = (), max_rows: int | None =
     return items
 
 
-def _read_row(line: str, where: str, labels: tuple[str, ...]) -> Item:
+def _read_row(line: str, where: str, labels: tuple[str, ...], labelled: bool) -> Item:
     try:
         row: Any = json.loads(line)
     except ValueError as error:
@@ -51,12 +52,19 @@ def _read_row(line: str, where: str, labels: tuple[str, ...]) -> Item:
     for name, value in fields.items():
         if not isinstance(value, str):
             raise BadData(f"{where}: the column {name!r} must be text, not {type(value).__name__}.")
-    label = row["label"]
+    _check_label(row["label"], where, labels, labelled)
+    times = row.get("times", 1)
+    if isinstance(times, bool) or not isinstance(times, int) or not 1 <= times <= MOST_TIMES:
+        raise BadData(f'{where}: "times" is {times!r}. It must be a whole number from 1 to {MOST_TIMES}, or be left out.')
+    return Item(str(row["id"]), fields, row["label"], times)
+
+
+def _check_label(label: object, where: str, labels: tuple[str, ...], labelled: bool) -> None:
+    if not labelled:
+        if label != "":
+            raise BadData(f"{where} has the label {label!r}, but its rows are read as unlabelled. Leave the label empty.")
+        return
     if not isinstance(label, str) or not label:
         raise BadData(f"{where}: the label is empty. Every row needs one.")
     if labels and label not in labels:
         raise BadData(f"{where}: the label {label!r} is not one of the {len(labels)} labels of this run.")
-    times = row.get("times", 1)
-    if isinstance(times, bool) or not isinstance(times, int) or not 1 <= times <= MOST_TIMES:
-        raise BadData(f'{where}: "times" is {times!r}. It must be a whole number from 1 to {MOST_TIMES}, or be left out.')
-    return Item(str(row["id"]), fields, label, times)

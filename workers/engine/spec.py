@@ -63,7 +63,7 @@ class BackboneRef:
 
 @dataclass(frozen=True)
 class Item:
-    """One row of data: its columns and the label (the reference text when the task is extraction).
+    """One row of data: its columns and the label (the reference text when the task is extraction; empty for an unlabelled row).
 
     Args:
         times: how often training shows it in one pass over the rows; every other work counts it once.
@@ -102,10 +102,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class EvaluateOn:
-    """One file to predict, under the name that its predictions and metrics carry."""
+    """One file to predict, under the name that its predictions and metrics carry.
+
+    labelled: without labels its rows are answered, and nothing says whether the answers are right.
+    """
 
     name: str
     file: FileRef
+    labelled: bool = True
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_a_run_that_takes_too_long_ends_with_a_sentence(tmp_path):
         execute(make_run(tmp_path, make_backbone(), "lora", time_limit_seconds=0.0))
 
 
-@pytest.mark.parametrize("stage", ["build_approach", "_measure", "write_predictions"])
+@pytest.mark.parametrize("stage", ["build_approach", "target_metrics", "write_predictions"])
 def test_a_crash_at_any_stage_is_a_failure_and_never_a_stop(tmp_path, monkeypatch, stage):
     def crash(*args, **kwargs):
         raise ZeroDivisionError("injected")
@@ -135,9 +136,29 @@ def test_bad_rows_are_refused_with_row_and_cause(tmp_path, content, sentence):
         execute(run)
 
 
-def test_a_changed_file_is_refused(tmp_path):
-    from dataclasses import replace
+@pytest.mark.parametrize("task", ["classification", "extraction"])
+def test_rows_without_labels_are_answered_and_no_figure_says_how_well(tmp_path, task):
+    bare = write_rows(tmp_path / "bare.jsonl", [replace(item, label="") for item in make_items(6)])
+    asked = {"task": task, "labels": LABELS if task == "classification" else ()}
 
+    result = execute(make_run(tmp_path, make_backbone(), evaluate=(EvaluateOn("test", bare, labelled=False),), **asked))
+
+    found = result.metrics["test"]
+    assert (found.n, found.errors) == (6, 0)
+    assert found.mean_tokens["prompt_tokens"] > 0
+    assert (found.accuracy, found.correct, found.macro_f1, found.log_loss, found.exact_match) == (None,) * 5
+    assert found.per_label == {}
+    assert all(line["predicted"] is not None for line in predictions(tmp_path))
+
+
+def test_a_label_among_rows_without_labels_is_refused(tmp_path):
+    rows = write_rows(tmp_path / "bare.jsonl", make_items(2))
+
+    with pytest.raises(BadData, match=r"Row 1 of bare\.jsonl has the label 'card', but its rows are read as unlabelled"):
+        execute(make_run(tmp_path, make_backbone(), evaluate=(EvaluateOn("test", rows, labelled=False),)))
+
+
+def test_a_changed_file_is_refused(tmp_path):
     data = write_rows(tmp_path / "data.jsonl", make_items(2))
     run = make_run(tmp_path, make_backbone(), evaluate=(EvaluateOn("test", replace(data, sha256="0" * 64)),))
 
