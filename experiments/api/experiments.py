@@ -22,7 +22,7 @@ from experiments.api.experiment_schemas import (
     ResultsOut,
     TrialOut,
 )
-from experiments.api.fields import IdempotencyKey, Page
+from experiments.api.fields import IdempotencyKey, Page, ScoredSplit
 from experiments.api.plans import plan_of
 from experiments.api.waiting import SECONDS, wait_for
 from experiments.models import ComparisonTable, Experiment, Role, Run, Split, Trial
@@ -85,7 +85,7 @@ def experiment_wait(request: KeyRequest, experiment_id: UUID, timeout: int = SEC
 
 
 @router.get("/experiments/{uuid:experiment_id}/results", response=ResultsOut, summary="The comparison of one split")
-def experiment_results(request: KeyRequest, experiment_id: UUID, split: Split = Split.VALIDATION) -> ComparisonTable:
+def experiment_results(request: KeyRequest, experiment_id: UUID, split: ScoredSplit = "validation") -> ComparisonTable:
     experiment = get_for(request.auth, Experiment, experiment_id)
     table = ComparisonTable.objects.filter(experiment=experiment, split=split).first()
     if table is None and (problem := compare_problem(experiment)):
@@ -188,5 +188,5 @@ def run_retry(request: KeyRequest, run_id: UUID) -> Experiment:
     return get_for(request.auth, Experiment, run.approach.experiment_id)
 
 
-def _opening(split: Split) -> str:
+def _opening(split: str) -> str:
     return " and the test set has been opened" if split == Split.TEST else ""

@@ -1,6 +1,6 @@
 """Shapes that several operations share: text that every database can keep, what work waits for, and pages of a list."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -13,6 +13,8 @@ from experiments.services.feedback import MAX_ANSWER, MAX_NOTE
 from experiments.services.job_queue import job_health
 
 MAX_TEXT = 100_000
+# What results and reports can be about: train and unlabelled rows are learned from, and nothing is judged by them.
+ScoredSplit = Literal["validation", "test"]
 
 
 def _storable(text: str) -> str:

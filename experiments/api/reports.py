@@ -12,8 +12,8 @@ from ninja.pagination import paginate
 
 from experiments.api.access import get_for, rows_for
 from experiments.api.auth import KeyRequest
-from experiments.api.fields import Page, Title
-from experiments.models import Experiment, Report, Share, Split
+from experiments.api.fields import Page, ScoredSplit, Title
+from experiments.models import Experiment, Report, Share
 from experiments.reads.report_files import report_csv, report_json
 from experiments.services import reports as services
 
@@ -22,7 +22,7 @@ router = Router(tags=["Reports"])
 
 class ReportIn(Schema):
     title: Title = Field("", description="The comparison's name unless told.")
-    split: Split | None = Field(None, description="The test rows once they are open unless told, else the validation rows.")
+    split: ScoredSplit | None = Field(None, description="The test rows once they are open unless told, else the validation rows.")
     includes_prompts: bool = False
     includes_examples: bool = False
 

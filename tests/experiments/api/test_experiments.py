@@ -144,6 +144,13 @@ def test_wait_answers_at_once_when_there_is_nothing_to_wait_for(call, workspace)
     assert call("get", f"experiments/{experiment.pk}/wait?timeout=31").status_code == 422
 
 
+@pytest.mark.parametrize("split", ["train", "unlabelled"])
+def test_rows_that_are_learned_from_have_no_results(call, workspace, split):
+    experiment = make_experiment(workspace)
+
+    assert call("get", f"experiments/{experiment.pk}/results?split={split}").status_code == 422
+
+
 def test_results_are_404_with_the_reason_until_they_are_computed(call, workspace):
     experiment = make_experiment(workspace)
 
