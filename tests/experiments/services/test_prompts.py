@@ -4,14 +4,14 @@ from experiments.errors import UserError
 from experiments.models import Example, Job, JobKind, Preview, PromptTemplate, Queue
 from experiments.prompt_wording import PromptWording
 from experiments.services import previews, prompts
-from tests.factories import make_backbone, make_dataset_version
+from tests.factories import ROWS, make_backbone, make_dataset_version
 
 GOOD = PromptWording(user="Which queue?\n{{text}}", answer_cue="Queue:")
 
 
 @pytest.fixture
 def version(workspace):
-    return make_dataset_version(workspace)
+    return make_dataset_version(workspace, [*ROWS, ("unlabelled", "hello?", "")])
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_only_train_rows_become_examples(version, workspace, alice):
     [shown] = prompts.demonstrations_of(version, rows(version, "train")[:1])
     assert shown["fields"] == {"text": "I want my money back"}
 
-    for split in ("validation", "test"):
+    for split in ("validation", "test", "unlabelled"):
         with pytest.raises(prompts.BadPrompt, match="Only train rows"):
             prompts.demonstrations_of(version, rows(version, split)[:1])
 
@@ -92,8 +92,8 @@ def test_a_try_is_an_interactive_job_about_the_words_as_typed(version, alice):
     assert preview.wording["answer_cue"] == "\nQueue:"
 
 
-@pytest.mark.parametrize("split", ["test", None])
-def test_a_try_never_shows_a_test_row(version, alice, split):
+@pytest.mark.parametrize("split", ["test", "unlabelled", None])
+def test_a_try_never_shows_a_test_or_an_unlabelled_row(version, alice, split):
     wanted = rows(version, split) if split else []
 
     with pytest.raises(UserError, match="train or validation rows"):
