@@ -31,7 +31,7 @@ def _fields(names: str, **nested: Allowed) -> Allowed:
 
 ALLOWED: Allowed = _fields(
     "schema title question made_at headline split task n num_labels level margin signature baseline baseline_chosen best seeds caveats",
-    data=_fields("name number content_sha256 attribution", counts=_fields("train validation test")),
+    data=_fields("name number content_sha256 attribution", counts=_fields("train validation test unlabelled")),
     model=_fields("name revision"),
     test_openings=_fields("count opened_at"),
     rows=_fields(

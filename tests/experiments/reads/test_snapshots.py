@@ -20,7 +20,7 @@ ALLOWED_VALUES = {
     "circumstances": "device device_name dtype",
     "circumstances.versions": "numpy peft python scikit-learn torch transformers",
     "data": "attribution content_sha256 name number",
-    "data.counts": "test train validation",
+    "data.counts": "test train unlabelled validation",
     "examples.answers": "answer approach correct",
     "examples": "right text",
     "generation": "form written",
@@ -200,6 +200,18 @@ def test_member_makes_a_report_and_exports_it(client_for, alice, experiment):
     assert "On 30 test rows" in client.get(made.url).content.decode()
     assert client.get(reverse("report-csv", args=["acme", report.pk]))["Content-Disposition"] == 'attachment; filename="for-the-board.csv"'
     assert client.get(reverse("report-json", args=["acme", report.pk])).json()["title"] == "For the board"
+
+
+def test_a_report_says_how_many_unlabelled_rows_the_data_has(client_for, alice, experiment):
+    address = reverse("report-detail", args=["acme", report_create(experiment=experiment, by=alice).pk])
+    assert "unlabelled" not in client_for(alice).get(address).content.decode()
+    version = experiment.dataset_version
+    version.split_counts["unlabelled"] = 900
+    version.save()
+
+    later = report_create(experiment=experiment, by=alice)
+
+    assert "900 unlabelled rows" in client_for(alice).get(reverse("report-detail", args=["acme", later.pk])).content.decode()
 
 
 @pytest.mark.parametrize("name", ["report-detail", "report-csv", "report-json"])
