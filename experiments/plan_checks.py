@@ -62,7 +62,7 @@ def _data_problems(plan: ExperimentPlan) -> Iterator[str]:
     version = plan.dataset_version
     if not version.split_counts.get(Split.VALIDATION):
         yield f"{version} has no validation rows. Choices are made on them: upload the data with a validation split, or let it be drawn."
-    learners = sorted({approach.kind.name for approach in plan.approaches if approach.kind.needs_train})
+    learners = sorted({approach.kind.name for approach in plan.approaches if approach.needs_train})
     if learners and not version.split_counts.get(Split.TRAIN):
         yield f"{version} has no train rows, but {listed(learners)} learn from them. Add train rows, or leave these approaches out."
     if plan.open_test_when_finished and not version.split_counts.get(Split.TEST):
@@ -227,8 +227,8 @@ def _approach_problems(approach: ApproachPlan) -> Iterator[str]:
 
 
 def _teacher_problems(approach: ApproachPlan, plan: ExperimentPlan) -> Iterator[str]:
-    targets = approach.options.get("targets") or teaching_defaults()["targets"]
-    yield from teacher_problems(approach.kind, targets, approach.teacher, plan.dataset_version)
+    teaching = {name: approach.options.get(name) or default for name, default in teaching_defaults().items()}
+    yield from teacher_problems(approach.kind, teaching, approach.teacher, plan.dataset_version)
 
 
 def _sweep_problems(approach: ApproachPlan, options: Mapping[str, Any]) -> Iterator[str]:

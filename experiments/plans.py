@@ -7,11 +7,11 @@ from typing import Any
 
 from experiments.configurations import reason_for_one, with_configurations
 from experiments.generation import GenerationPlan
-from experiments.models import Artifact, Backbone, DatasetVersion, PriceBook, Run, TemplateVersion
+from experiments.models import Artifact, Backbone, DatasetVersion, PriceBook, Run, Split, TemplateVersion
 from experiments.models.comparisons import TooLong
 from experiments.recipe_kinds import BASELINE, ENGINEERED, RecipeKind
 from experiments.recipes import recipe_get
-from experiments.teachers import Teacher
+from experiments.teachers import Teacher, taught_splits
 
 HOSTED = "hosted"
 WITHOUT_MODEL = frozenset({"majority", "label_overlap", "tfidf_logreg"})
@@ -36,7 +36,7 @@ class ApproachPlan:
 
     Args:
         start: the tuned prompt that training starts from, instead of the recipe's own start.
-        teacher: whose answers to train rows it learns, instead of the rows' labels.
+        teacher: whose answers to train or unlabelled rows it learns, instead of labels.
         focus: train rows that training shows more often, and those that it leaves out.
     """
 
@@ -62,6 +62,12 @@ class ApproachPlan:
     def asks_endpoint(self) -> bool:
         """Whether its answers come from a hosted model. A plain baseline asks none, whatever model was chosen beside it."""
         return self.backbone.is_hosted and self.kind.method not in WITHOUT_MODEL
+
+    @property
+    def needs_train(self) -> bool:
+        """Whether it learns from train rows; a student may hear its teacher on unlabelled rows alone."""
+        is_elsewhere = self.teacher is not None and Split.TRAIN not in taught_splits(self.options.get("learns_on"))
+        return self.kind.needs_train and not is_elsewhere
 
     @property
     def takes_two_steps(self) -> bool:

@@ -298,5 +298,13 @@ TEACHING = (
         100.0,
         teaches=True,
     ),
-    RecipeOption("rows", "Rows", 0, "Most train rows to hear the teacher on; 0 takes all.", 0, 10_000_000, unit="rows", teaches=True),
+    RecipeOption("rows", "Rows", 0, "Most rows to hear the teacher on; 0 takes all.", 0, 10_000_000, unit="rows", teaches=True),
+    RecipeOption(
+        "learns_on",
+        "Learns on",
+        "train",
+        "Which rows the teacher teaches. The labels of train rows are not used; unlabelled rows have none, and the data must have some.",
+        choices=(("train", "train rows"), ("unlabelled", "unlabelled rows"), ("both", "train and unlabelled rows")),
+        teaches=True,
+    ),
 )

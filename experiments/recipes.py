@@ -168,8 +168,8 @@ _KINDS = (
         "Distilled soft prompt",
         HYBRID,
         "prompt_tuning",
-        "Learned tokens take the place of a long prompt, a larger model or a hosted one, from whose answers to train rows they learn. "
-        "The rows' own labels are not used.",
+        "Learned tokens take the place of a long prompt, a larger model or a hosted one, from whose answers to train or "
+        "unlabelled rows they learn. The rows' own labels are not used.",
         (*dials.TEACHING, *dials.SOFT, dials.template_text("replaced")),
         needs_train=True,
         taught=True,

@@ -28,6 +28,7 @@ from experiments.models import (
 )
 from experiments.models.backbones import BackboneKind
 from experiments.models.comparisons import Family
+from experiments.teachers import answers_heard, taught_splits
 from workers.engine.answer_rules import AnswerFormat, Generation
 from workers.engine.latency_spec import LatencySpec
 from workers.engine.outcome import write_json
@@ -289,12 +290,18 @@ def _approach_spec(run: Run, evaluate: tuple[EvaluateOn, ...], *, artifact: Arti
 def _taught(spec: RunSpec, run: Run, folder: Path) -> RunSpec:
     """The run with its teacher: a prompt that its own model answers, or answers that another run has given."""
     approach, version = run.approach, run.approach.experiment.dataset_version
-    spec = replace(spec, teaching=Teaching(**approach.teaching))
-    if approach.teacher_evaluation is not None:
-        return replace(spec, teacher_answers=answers_file(approach.teacher_evaluation, folder / "answers.jsonl"))
+    spec = replace(spec, teaching=Teaching(**approach.teaching), unlabelled=_unlabelled_file(version, approach.teaching))
+    if heard := answers_heard(approach):
+        return replace(spec, teacher_answers=answers_file(heard, folder / "answers.jsonl"))
     words = _wording(approach.teacher_version)
     teacher = Variant(str(approach.teacher_version), _template(words, version), _answer_words(words, version))
     return replace(spec, teacher=teacher)
+
+
+def _unlabelled_file(version: DatasetVersion, teaching: dict[str, Any]) -> FileRef | None:
+    """The unlabelled rows, where a teacher is to teach them."""
+    wanted = Split.UNLABELLED in taught_splits(teaching.get("learns_on"))
+    return split_file(version, Split.UNLABELLED) if wanted else None
 
 
 def _train_file(run: Run) -> FileRef:

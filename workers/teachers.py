@@ -6,28 +6,33 @@ Knows the shape of the engine's lessons; what is made of them is the engine's bu
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
 from experiments.models import Evaluation, Prediction, Run, Split
+from experiments.teachers import TEACHABLE
 from workers.engine.spec import FileRef
 from workers.engine.teaching_rules import JOURNAL
 
 
-def answers_file(evaluation: Evaluation, path: Path) -> FileRef:
-    """What a run has answered to train rows, and to the validation rows that student and teacher are compared on.
+def answers_file(answers: Sequence[Evaluation], path: Path) -> FileRef:
+    """What a run has answered to rows that it teaches, and to the validation rows that student and teacher are compared on.
 
     Rows that its prompt shows are left out: it would teach them by heart.
+
+    Args:
+        answers: to train rows, to unlabelled rows, or to both, all of one run.
     """
-    shown = shown_rows(evaluation.run)
-    told = [evaluation, *Evaluation.objects.filter(run=evaluation.run, split=Split.VALIDATION, suite="plain", attempt__isnull=False)]
+    run = answers[0].run
+    shown = shown_rows(run)
+    told = [*answers, *Evaluation.objects.filter(run=run, split=Split.VALIDATION, suite="plain", attempt__isnull=False)]
     digest = hashlib.sha256()
     with path.open("wb") as lines:
         for each in told:
-            for lesson in _lessons(each, shown if each.split == Split.TRAIN else set()):
+            for lesson in _lessons(each, shown if each.split in TEACHABLE else set()):
                 line = json.dumps(lesson, ensure_ascii=False).encode() + b"\n"
                 digest.update(line)
                 lines.write(line)

@@ -21,10 +21,10 @@ State = Literal["planned", "running", "finished"]
 
 
 class TeacherIn(Schema):
-    """Whose answers to train rows an approach learns, instead of the rows' labels. One of the two."""
+    """Whose answers to train or unlabelled rows an approach learns, instead of labels. One of the two."""
 
     prompt_version: UUID | None = Field(None, description="A prompt that the approach's own model answers.")
-    answers: UUID | None = Field(None, description="Answers to train rows that a run has given (`POST runs/…/answers`), by whatever model.")
+    answers: UUID | None = Field(None, description="Answers that a run has given (`POST runs/…/answers`), by whatever model.")
 
 
 class ApproachIn(Schema):

@@ -1,4 +1,4 @@
-"""The choice of a teacher on the comparison form: prompts with examples, and answers to train rows that runs have given. Stores nothing."""
+"""The choice of a teacher on the comparison form: prompts with examples, and answers that runs have given to teach. Stores nothing."""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -32,8 +32,8 @@ def teacher_field(workspace: Workspace, prompts: Iterable[TemplateVersion]) -> f
         required=False,
         label="Teacher",
         choices=[("", "The chosen prompt with the most examples"), *((title, rows) for title, rows in groups if rows)],
-        help_text="A larger or a hosted model teaches by answers that it has given: open its run and let it answer the train rows. "
-        + TERMS_WARNING,
+        help_text="A larger or a hosted model teaches by answers that it has given: open its run and let it answer train or "
+        "unlabelled rows. Where both kinds are learned on, the run has answered both. " + TERMS_WARNING,
     )
 
 
@@ -55,5 +55,5 @@ def _prompt_words(prompt: TemplateVersion) -> str:
 
 def _answers_choice(teacher: Teacher) -> tuple[str, str]:
     assert teacher.evaluation is not None, "answers are an evaluation"
-    rows = teacher.evaluation.summary.get("n") or 0
-    return teacher.key, f"{teacher.name} ({counted(rows, 'row')})"
+    rows = counted(teacher.evaluation.summary.get("n") or 0, f"{teacher.evaluation.split} row")
+    return teacher.key, f"{teacher.name} ({rows})"

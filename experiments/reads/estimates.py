@@ -15,6 +15,7 @@ from experiments.models import Backbone, Evaluation, Example, JobState, Run, Spl
 from experiments.plans import ApproachPlan, ExperimentPlan
 from experiments.recipe_kinds import BASELINE
 from experiments.recipes import recipe_options
+from experiments.teachers import taught_splits
 from experiments.wording import lasting, listed
 
 RECENT = 100
@@ -158,9 +159,9 @@ def _asked_of_teacher(plan: ExperimentPlan, approach: ApproachPlan) -> int:
     """Rows that a teacher's prompt is asked about, once for all seeds; answers that were given before cost nothing more."""
     if approach.teacher is None or approach.teacher.version is None:
         return 0
-    counts, limit = plan.dataset_version.split_counts, recipe_options(approach.recipe, approach.options).get("rows")
-    train, validation = int(counts.get(Split.TRAIN, 0)), int(counts.get(Split.VALIDATION, 0))
-    return (min(train, limit) if isinstance(limit, int) and limit else train) + validation
+    counts, options = plan.dataset_version.split_counts, recipe_options(approach.recipe, approach.options)
+    taught, limit = sum(int(counts.get(split, 0)) for split in taught_splits(options.get("learns_on"))), options.get("rows")
+    return (min(taught, limit) if isinstance(limit, int) and limit else taught) + int(counts.get(Split.VALIDATION, 0))
 
 
 def _mean_characters(plan: ExperimentPlan) -> float:

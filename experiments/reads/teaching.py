@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.economics import TokenUse
-from experiments.models import Approach, Evaluation, JobState, Run, Split
+from experiments.models import Approach, Evaluation, JobState, Run
 from experiments.models.comparisons import Family
 from experiments.services.job_queue import job_health
-from experiments.teachers import TERMS_WARNING, Teacher
+from experiments.teachers import TEACHABLE, TERMS_WARNING, Teacher, answers_heard
 
 
 @dataclass(frozen=True)
@@ -34,23 +34,27 @@ def agreement_of(result: Mapping[str, Any]) -> dict[str, int] | None:
 
 def teaching_cost(approach: Approach, runs: Iterable[Run]) -> TeachingCost:
     """What the teacher of an approach cost: its answers, and its own training where it had one."""
-    evaluation = approach.teacher_evaluation
-    if evaluation is None:
+    chosen, heard = approach.teacher_evaluation, answers_heard(approach)
+    if chosen is None:
         asked = [float((run.result.get("distillation") or {}).get("teacher_seconds") or 0) for run in runs]
         return TeachingCost(max(asked, default=0.0))
-    if evaluation.run.approach.family == Family.HOSTED:
-        return TeachingCost(hosted=_billed(evaluation))
-    training = evaluation.run.result.get("training") or {}
+    teacher = chosen.run
+    if teacher.approach.family == Family.HOSTED:
+        return TeachingCost(hosted=TokenUse(_tokens(heard, "input"), _tokens(heard, "output")))
+    training = teacher.result.get("training") or {}
     made = float(training.get("train_seconds") or 0) + float(training.get("evaluation_seconds") or 0)
-    return TeachingCost(made + float(evaluation.summary.get("seconds") or 0))
+    return TeachingCost(made + sum(float(evaluation.summary.get("seconds") or 0) for evaluation in heard))
 
 
-def _billed(evaluation: Evaluation) -> TokenUse:
-    """All tokens that a hosted teacher billed for its answers; None of a kind that the endpoint did not tell."""
-    billed = (evaluation.summary.get("endpoint") or {}).get("billed") or {}
-    rows = int(evaluation.summary.get("n") or 0) - int(evaluation.summary.get("errors") or 0)
-    read, written = billed.get("input"), billed.get("output")
-    return TokenUse(None if read is None else read * rows, None if written is None else written * rows)
+def _tokens(heard: Iterable[Evaluation], kind: str) -> float | None:
+    """All tokens of a kind that a hosted teacher billed for its answers; None where the endpoint did not tell."""
+    total = 0.0
+    for evaluation in heard:
+        billed = ((evaluation.summary.get("endpoint") or {}).get("billed") or {}).get(kind)
+        if billed is None:
+            return None
+        total += billed * (int(evaluation.summary.get("n") or 0) - int(evaluation.summary.get("errors") or 0))
+    return total
 
 
 @dataclass(frozen=True)
@@ -60,17 +64,17 @@ class TeachingView:
     Args:
         teacher: who taught this run.
         record: the engine's record of it.
-        answers: the run's own answers to train rows, the newest first.
+        answers: the run's own answers to train and unlabelled rows, the newest first.
+        rows: how many rows it can be asked about, by split; without those that there are none of.
         may_teach: whether it can be asked for more.
-        num_train: how many train rows there are.
         is_hosted: whether each answer is billed, by terms that may forbid learning from it.
     """
 
     teacher: Teacher | None
     record: Mapping[str, Any]
     answers: tuple[Evaluation, ...]
+    rows: Mapping[str, int]
     may_teach: bool
-    num_train: int
     is_hosted: bool
     terms: str = TERMS_WARNING
 
@@ -80,21 +84,31 @@ class TeachingView:
         return next((answers for answers in self.answers if not answers.job.has_ended), None)
 
     @property
+    def going_on_words(self) -> str:
+        return f"Answering {self.going_on.split} rows" if self.going_on else ""
+
+    @property
     def health(self) -> str | None:
         """A sentence when no worker is there to answer."""
         return job_health(self.going_on.job) if self.going_on else None
 
 
+def _record(run: Run) -> dict[str, Any]:
+    """The engine's record of the teaching. Before unlabelled rows could teach, all rows were train rows."""
+    found = run.result.get("distillation") or {}
+    return {"learned_train": found.get("learned_rows"), "learned_unlabelled": 0, **found} if found else {}
+
+
 def teaching_view(run: Run) -> TeachingView:
     """The teaching of a run, given and taken."""
     approach, version = run.approach, run.approach.experiment.dataset_version
-    num_train = version.split_counts.get(Split.TRAIN, 0)
+    rows = {split.value: version.split_counts[split] for split in TEACHABLE if version.split_counts.get(split)}
     has_succeeded = run.job.state == JobState.SUCCEEDED
     return TeachingView(
         teacher=teacher_of(approach),
-        record=run.result.get("distillation") or {},
-        answers=tuple(run.evaluations.filter(split=Split.TRAIN).select_related("job").order_by("-created_at")),
-        may_teach=has_succeeded and approach.family != Family.BASELINE and num_train > 0,
-        num_train=num_train,
+        record=_record(run),
+        answers=tuple(run.evaluations.filter(split__in=TEACHABLE).select_related("job").order_by("-created_at")),
+        rows=rows,
+        may_teach=has_succeeded and approach.family != Family.BASELINE and bool(rows),
         is_hosted=approach.family == Family.HOSTED,
     )

@@ -5,7 +5,7 @@ from experiments.mistakes import mistakes_of, train_evaluation
 from experiments.models import Artifact, Evaluation, Experiment, Run, User
 from experiments.second_rounds import RoundChoice, round_plan
 from experiments.services.launches import experiment_start
-from experiments.services.teachers import train_answers_start
+from experiments.services.teachers import answers_start
 
 
 def mistakes_find(*, run: Run, by: User | None) -> Evaluation:
@@ -20,7 +20,7 @@ def mistakes_find(*, run: Run, by: User | None) -> Evaluation:
         )
     if run.approach.train_rows is not None:
         raise UserError("This run is a point of a learning curve and learned from few rows. Take a run of the comparison itself.")
-    return train_answers_start(run=run, by=by)
+    return answers_start(run=run, by=by)
 
 
 def second_round_start(*, run: Run, by: User | None, choice: RoundChoice, key: str) -> Experiment:

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from experiments.access import get_run_for
 from experiments.errors import UserError
-from experiments.models import Run, Split
+from experiments.models import Run
 from experiments.reads.charts import Chart
 from experiments.reads.curve_charts import curve_charts
 from experiments.reads.dial_lines import dial_lines
@@ -24,6 +24,7 @@ from experiments.reads.trials import is_sweep, search_view, trials_of
 from experiments.services import experiments as services
 from experiments.services.explanations import explanation_start
 from experiments.services.job_queue import job_health
+from experiments.teachers import TEACHABLE
 from experiments.views.viewer import require_here, viewer
 
 TRIALS_A_PAGE = 50
@@ -42,7 +43,7 @@ def run_detail(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
     context = {
         "run": run,
         "experiment": run.approach.experiment,
-        "evaluations": run.evaluations.exclude(split=Split.TRAIN).select_related("job").prefetch_related("scores"),
+        "evaluations": run.evaluations.exclude(split__in=TEACHABLE).select_related("job").prefetch_related("scores"),
         "curve_charts": _curves(run, against) if run.job.has_ended else [],
         "against": against,
         "dials": dial_lines(run.approach.method, run.approach.teaching | run.approach.recipe, run.approach.model_facts),

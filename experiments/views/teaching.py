@@ -1,4 +1,4 @@
-"""A run answers train rows, so that other approaches can learn from it: the part of its page, and the wish."""
+"""A run answers train or unlabelled rows, so that other approaches can learn from it: the part of its page, and the wish."""
 
 from uuid import UUID
 
@@ -10,15 +10,18 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from experiments.errors import UserError
+from experiments.models import Split
 from experiments.reads.teaching import teaching_view
-from experiments.services.teachers import train_answers_start
+from experiments.services.teachers import answers_start
+from experiments.teachers import TEACHABLE
 from experiments.views.runs import run_at
 from experiments.views.viewer import viewer
 
 
-class TrainAnswersForm(forms.Form):
-    """How many train rows are answered; empty answers all."""
+class AnswersForm(forms.Form):
+    """Which rows are answered, train rows unless told, and how many; empty answers all."""
 
+    split = forms.ChoiceField(required=False, choices=[(split.value, split.label) for split in TEACHABLE])
     rows = forms.IntegerField(required=False, min_value=2, max_value=10_000_000)
 
 
@@ -32,12 +35,13 @@ def run_teaching(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
 @require_POST
 def run_teach(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
     run = run_at(request, slug, run_id, write=True)
-    form = TrainAnswersForm(request.POST)
+    form = AnswersForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "The number of rows must be a whole number from 2, or empty for all train rows.")
+        messages.error(request, "The number of rows must be a whole number from 2, or empty for all train or all unlabelled rows.")
         return redirect(f"{reverse('run-detail', args=[slug, run.pk])}#teaching")
     try:
-        train_answers_start(run=run, by=viewer(request), num_rows=form.cleaned_data["rows"])
+        split = Split(form.cleaned_data["split"] or Split.TRAIN)
+        answers_start(run=run, by=viewer(request), split=split, num_rows=form.cleaned_data["rows"])
     except UserError as error:
         messages.error(request, str(error))
     return redirect(f"{reverse('run-detail', args=[slug, run.pk])}#teaching")

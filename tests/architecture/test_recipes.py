@@ -9,7 +9,7 @@ from experiments.recipe_dials import TEACHING
 from experiments.recipes import CATALOGUE, recipe_options, split_teaching
 from experiments.starts import methods_to_start_from
 from workers.engine.recipes import METHODS, may_start_from, rate_grid, resolve_options
-from workers.engine.teaching_rules import MOST_ROWS, MOST_TEMPERATURE, TARGETS, Teaching
+from workers.engine.teaching_rules import LEARNS_ON, MOST_ROWS, MOST_TEMPERATURE, TARGETS, Teaching
 
 FAMILIES = {"engineered": "prompt", "tuned": "tuned", "hybrid": "tuned", "baseline": "baseline"}
 
@@ -58,10 +58,12 @@ def test_the_dials_of_teaching_are_the_engines():
     engine = asdict(Teaching())
 
     assert [option.name for option in TEACHING] == list(engine)
-    targets, temperature, rows = TEACHING
+    targets, temperature, rows, learns_on = TEACHING
     assert tuple(word for word, _ in targets.choices) == TARGETS
     assert (temperature.default, temperature.high) == (engine["temperature"], MOST_TEMPERATURE)
     assert (rows.default, rows.high) == (engine["rows"], MOST_ROWS)
+    assert tuple(word for word, _ in learns_on.choices) == LEARNS_ON
+    assert learns_on.default == engine["learns_on"]
 
 
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.family == "tuned"])

@@ -1,12 +1,14 @@
 """Who may teach a tuned approach, and the sentence when somebody may not."""
 
+from datetime import timedelta
+
 import pytest
 
 from experiments.approach_choice import Choice, approaches_expand
 from experiments.models import Evaluation
 from experiments.plan_checks import plan_problems
 from experiments.plans import ApproachPlan, ExperimentPlan
-from experiments.teachers import Teacher
+from experiments.teachers import Teacher, answers_heard
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -110,6 +112,72 @@ def test_answers_that_cannot_teach_are_refused(problems, answered, overrides, wo
     [sentence] = problems(Teacher(evaluation=answered(**overrides)))
 
     assert words in sentence
+
+
+def with_unlabelled(version):
+    version.split_counts = version.split_counts | {"unlabelled": 9}
+    version.save()
+
+
+@pytest.mark.parametrize("learns_on", ["unlabelled", "both"])
+def test_unlabelled_rows_that_the_data_has_not_are_refused_in_one_sentence(problems, few_shot, answered, learns_on):
+    for teacher in (Teacher(version=few_shot), Teacher(evaluation=answered())):
+        [sentence] = problems(teacher, learns_on=learns_on)
+
+        assert sentence.startswith("Distilled soft prompt is to learn on unlabelled rows, but Support mail v1 has none.")
+
+
+@pytest.mark.parametrize("learns_on", ["unlabelled", "both"])
+def test_a_prompt_can_teach_unlabelled_rows(problems, version, few_shot, learns_on):
+    with_unlabelled(version)
+
+    assert problems(Teacher(version=few_shot), learns_on=learns_on) == []
+
+
+@pytest.mark.parametrize(
+    ("split", "learns_on", "words"),
+    [
+        ("unlabelled", "unlabelled", None),
+        ("unlabelled", "train", "these are unlabelled rows. Let the run answer the train rows first, or let it learn on unlabelled rows."),
+        ("train", "unlabelled", "these are train rows. Let the run answer the unlabelled rows first, or let it learn on train rows."),
+        ("train", "both", "it has answered no unlabelled rows. Let the run answer them first, or let it learn on train rows."),
+        ("validation", "both", "these are validation rows. Let the run answer the train and unlabelled rows first."),
+    ],
+)
+def test_answers_must_be_to_the_rows_that_are_learned_on(problems, version, answered, split, learns_on, words):
+    with_unlabelled(version)
+
+    found = problems(Teacher(evaluation=answered(split=split)), learns_on=learns_on)
+
+    assert [words in sentence for sentence in found] == ([True] if words else [])
+
+
+def test_a_run_that_has_answered_both_kinds_of_rows_teaches_on_both(problems, version, answered):
+    with_unlabelled(version)
+    chosen = answered(split="unlabelled")
+    factories.make_evaluation(chosen.run, split="train", attempt=chosen.attempt, summary={"n": 4}, completed_at=chosen.created_at)
+
+    assert problems(Teacher(evaluation=chosen), learns_on="both") == []
+
+
+def test_a_student_hears_what_had_been_answered_when_it_was_launched(workspace, answered):
+    chosen = answered(split="unlabelled", summary={"n": 9})
+    beside = {"split": "train", "attempt": chosen.attempt}
+    heard = factories.make_evaluation(chosen.run, **beside, summary={"n": 3}, completed_at=chosen.created_at)
+    experiment = factories.make_experiment(workspace, name="Smaller", dataset_version=chosen.dataset_version)
+    student = factories.make_approach(experiment, teacher_evaluation=chosen, teaching={"learns_on": "both"})
+    factories.make_evaluation(chosen.run, **beside, repetition=1, summary={"n": 4}, completed_at=student.created_at + timedelta(hours=1))
+
+    assert answers_heard(student) == [heard, chosen]
+
+
+def test_a_student_of_unlabelled_rows_needs_no_train_rows(workspace, problems, version, few_shot):
+    with_unlabelled(version)
+    version.split_counts["train"] = 0
+    version.save()
+
+    assert problems(Teacher(version=few_shot), learns_on="unlabelled") == []
+    assert any("has no train rows" in sentence for sentence in problems(Teacher(version=few_shot), learns_on="both"))
 
 
 def test_an_endpoint_without_log_probabilities_teaches_its_answers(problems, answered):

@@ -14,7 +14,7 @@ from workers.engine.outcome import Quality, TrainingRecord
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
 from workers.engine.scoring import Scorer, line_scores
-from workers.engine.spec import Item
+from workers.engine.spec import Item, RunSpec
 from workers.engine.teaching import Lessons
 from workers.engine.training import Hooks, Trainer
 from workers.engine.tuned import Tuning
@@ -50,9 +50,8 @@ def training_rows(run: Run, frame: Frame, lessons: Lessons | None = None) -> Tra
         BadData: fewer than two usable rows.
     """
     spec, options = run.spec, run.spec.recipe.options
-    assert spec.train is not None, "the spec refuses a tuned method without train rows"
-    items = lessons.train if lessons else read_rows(spec.train, spec.labels, spec.max_rows)
-    _warn_of_unseen_labels(run, items)
+    items = lessons.train if lessons else _train_rows(spec)
+    _warn_of_unseen_labels(run, items, "no answer of the teacher" if lessons else "no train row")
     rows = _usable(run, frame, items)
     is_inner = _chooses_on_train(run, len(rows))
     if is_inner:
@@ -66,6 +65,11 @@ def training_rows(run: Run, frame: Frame, lessons: Lessons | None = None) -> Tra
     lines = Lines(tuple(row.ids for row in rows), answers, _soft_targets(frame, rows, lessons) if lessons else None)
     source = "inner split of train" if is_inner else "validation file"
     return TrainingRows(lines, chosen, f"{len(chosen)} rows of the {source}", is_inner)
+
+
+def _train_rows(spec: RunSpec) -> list[Item]:
+    assert spec.train is not None, "the spec refuses a tuned method without train rows"
+    return read_rows(spec.train, spec.labels, spec.max_rows)
 
 
 def _chooses_on_train(run: Run, num_rows: int) -> bool:
@@ -199,8 +203,8 @@ def sample_rows(rows: list[EncodedRow], limit: int, seed: int) -> list[EncodedRo
     return [rows[index] for index in sorted(order)]
 
 
-def _warn_of_unseen_labels(run: Run, items: Sequence[Item]) -> None:
+def _warn_of_unseen_labels(run: Run, items: Sequence[Item], rows: str) -> None:
     unseen = [label for label in run.spec.labels if label not in {item.label for item in items}]
     if unseen:
         names = ", ".join(unseen[:3]) + (" and others" if len(unseen) > 3 else "")
-        run.warnings.append(f"{len(unseen)} of {len(run.spec.labels)} labels have no train row: {names}.")
+        run.warnings.append(f"{len(unseen)} of {len(run.spec.labels)} labels have {rows}: {names}.")

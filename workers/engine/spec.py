@@ -129,7 +129,8 @@ class RunSpec:
     earlier run whose tuned part is what training starts from. `ablate` asks what each learned token of the artifact is worth on the
     validation rows. A prompt search draws from `variants` and takes what earlier attempts measured from `trials`.
     A tuned approach with a `teacher` (a prompt that the run's own model answers) or with `teacher_answers` (given before, by whatever
-    model) learns what the teacher says about the train rows instead of their labels, by the rules of `teaching`.
+    model) learns what the teacher says about the train rows instead of their labels, or about the `unlabelled` rows, by the rules of
+    `teaching`.
     """
 
     id: str
@@ -143,6 +144,7 @@ class RunSpec:
     seed: int = 0
     train: FileRef | None = None
     validation: FileRef | None = None
+    unlabelled: FileRef | None = None
     artifact: str | None = None
     start_from: str | None = None
     label_bias: Mapping[str, float] = field(default_factory=dict)
@@ -207,7 +209,7 @@ class RunSpec:
         if len(set(names)) != len(names):
             raise BadSpec("Two evaluations have the same name. Name each of them once.")
         is_made = self.artifact is not None or bool(self.label_bias)
-        if self.train is None and not is_made and METHODS[self.recipe.method].needs_train:
+        if self.train is None and not is_made and not self._learns_without_train and METHODS[self.recipe.method].needs_train:
             raise BadSpec(f"The method {self.recipe.method} learns from rows. Give the run a train file.")
         if self.recipe.method in ("prompt_search", "dspy_search") and self.validation is None:
             raise BadSpec("A prompt search chooses on validation rows. Give the run a validation file.")
@@ -225,6 +227,8 @@ class RunSpec:
     def _check_teacher(self) -> None:
         if not self.is_taught:
             return
+        if self.teaching.learns_on != "train" and self.unlabelled is None and self.artifact is None:
+            raise BadSpec("The teacher is to teach unlabelled rows. Give the run a file of them.")
         if self.teacher and self.teacher_answers:
             raise BadSpec("The run names a teacher's prompt and a teacher's answers. Give it one of the two.")
         if not self.recipe.is_tuned:
@@ -234,8 +238,13 @@ class RunSpec:
 
     @property
     def is_taught(self) -> bool:
-        """Whether a teacher's answers stand in place of the train rows' labels."""
+        """Whether a teacher's answers stand in place of labels."""
         return self.teacher is not None or self.teacher_answers is not None
+
+    @property
+    def _learns_without_train(self) -> bool:
+        """A student may know nothing but unlabelled rows; context-aware prompts begin with train rows, whoever teaches."""
+        return self.is_taught and self.teaching.learns_on == "unlabelled" and self.recipe.method != "cpt"
 
     @property
     def score(self) -> str:
@@ -277,6 +286,7 @@ class RunSpec:
             "teaching": lambda given: build(Teaching, given, "teaching"),
             "train": _optional_file,
             "validation": _optional_file,
+            "unlabelled": _optional_file,
             "generation": Generation.from_json,
             "answer_format": lambda given: build(AnswerFormat, given, "answer_format"),
         }

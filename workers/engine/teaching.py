@@ -1,4 +1,4 @@
-"""A teacher's answers to train and validation rows: asked once, kept as JSON lines, handed to a student in place of the rows' labels.
+"""A teacher's answers to train, unlabelled and validation rows: asked once, kept as JSON lines, handed to a student as labels.
 
 Knows rows and answers, no loss and no model. Rows that the teacher's prompt shows are never learned from; test rows are never read.
 """
@@ -47,17 +47,19 @@ class Lessons:
     """Everything that a student hears.
 
     Args:
-        train: rows to learn from, the teacher's answer in place of the label.
+        train: rows to learn from, the teacher's answer as their label.
         told: the teacher's answers by row id, those to validation rows included.
         checked: validation rows that the teacher answered, on which student and teacher are compared.
-        left_out: train rows that the teacher's prompt shows.
-        right: of the train rows, how many the teacher answers as they are labelled.
+        left_out: rows that the teacher's prompt shows.
+        unlabelled: how many of the rows to learn from have no label of their own.
+        right: of the others, how many the teacher answers as they are labelled.
     """
 
     train: tuple[Item, ...]
     told: Mapping[str, Lesson]
     checked: tuple[Item, ...]
     left_out: int = 0
+    unlabelled: int = 0
     right: int = 0
 
     def agreement(self, predictions: Iterable[Prediction]) -> dict[str, int]:
@@ -70,8 +72,10 @@ class Lessons:
         return {
             **asdict(spec.teaching),
             "learned_rows": len(self.train),
+            "learned_train": len(self.train) - self.unlabelled,
+            "learned_unlabelled": self.unlabelled,
             "left_out": self.left_out,
-            "teacher_right": self.right,
+            "teacher_right": self.right if len(self.train) > self.unlabelled else None,
             "teacher_right_checked": sum(self.told[item.id].answer == item.label for item in self.checked),
             "asked_rows": 0 if spec.teacher_answers else len(self.told),
             "teacher_tokens": sum(lesson.tokens for lesson in self.told.values()),
@@ -88,9 +92,8 @@ def hear_teacher(run: Run, ask: Ask | None) -> Lessons:
         BadData: the teacher has answered no row that can be learned from.
     """
     spec = run.spec
-    assert spec.train is not None, "the spec refuses a tuned method without train rows"
-    train = read_rows(spec.train, spec.labels, spec.max_rows)
-    free = [item for item in train if not _is_shown(spec, item)]
+    rows = _taught_rows(spec)
+    free = [item for item in rows if not _is_shown(spec, item)]
     checked = _checked_rows(spec)
     if spec.teacher_answers:
         told = read_answers(spec.teacher_answers)
@@ -105,8 +108,9 @@ def hear_teacher(run: Run, ask: Ask | None) -> Lessons:
         tuple(replace(item, label=lesson.answer) for item, lesson in lessons),
         told,
         tuple(item for item in checked if item.id in told),
-        left_out=len(train) - len(free),
-        right=sum(item.label == lesson.answer for item, lesson in lessons),
+        left_out=len(rows) - len(free),
+        unlabelled=sum(not item.label for item, _ in lessons),
+        right=sum(item.label == lesson.answer for item, lesson in lessons if item.label),
     )
 
 
@@ -194,6 +198,18 @@ def _teacher_of(spec: RunSpec) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
+def _taught_rows(spec: RunSpec) -> list[Item]:
+    """The rows that the teacher is to teach, train rows before unlabelled ones."""
+    rows: list[Item] = []
+    if spec.teaching.learns_on != "unlabelled":
+        assert spec.train is not None, "the spec refuses to teach train rows without any"
+        rows += read_rows(spec.train, spec.labels, spec.max_rows)
+    if spec.teaching.learns_on != "train":
+        assert spec.unlabelled is not None, "the spec refuses to teach unlabelled rows without any"
+        rows += read_rows(spec.unlabelled, spec.labels, spec.max_rows, labelled=False)
+    return rows
+
+
 def _is_shown(spec: RunSpec, item: Item) -> bool:
     """Whether the teacher's prompt shows the row with its label: it would teach by heart."""
     shown = spec.teacher.template.demonstrations if spec.teacher else ()
@@ -224,10 +240,12 @@ def _checked_rows(spec: RunSpec) -> list[Item]:
 
 
 def _tell(run: Run, num_silent: int, num_lessons: int) -> None:
+    rows = {"train": "train rows", "unlabelled": "unlabelled rows", "both": "rows"}[run.spec.teaching.learns_on]
     if not num_lessons:
         raise BadData(
-            "The teacher has answered no train row that can be learned from. Choose another teacher, or let it answer the train rows first."
+            f"The teacher has answered no {rows.removesuffix('s')} that can be learned from. Choose another teacher, or let it answer the "
+            f"{rows} first."
         )
     if num_silent:
         without = "how likely it finds each label" if run.spec.teaching.targets == "distribution" else "an answer that is one"
-        run.warnings.append(f"{num_silent:,} train rows were left out, because the teacher did not give {without}.")
+        run.warnings.append(f"{num_silent:,} {rows} were left out, because the teacher did not give {without}.")

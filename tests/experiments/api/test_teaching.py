@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.models import Approach, Evaluation
+from experiments.models import Approach, DatasetVersion, Evaluation
 from experiments.services.job_queue import queue_health
 from tests import factories
 from tests.experiments.api.test_experiments import plan  # noqa: F401
@@ -23,9 +23,32 @@ def test_a_run_answers_train_rows_and_tells_how_far_it_is(call, run):
     asked = call("post", f"runs/{run.pk}/answers", {"rows": 3})
 
     assert asked.status_code == 202
-    said = {"id": str(Evaluation.objects.get().pk), "state": "queued", "error": "", "rows": 3, "accuracy": None}
+    said = {"id": str(Evaluation.objects.get().pk), "state": "queued", "error": "", "split": "train", "rows": 3, "accuracy": None}
     assert asked.json() == said | {"waiting_for": [queue_health("gpu")]}
     assert call("get", f"runs/{run.pk}/answers").json() == [asked.json()]
+
+
+def test_a_run_answers_unlabelled_rows_where_the_data_has_some(call, run):
+    assert "has no unlabelled rows" in call("post", f"runs/{run.pk}/answers", {"split": "unlabelled"}).json()["error"]["message"]
+    DatasetVersion.objects.update(split_counts={"train": 4, "validation": 2, "test": 2, "unlabelled": 9})
+
+    asked = call("post", f"runs/{run.pk}/answers", {"split": "unlabelled", "rows": 9}).json()
+
+    assert (asked["split"], asked["rows"], asked["accuracy"]) == ("unlabelled", None, None)
+    assert [each["split"] for each in call("get", f"runs/{run.pk}/answers").json()] == ["unlabelled"]
+    assert call("post", f"runs/{run.pk}/answers", {"split": "test"}).status_code == 422
+
+
+def test_an_approach_learns_on_unlabelled_rows_or_is_refused_before_launch(call, plan):  # noqa: F811
+    wish = {"recipes": ["distilled"], "teachers": {"distilled": {"prompt_version": plan["prompts"][0]}}}
+    wish |= {"options": {"distilled": {"learns_on": "unlabelled"}}}
+
+    refused = call("post", "experiments", plan | wish)
+    DatasetVersion.objects.update(split_counts={"train": 4, "validation": 2, "test": 2, "unlabelled": 9})
+    made = call("post", "experiments", plan | wish)
+
+    assert "is to learn on unlabelled rows, but" in refused.json()["error"]["message"]
+    assert made.json()["approaches"][0]["teaching"]["learns_on"] == "unlabelled"
 
 
 def test_an_approach_learns_from_a_prompt_or_from_answers(call, plan, run):  # noqa: F811
@@ -41,7 +64,7 @@ def test_an_approach_learns_from_a_prompt_or_from_answers(call, plan, run):  # n
     first, second = (each.json()["approaches"][0] for each in (by_prompt, by_answers))
     assert first["teacher_prompt"] == plan["prompts"][0]
     assert second["teacher_answers"] == str(answers.pk)
-    assert second["teaching"] == {"targets": "distribution", "temperature": 1.0, "rows": 0}
+    assert second["teaching"] == {"targets": "distribution", "temperature": 1.0, "rows": 0, "learns_on": "train"}
 
 
 def test_any_tuned_approach_can_have_a_teacher(call, plan):  # noqa: F811

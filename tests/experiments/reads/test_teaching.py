@@ -59,6 +59,18 @@ def test_a_hosted_teacher_costs_the_tokens_of_all_its_answers(workspace, make_ta
     assert teaching_cost(*make_taught(teacher_evaluation=evaluation)).hosted == use
 
 
+@pytest.mark.parametrize(("family", "seconds", "hosted"), [("hosted", 0.0, TokenUse(2000.0, 30.0)), ("tuned", 12.0, None)])
+def test_answers_to_both_kinds_of_rows_are_both_paid_for(workspace, make_taught, family, seconds, hosted):
+    summary = {"n": 4, "seconds": 5.0, "endpoint": {"billed": {"input": 200.0, "output": 3.0}}}
+    chosen = answers_of(workspace, family, {}, summary)
+    done = {"attempt": factories.make_attempt(chosen.run.job), "completed_at": chosen.created_at}
+    factories.make_evaluation(chosen.run, split="unlabelled", summary=summary | {"n": 6, "seconds": 7.0}, **done)
+
+    cost = teaching_cost(*make_taught(teacher_evaluation=chosen, teaching={"learns_on": "both"}))
+
+    assert (cost.seconds, cost.hosted) == (seconds, hosted)
+
+
 def test_the_teachers_bill_is_part_of_the_one_off_cost(workspace):
     book = make_price_book(workspace, input_million_tokens=Decimal(1_000), output_million_tokens=Decimal(1_000))
     experiment = make_finished_experiment(workspace, price_book=book)
@@ -80,11 +92,17 @@ def test_asking_a_prompt_that_teaches_is_part_of_the_estimate(workspace):
     prompt = factories.make_template_version(workspace)
     model = Backbone.objects.get(name="Seeded starter")
 
-    def estimate(teacher):
-        plan = ApproachPlan("distilled", model, prompt, {"rows": 20}, teacher=teacher)
+    def estimate(teacher, **options):
+        plan = ApproachPlan("distilled", model, prompt, {"rows": 20} | options, teacher=teacher)
         return plan_estimate(ExperimentPlan("Which?", experiment.dataset_version, (plan,)))
 
     asked = estimate(Teacher(version=prompt))
     given = estimate(Teacher(evaluation=answers_of(workspace, "tuned", {}, {"n": 4})))
     assert (asked.num_asked, given.num_asked) == (20 + 60, 0)
     assert asked.seconds > given.seconds
+
+    experiment.dataset_version.split_counts["unlabelled"] = 500
+    train = experiment.dataset_version.split_counts["train"]
+    on = {learns_on: estimate(Teacher(version=prompt), learns_on=learns_on, rows=0).num_asked for learns_on in ("unlabelled", "both")}
+    assert on == {"unlabelled": 500 + 60, "both": train + 500 + 60}
+    assert estimate(Teacher(version=prompt), learns_on="both").num_asked == 20 + 60

@@ -3,9 +3,9 @@
 import pytest
 
 from experiments.errors import UserError
-from experiments.models import Evaluation, Job, JobState
+from experiments.models import AuditEntry, Evaluation, Job, JobState, Split
 from experiments.services import removals
-from experiments.services.teachers import train_answers_start
+from experiments.services.teachers import answers_start
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -17,7 +17,7 @@ def run(workspace):
 
 
 def test_the_same_rows_are_asked_about_once(run, alice):
-    first, again = (train_answers_start(run=run, by=alice) for _ in range(2))
+    first, again = (answers_start(run=run, by=alice) for _ in range(2))
 
     assert first == again
     assert (first.split, first.num_rows, first.job.kind, first.job.queue) == ("train", None, "evaluate", "gpu")
@@ -29,17 +29,43 @@ def test_other_rows_are_answers_of_their_own(run, alice):
     version.split_counts = version.split_counts | {"train": 100}
     version.save()
 
-    some, all_of_them = train_answers_start(run=run, by=alice, num_rows=10), train_answers_start(run=run, by=alice, num_rows=100)
+    some, all_of_them = answers_start(run=run, by=alice, num_rows=10), answers_start(run=run, by=alice, num_rows=100)
 
     assert (some.num_rows, all_of_them.num_rows) == (10, None)
     assert {some.repetition, all_of_them.repetition} == {0, 1}
 
 
+def test_unlabelled_rows_are_answers_of_their_own(workspace, alice):
+    version = factories.make_dataset_version(workspace, [*factories.ROWS, *(("unlabelled", f"text {at}", "") for at in range(5))])
+    run = factories.make_run(factories.make_approach(factories.make_experiment(workspace, dataset_version=version)), state="succeeded")
+
+    train, bare, few = (
+        answers_start(run=run, by=alice, split=split, num_rows=rows)
+        for split, rows in ((Split.TRAIN, None), (Split.UNLABELLED, 5), (Split.UNLABELLED, 3))
+    )
+
+    assert [(each.split, each.num_rows, each.repetition) for each in (train, bare, few)] == [
+        ("train", None, 0), ("unlabelled", None, 0), ("unlabelled", 3, 1)
+    ]  # fmt: skip
+    assert AuditEntry.objects.filter(verb="let answer unlabelled rows").count() == 2
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [(Split.UNLABELLED, "has no unlabelled rows to answer. Keep rows without a label"), (Split.TEST, "The test rows teach nobody")],
+)
+def test_rows_that_are_not_there_or_judge_are_refused(run, alice, split, words):
+    with pytest.raises(UserError, match=words):
+        answers_start(run=run, by=alice, split=split)
+
+    assert not Evaluation.objects.exists()
+
+
 def test_answers_that_failed_are_tried_again(run, alice):
-    evaluation = train_answers_start(run=run, by=alice)
+    evaluation = answers_start(run=run, by=alice)
     Job.objects.filter(pk=evaluation.job_id).update(state=JobState.FAILED)
 
-    train_answers_start(run=run, by=alice)
+    answers_start(run=run, by=alice)
 
     assert Job.objects.get(pk=evaluation.job_id).state == JobState.QUEUED
 
@@ -47,7 +73,7 @@ def test_answers_that_failed_are_tried_again(run, alice):
 def test_calls_of_an_endpoint_go_where_patience_is_kept(workspace, alice):
     run = factories.make_run(factories.make_approach(factories.make_experiment(workspace), family="hosted"), state="succeeded")
 
-    assert train_answers_start(run=run, by=alice).job.queue == "io"
+    assert answers_start(run=run, by=alice).job.queue == "io"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +84,7 @@ def test_a_run_with_nothing_to_teach_is_refused(workspace, alice, family, state,
     run = factories.make_run(factories.make_approach(factories.make_experiment(workspace), family=family), state=state)
 
     with pytest.raises(UserError, match=words):
-        train_answers_start(run=run, by=alice)
+        answers_start(run=run, by=alice)
 
     assert not Evaluation.objects.exists()
 

@@ -3,7 +3,7 @@
 import pytest
 from django.urls import reverse
 
-from experiments.models import Approach, Evaluation, Job, JobState
+from experiments.models import Approach, DatasetVersion, Evaluation, Job, JobState
 from experiments.reads.reports import build_table
 from experiments.services.experiments import comparison_store
 from experiments.teachers import TERMS_WARNING
@@ -50,7 +50,7 @@ def test_a_distilled_prompt_is_launched_with_the_prompt_that_shows_examples(clie
     approach = Approach.objects.get(name="Distilled soft prompt")
     assert (approach.family, approach.method) == ("hybrid", "prompt_tuning")
     assert str(approach.teacher_version) == "Shown v1"
-    assert approach.teaching == {"targets": "distribution", "temperature": 2.0, "rows": 0}
+    assert approach.teaching == {"targets": "distribution", "temperature": 2.0, "rows": 0, "learns_on": "train"}
     assert "targets" not in approach.recipe
     assert approach.runs.count() == 2
 
@@ -72,6 +72,23 @@ def test_answers_of_a_hosted_model_can_be_chosen_and_the_page_warns_of_its_terms
     assert Approach.objects.get(name="Distilled soft prompt").teacher_evaluation == answers
 
 
+def test_a_distilled_prompt_learns_on_unlabelled_rows_or_the_form_says_why_not(client_for, alice, chosen):
+    client, address = client_for(alice), reverse("comparison-create", args=["acme"])
+    wish = chosen | {"distilled-learns_on": "both"}
+
+    refused = plain(client.post(address, wish))
+    assert "is to learn on unlabelled rows, but" in refused
+    assert not Approach.objects.exists()
+    DatasetVersion.objects.update(split_counts={"train": 4, "validation": 2, "test": 2, "unlabelled": 900})
+    estimate = plain(client.post(reverse("comparison-estimate", args=["acme"]), wish))
+    client.post(address, wish)
+
+    assert "906 rows that the teacher is asked about" in estimate
+    approach = Approach.objects.get(name="Distilled soft prompt")
+    assert approach.teaching["learns_on"] == "both"
+    assert "train and unlabelled rows" in plain(client.get(reverse("run-detail", args=["acme", approach.runs.first().pk])))
+
+
 def test_without_a_prompt_that_shows_examples_the_form_asks_for_a_teacher(client_for, alice, ready):  # noqa: F811
     page = client_for(alice).post(reverse("comparison-create", args=["acme"]), ready | {"recipes": ["distilled"]}).content.decode()
 
@@ -82,7 +99,7 @@ def test_without_a_prompt_that_shows_examples_the_form_asks_for_a_teacher(client
 def test_a_run_is_asked_to_answer_train_rows_from_its_page(client_for, alice, hosted_run):
     client = client_for(alice)
     page = plain(client.get(reverse("run-detail", args=["acme", hosted_run.pk])))
-    assert "Let it answer train rows" in page
+    assert "Let it answer these rows" in page
     assert "bills every answer" in page
     assert TERMS_WARNING in page
 
@@ -95,6 +112,43 @@ def test_a_run_is_asked_to_answer_train_rows_from_its_page(client_for, alice, ho
     assert "hx-trigger" in part
     Job.objects.filter(pk=evaluation.job_id).update(state=JobState.FAILED, error="The endpoint answers no more.")
     assert "The endpoint answers no more." in plain(client.get(reverse("run-teaching", args=["acme", hosted_run.pk])))
+
+
+def test_a_run_is_asked_to_answer_unlabelled_rows_and_shows_no_share_of_right_ones(client_for, alice, hosted_run):
+    client = client_for(alice)
+    address = reverse("run-detail", args=["acme", hosted_run.pk])
+    assert 'value="unlabelled"' not in plain(client.get(address))
+    DatasetVersion.objects.update(split_counts={"train": 4, "validation": 2, "test": 2, "unlabelled": 900})
+    assert '<option value="unlabelled">900 unlabelled</option>' in plain(client.get(address))
+
+    client.post(reverse("run-teach", args=["acme", hosted_run.pk]), {"split": "unlabelled", "rows": "30"})
+
+    evaluation = Evaluation.objects.get(split="unlabelled")
+    assert evaluation.num_rows == 30
+    assert "Answering unlabelled rows" in plain(client.get(reverse("run-teaching", args=["acme", hosted_run.pk])))
+    Job.objects.filter(pk=evaluation.job_id).update(state=JobState.SUCCEEDED)
+    Evaluation.objects.update(summary={"n": 30, "accuracy": None}, completed_at=evaluation.created_at)
+    page = plain(client.get(address))
+    assert "30 unlabelled rows answered. Choose this run" in page
+    assert "unlabelled split" not in page
+
+
+@pytest.mark.parametrize(
+    ("learned", "words"),
+    [
+        (
+            {"learned_train": 48, "learned_unlabelled": 200},
+            "48 train rows, of which the teacher answers 30 as labelled, and 200 unlabelled rows;",
+        ),
+        ({"learned_train": 0, "learned_unlabelled": 200}, "<dd> 200 unlabelled rows; 2 that its prompt shows"),
+    ],
+)
+def test_a_student_of_unlabelled_rows_says_how_many_and_no_share_of_right_answers(client_for, alice, workspace, learned, words):
+    run = make_finished_experiment(workspace).approaches.get(name="Soft prompt").runs.first()
+    run.result["distillation"] = RECORD | learned
+    run.save()
+
+    assert words in plain(client_for(alice).get(reverse("run-detail", args=["acme", run.pk])))
 
 
 @pytest.mark.parametrize("rows", ["many", "0", "-3", "1e99"])

@@ -105,6 +105,76 @@ def test_answers_of_another_teacher_are_asked_anew(tmp_path):
     assert len(other.ids) == 12
 
 
+def make_bare(n, start=100):
+    """Unlabelled rows."""
+    return [replace(item, id=f"bare-{at}", label="") for at, item in enumerate(make_items(n), start)]
+
+
+def told_bare(items):
+    """What a teacher says about any row: the first label, surely."""
+    beliefs = {each: -0.1 if each == LABELS[0] else -3.0 for each in LABELS}
+    return [Prediction(item.id, item.label, predicted=LABELS[0], loglikelihoods=beliefs) for item in items]
+
+
+@pytest.mark.parametrize(("learns_on", "train", "unlabelled"), [("train", 10, 0), ("unlabelled", 0, 5), ("both", 10, 5)])
+def test_the_teacher_is_asked_about_the_rows_that_are_learned_on(tmp_path, learns_on, train, unlabelled):
+    bare = write_rows(tmp_path / "bare.jsonl", make_bare(5))
+    run = make_taught(tmp_path / "run", unlabelled=bare, validation=None, teaching=Teaching(learns_on=learns_on))
+
+    lessons = hear_teacher(run, told_bare)
+
+    assert {item.label for item in lessons.train} == {LABELS[0]}
+    facts = lessons.facts(run.spec)
+    assert (facts["learned_train"], facts["learned_unlabelled"]) == (train, unlabelled)
+    assert facts["learned_rows"] == facts["asked_rows"] == train + unlabelled
+    assert facts["teacher_right"] == (2 if train else None)  # of rows 2 to 11, which the prompt does not show, two are LABELS[0]
+
+
+def test_the_most_rows_are_drawn_of_both_kinds_together(tmp_path):
+    bare = write_rows(tmp_path / "bare.jsonl", make_bare(40))
+    run = make_taught(tmp_path / "run", unlabelled=bare, validation=None, teaching=Teaching(learns_on="both", rows=8))
+
+    lessons = hear_teacher(run, told_bare)
+
+    assert len(lessons.train) == 8
+    assert 0 < lessons.unlabelled < 8
+
+
+def test_unlabelled_rows_that_the_prompt_shows_are_left_out(tmp_path):
+    repeated = [replace(SHOWN[0], id="bare-0", label=""), *make_bare(3)]
+    shown = replace(TEMPLATE, demonstrations=tuple(Demonstration(item.fields, item.label) for item in SHOWN))
+    bare = write_rows(tmp_path / "bare.jsonl", repeated[:1] + [replace(row, fields={"text": f"new {row.id}"}) for row in repeated[1:]])
+    taught = {"teacher": Variant("Shown", shown), "unlabelled": bare, "validation": None, "teaching": Teaching(learns_on="unlabelled")}
+
+    assert hear_teacher(make_taught(tmp_path / "run", **taught), told_bare).left_out == 1
+
+
+@pytest.mark.parametrize("targets", ["labels", "distribution"])
+def test_a_student_learns_with_no_train_row_at_all(tmp_path, targets):
+    bare = write_rows(tmp_path / "bare.jsonl", make_bare(12))
+
+    result = execute(make_taught(tmp_path / "run", train=None, unlabelled=bare, teaching=Teaching(targets, learns_on="unlabelled")))
+
+    assert (result.distillation["learned_train"], result.distillation["checked_rows"]) == (0, 12)
+    assert result.distillation["learned_unlabelled"] + result.distillation["left_out"] == 12
+
+
+def test_a_label_on_an_unlabelled_row_is_refused(tmp_path):
+    bare = write_rows(tmp_path / "bare.jsonl", make_items(2))
+
+    with pytest.raises(BadData, match=r"Row 1 of bare.jsonl has the label 'card', but its rows are read as unlabelled"):
+        hear_teacher(make_taught(tmp_path / "run", unlabelled=bare, teaching=Teaching(learns_on="unlabelled")), told_bare)
+
+
+def test_without_an_answer_to_unlabelled_rows_the_sentence_names_them(tmp_path):
+    bare = write_rows(tmp_path / "bare.jsonl", make_bare(2))
+    answers = write_answers(tmp_path / "answers.jsonl", [{"id": "row-1", "answer": "cash"}])
+    taught = {"teacher": None, "teacher_answers": answers, "unlabelled": bare, "teaching": Teaching(learns_on="unlabelled")}
+
+    with pytest.raises(BadData, match=r"has answered no unlabelled row .* let it answer the unlabelled rows first"):
+        hear_teacher(make_taught(tmp_path / "run", **taught), None)
+
+
 def write_answers(path, lessons):
     path.write_text("".join(json.dumps(each) + "\n" for each in lessons), encoding="utf-8")
     return FileRef(str(path))
@@ -214,6 +284,8 @@ def test_a_row_too_long_for_the_teacher_teaches_nothing_and_stops_nothing(tmp_pa
     [
         ({"teacher_answers": FileRef("x.jsonl")}, "names a teacher's prompt and a teacher's answers"),
         ({"teaching": Teaching("distribution"), "task": "extraction"}, "Free answers have no distribution"),
+        ({"teaching": Teaching(learns_on="both")}, "to teach unlabelled rows. Give the run a file of them"),
+        ({"train": None}, "learns from rows. Give the run a train file"),
     ],
 )
 def test_a_teaching_that_cannot_be_is_refused_before_it_starts(tmp_path, overrides, sentence):
@@ -228,7 +300,12 @@ def test_a_written_prompt_cannot_be_taught(tmp_path):
 
 @pytest.mark.parametrize(
     ("values", "sentence"),
-    [({"targets": "dreams"}, "teaching.targets"), ({"temperature": 0}, "above 0 and at most 100"), ({"rows": 2.5}, "a whole number")],
+    [
+        ({"targets": "dreams"}, "teaching.targets"),
+        ({"temperature": 0}, "above 0 and at most 100"),
+        ({"rows": 2.5}, "a whole number"),
+        ({"learns_on": "test"}, "learns_on"),
+    ],
 )
 def test_rules_of_teaching_are_checked(values, sentence):
     with pytest.raises(BadSpec, match=sentence):
@@ -236,6 +313,6 @@ def test_rules_of_teaching_are_checked(values, sentence):
 
 
 def test_a_spec_with_a_teacher_survives_json(tmp_path):
-    spec = make_taught(tmp_path, teaching=Teaching("distribution", 3.0, 100)).spec
+    spec = make_taught(tmp_path, teaching=Teaching("distribution", 3.0, 100, "both"), unlabelled=FileRef("bare.jsonl")).spec
 
     assert RunSpec.from_json(spec.to_json()) == spec
