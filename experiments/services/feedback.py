@@ -70,9 +70,10 @@ def _train_row(run: Run, position: int) -> Example:
     if row is None:
         raise UserError(f"The data has no row {position:,}, so its answer cannot be marked.")
     if row.split != Split.TRAIN:
-        raise UserError(
-            f"Row {position:,} is a {row.split} row, and those only judge. Mark answers to train rows: a second round learns from them."
+        reason = (
+            "has no label that an answer could miss" if row.split == Split.UNLABELLED else f"is a {row.split} row, and those only judge"
         )
+        raise UserError(f"Row {position:,} {reason}. Mark answers to train rows: a second round learns from them.")
     return row
 
 

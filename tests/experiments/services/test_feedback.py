@@ -53,6 +53,15 @@ def test_rows_that_judge_take_no_mark(run, alice, split):
     assert not Feedback.objects.exists()
 
 
+def test_an_unlabelled_row_takes_no_mark(run, alice):
+    answer_train_rows(run, [-1.0, 4.0, 4.0, 4.0])
+    version = run.approach.experiment.dataset_version
+    Example.objects.create(version=version, position=99, split="unlabelled", fields={"text": "hello?"}, label="")
+
+    with pytest.raises(UserError, match="Row 99 has no label that an answer could miss"):
+        feedback_give(run=run, position=99, judgement=WRONG, by=alice)
+
+
 @pytest.mark.parametrize(
     ("position", "judgement", "sentence"),
     [
