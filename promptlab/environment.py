@@ -16,7 +16,7 @@ class BadSetting(SystemExit):
     """A variable holds what cannot be read. The text never repeats an address, for it may hold a password."""
 
 
-class Environment(environ.Env):
+class Environment(environ.Env):  # type: ignore[misc] # the package has no types
     """`environ.Env` whose readings raise BadSetting."""
 
     BOOLEAN_FALSE_STRINGS = ("false", "off", "n", "no", "0", "")
@@ -45,13 +45,13 @@ class Environment(environ.Env):
 
     def level(self, var: str, default: str) -> str:
         """The name of a logging level."""
-        said = self.str(var, default=default).upper()
+        said = str(self.str(var, default=default)).upper()
         if said not in _LEVELS:
             raise BadSetting(f"{var} must be one of {', '.join(_LEVELS)}, and is “{said}”. {_REMEDY}")
         return said
 
     def _address(self, var: str, default: str, schemes: Container[str], problem: BadSetting) -> str:
-        address = self.str(var, default=default)
+        address = str(self.str(var, default=default))
         scheme, _, rest = address.partition("://")
         if address and (scheme not in schemes or not rest):
             raise problem
