@@ -29,6 +29,14 @@ def wilson(hits: int, rows: int, z: float = 1.96) -> tuple[float, float]:
     return middle - half, middle + half
 
 
+def lead(said: Sequence[str], others: Sequence[str], right: Sequence[str], z: float = 1.96) -> tuple[float, float, float]:
+    """How much larger the share of right answers is than others' on the same rows, with the 95 % interval of the paired difference."""
+    gains = [(a == c) - (b == c) for a, b, c in zip(said, others, right, strict=True)]
+    mean = sum(gains) / len(gains)
+    half = z * math.sqrt((sum(gain * gain for gain in gains) / len(gains) - mean * mean) / len(gains))
+    return mean, mean - half, mean + half
+
+
 def majority(train: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
     """The commonest training label among each row's options (the first listed one if none was seen)."""
     counts = Counter(train)

@@ -108,12 +108,12 @@ class EpisodeSource:
         self.intents = sorted(self.by_intent)
         self.kinds: list[tuple[float, Callable[[random.Random], Episode | None]]] = [
             (0.40, self.matching),
-            (0.20, self.own_words),
-            (0.14, self.intent_naming),
-            (0.08, self.coarse_naming),
-            (0.07, self.shown),
+            (0.22, self.own_words),
+            (0.11, self.intent_naming),
+            (0.06, self.coarse_naming),
+            (0.09, self.shown),
             (0.05, self.opinion),
-            (0.06, self.task),
+            (0.07, self.task),
         ]
 
     def draw(self, rng: random.Random) -> Episode:
@@ -126,7 +126,7 @@ class EpisodeSource:
     def matching(self, rng: random.Random) -> Episode | None:
         count = rng.choices(_OPTION_COUNTS, _OPTION_WEIGHTS)[0]
         options, found = self.bank.problem(count, _several(rng, 10) + 1, rng, hard=rng.choice((0.0, 0.3, 0.6, 0.9)))
-        if not found:
+        if len(options) < 2 or not found:
             return None
         names = self._styled([self.bank.phrases[p] for p in options], rng)
         items = [(self.bank.texts[text], names[place]) for text, place in found]

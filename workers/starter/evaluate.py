@@ -63,10 +63,12 @@ def _zero_shot(bench: Bench, name: str, wordings: Sequence[str], chosen_on: Sequ
     wording = bench.best_wording(wordings, chosen_on)
     options, texts = [case.options for case in cases], [case.text for case in cases]
     labels = [case.label for case in chosen_on]
+    said, overlap = bench.choices(wording, cases), baselines.word_overlap(texts, options)
+    lead = baselines.lead(said, overlap, [case.label for case in cases])
     return [
-        measure(f"{name}: zero-shot", bench.choices(wording, cases), cases, wording=wording),
+        measure(f"{name}: zero-shot", said, cases, wording=wording, lead_over_overlap=lead),
         measure(f"{name}: majority", baselines.majority(labels, options), cases),
-        measure(f"{name}: label-word overlap", baselines.word_overlap(texts, options), cases),
+        measure(f"{name}: label-word overlap", overlap, cases),
     ]
 
 
@@ -176,6 +178,9 @@ def table(results: dict[str, list[Measure]]) -> str:
     lines = ["| setting | rows | share | 95 % interval | |", "| --- | ---: | ---: | --- | --- |"]
     for row in (row for part in PARTS for row in results.get(part, [])):
         notes = [f"{key.replace('_', ' ')} {row[key]}" for key in ("seconds", "perplexity", "tokens_in_front") if key in row]
+        if "lead_over_overlap" in row:
+            found, low, high = (100 * share for share in row["lead_over_overlap"])
+            notes.append(f"{found:+.1f} points ({low:+.1f} to {high:+.1f}) on overlap, paired")
         if "hits" in row:
             low, high = baselines.wilson(row["hits"], row["rows"])
             figures = f"{row['rows']:,} | {row['hits'] / row['rows']:.1%} | {low:.1%} – {high:.1%}"

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ Matrix = NDArray[np.float32]
 
 MARGIN = 0.07  # the right phrase is this much nearer than every other option
 NEARNESS = 0.27  # and at least this near in absolute terms (cosine)
+SAME_HEAD = 0.3  # of the literal problems
 _LABEL_SHAPES = ("{0} {1}", "{0} {1}", "{1} of {0}", "{0} and {1}", "lost {0}", "new {0}", "{0}s")
 _LABEL_HEADS = tuple(
     """
@@ -66,9 +68,10 @@ def embed(folder: Path, texts: Sequence[str], *, batch: int = 128, longest: int 
     return out
 
 
-def content_words(text: str) -> set[str]:
+@cache
+def content_words(text: str) -> frozenset[str]:
     """Word stems that carry meaning, for the question whether a label is literally in a text."""
-    return {word[:5] for word in re.findall(r"[a-z]+", text.lower()) if word not in _STOP and len(word) > 2}
+    return frozenset(word[:5] for word in re.findall(r"[a-z]+", text.lower()) if word not in _STOP and len(word) > 2)
 
 
 def phrases_of(text: str) -> Iterable[str]:
@@ -116,13 +119,15 @@ def compound_phrases(phrases: Sequence[str], count: int, rng: random.Random, *, 
 def literal_problem(texts: Sequence[str], others: Sequence[str], rng: random.Random) -> tuple[list[str], list[tuple[str, str]]]:
     """A name for each text with words of its own, and the (text, name) pairs that shared words alone decide.
 
-    Half of the names are a run of the text's words; the others put one of its words beside a word that it lacks.
+    Half of the names are a run of the text's words; the others put one of its words beside a word that it lacks. In some problems
+    many names begin with the same word, so that only what follows tells them apart.
     """
+    head = rng.choice(others) if rng.random() < SAME_HEAD else None
     text_of: dict[str, str] = {}
     for text in texts:
         phrases = [phrase for phrase in phrases_of(text) if len(phrase) < 40]
         if phrases:
-            text_of[_literal_name(rng.choice(phrases), others, rng)] = text
+            text_of[_literal_name(rng.choice(phrases), others, rng, head)] = text
     names = rng.sample(sorted(text_of), len(text_of))
     words = [content_words(name) for name in names]
     found: list[tuple[str, str]] = []
@@ -135,10 +140,12 @@ def literal_problem(texts: Sequence[str], others: Sequence[str], rng: random.Ran
     return names, found
 
 
-def _literal_name(phrase: str, others: Sequence[str], rng: random.Random) -> str:
-    if rng.random() < 0.5:
+def _literal_name(phrase: str, others: Sequence[str], rng: random.Random, head: str | None) -> str:
+    if rng.random() < 0.5 and head is None:
         return phrase
     word = rng.choice([word for word in phrase.split() if word not in _STOP])
+    if head and rng.random() < 0.7:
+        return f"{head} {word}"
     other = rng.choice(_LABEL_HEADS) if rng.random() < 0.3 else rng.choice(others)
     return rng.choice(_PAIR_SHAPES).format(*rng.sample((word, other), 2))
 
@@ -163,6 +170,9 @@ class MatchingBank:
         self.phrases_near_text = _top(text_vectors, phrase_vectors, 32)
         self.texts_near_phrase = _top(phrase_vectors, text_vectors, 64)
         self.phrases_near_phrase = _top(phrase_vectors, phrase_vectors, 48)
+        self.beginning_with: dict[str, list[int]] = defaultdict(list)
+        for place, phrase in enumerate(phrases):
+            self.beginning_with[phrase.split()[0]].append(place)
 
     def meanings(self) -> tuple[dict[str, int], Matrix]:
         """Every text and phrase with the row of its vector, and the vectors."""
@@ -189,26 +199,61 @@ class MatchingBank:
         best, second = float(scores[order[-1]]), float(scores[order[-2]])
         return int(order[-1]) if best >= NEARNESS and best - second >= MARGIN else None
 
+    def text_for(self, phrase: int, rng: random.Random) -> int:
+        """A text near the phrase; for every second one, if there is any, one that shares no content word with it."""
+        near = [int(text) for text in self.texts_near_phrase[phrase]]
+        if rng.random() < 0.5:
+            words = content_words(self.phrases[phrase])
+            near = [text for text in near if not content_words(self.texts[text]) & words] or near
+        return rng.choice(near)
+
     def options_around(self, phrases: Sequence[int], count: int, rng: random.Random, *, hard: float) -> list[int]:
-        """The given phrases plus distractors, a share of them neighbours of the given ones, shuffled."""
+        """The given phrases plus distractors, a share of them akin to the given ones, shuffled."""
         chosen = list(dict.fromkeys(phrases))
         for _ in range(count * 4):
             if len(chosen) >= count:
                 break
-            if rng.random() < hard:
-                candidate = int(self.phrases_near_phrase[rng.choice(chosen), rng.randrange(5, 48)])
-            else:
-                candidate = rng.randrange(len(self.phrases))
+            candidate = self._akin(rng.choice(chosen), rng) if rng.random() < hard else self.phrase_for(self.draw_text(rng), rng)
             if candidate not in chosen:
                 chosen.append(candidate)
         rng.shuffle(chosen)
         return chosen
 
+    def _akin(self, phrase: int, rng: random.Random) -> int:
+        """A phrase about nearly the same, or one that begins with the same word."""
+        if rng.random() < 0.5:
+            return self.phrase_for(int(rng.choice(self.texts_near_phrase[phrase])), rng)
+        return rng.choice(self.beginning_with[self.phrases[phrase].split()[0]])
+
     def problem(self, options: int, items: int, rng: random.Random, *, hard: float) -> tuple[list[int], list[tuple[int, int]]]:
-        """(phrase indices, [(text index, position of the right phrase)]); items may be fewer than asked."""
+        """(phrase indices, [(text index, position of the right phrase)]); both may be fewer than asked."""
+        draw = self.of_texts if rng.random() < 0.5 else self.of_options
+        return draw(options, items, rng, hard=hard)
+
+    def of_texts(self, options: int, items: int, rng: random.Random, *, hard: float) -> tuple[list[int], list[tuple[int, int]]]:
+        """Texts as people write them, among whose names others are hidden."""
         seeds = [self.draw_text(rng) for _ in range(min(items, max(1, options // 2)))]
         chosen = self.options_around([self.phrase_for(text, rng) for text in seeds], options, rng, hard=hard)
         texts = seeds + [int(rng.choice(self.texts_near_phrase[rng.choice(chosen)])) for _ in range(items - len(seeds))]
         rng.shuffle(texts)
         answers = [(text, self.clear_winner(text, chosen)) for text in dict.fromkeys(texts)]
         return chosen, [(text, answer) for text, answer in answers if answer is not None]
+
+    def of_options(self, options: int, items: int, rng: random.Random, *, hard: float) -> tuple[list[int], list[tuple[int, int]]]:
+        """Only what clearly fits some text is listed, and each phrase is as likely to be asked for as the others.
+
+        Else those that look like requests, which fit texts more often than others do, would be preferred whatever the text says.
+        """
+        drawn = self.options_around([self.phrase_for(self.draw_text(rng), rng)], 2 * options, rng, hard=hard)
+        fitting = list(self._fitting(drawn, rng).items())[:options]
+        asked = rng.choices(range(len(fitting)), k=items) if fitting else []
+        answers = {rng.choice(fitting[place][1]): place for place in asked}
+        return [phrase for phrase, _ in fitting], list(answers.items())
+
+    def _fitting(self, phrases: Sequence[int], rng: random.Random) -> dict[int, list[int]]:
+        """{phrase: texts that it clearly fits best of all}, without the phrases that have none."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for text in {self.text_for(phrase, rng) for phrase in phrases for _ in range(3)}:
+            if (place := self.clear_winner(text, phrases)) is not None:
+                found[phrases[place]].append(text)
+        return {phrase: found[phrase] for phrase in phrases if phrase in found}

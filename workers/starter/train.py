@@ -85,8 +85,9 @@ def sizes_of(parts: Sequence[batches.Batch]) -> Sizes:
 class Trainer:
     """bf16 weights for the passes, fp32 masters for the updates, and a running average for the result."""
 
-    def __init__(self, model: BertLMHeadModel, meanings: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, model: BertLMHeadModel, meanings: Tensor, dtype: torch.dtype, peak_rate: float = PEAK_RATE) -> None:
         """meanings: [count, width] unit vectors of the sentence encoder; dtype: of the passes."""
+        self.peak_rate = peak_rate
         self.readers = Readers(model.bert.embeddings.word_embeddings.weight, meanings, model.config.pad_token_id)
         model.set_attn_implementation("short")
         self.masters = [p.detach().clone().float().requires_grad_() for p in model.parameters()]
@@ -96,7 +97,7 @@ class Trainer:
         plain = [m for m in self.masters if m.ndim <= 1]
         plain += self.readers.parameters()
         groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98), fused=True)
+        self.optimizer = torch.optim.AdamW(groups, lr=peak_rate, betas=(0.9, 0.98), fused=True)
         self.average = [m.detach().clone() for m in self.masters]
         self.steps = 0
 
@@ -113,13 +114,13 @@ class Trainer:
         answer_loss = losses.detach()[answers].sum() / batch.weights[answers].sum()
         return float(answer_loss), float(right), *(float(loss.detach().mean()) for loss in helped)
 
-    def update(self, rate: float) -> None:
+    def update(self, rate_share: float) -> None:
         for param, master in zip(self.params, self.masters, strict=True):
             master.grad = None if param.grad is None else param.grad.float()
             param.grad = None
         torch.nn.utils.clip_grad_norm_(self.masters, 1.0)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.peak_rate * rate_share
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.steps += 1
@@ -133,11 +134,11 @@ class Trainer:
         return dict(zip(names, self.average, strict=True))
 
 
-def rate_at(progress: float) -> float:
-    """Warm-up, then a straight line down to the floor at the end of the wall-time budget."""
+def rate_share(progress: float) -> float:
+    """Of the peak rate: warm-up, then a straight line down to the floor at the end of the wall-time budget."""
     if progress < WARM_UP:
-        return PEAK_RATE * progress / WARM_UP
-    return PEAK_RATE * max(FLOOR, 1 - (progress - WARM_UP) / (1 - WARM_UP) * (1 - FLOOR))
+        return progress / WARM_UP
+    return max(FLOOR, 1 - (progress - WARM_UP) / (1 - WARM_UP) * (1 - FLOOR))
 
 
 def write_folder(out: Path, trainer: Trainer, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -185,7 +186,7 @@ def train(trainer: Trainer, stream: Iterator[batches.Batch], minutes: float, sav
         sizes = sizes_of(parts)
         for part in parts:
             meter.add(part.ids.numel(), trainer.gradients(part, sizes))
-        trainer.update(rate_at(progress))
+        trainer.update(rate_share(progress))
         if step % 25 == 0:
             print(meter.line(step), flush=True)
         if meter.minutes() - saved > save_every:
@@ -200,6 +201,7 @@ def main() -> None:
     parser.add_argument("--minilm", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=65.0)
+    parser.add_argument("--peak-rate", type=float, default=PEAK_RATE)
     parser.add_argument("--save-every", type=float, default=10.0, help="minutes")
     parser.add_argument("--start-from", type=Path, help="an earlier result, instead of MiniLM's weights")
     parser.add_argument("--seed", type=int, default=0)
@@ -218,7 +220,7 @@ def main() -> None:
         model, tokenizer = backbone.from_minilm(given.minilm, texts)
     known, vectors = source.bank.meanings()
     stream = batches.batches(source.draw, tokenizer, random.Random(given.seed), known)
-    trainer = Trainer(model, torch.from_numpy(vectors), getattr(torch, given.dtype))
+    trainer = Trainer(model, torch.from_numpy(vectors), getattr(torch, given.dtype), given.peak_rate)
     train(trainer, stream, given.minutes, lambda: write_folder(given.out, trainer, tokenizer), given.save_every)
 
 

@@ -40,7 +40,7 @@ def methods(folder: Path) -> dict[str, Method]:
         tokenizer_name_or_path=str(folder),
     )
     return {
-        "soft prompt": Method(soft_prompt, rate=5e-3),
+        "soft prompt": Method(soft_prompt, rate=1e-2),
         "prefix": Method(PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=VIRTUAL_TOKENS), rate=1e-2),
         "LoRA r=8": Method(
             LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules=["query", "key", "value", "dense"]),

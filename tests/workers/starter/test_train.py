@@ -29,7 +29,7 @@ def trainer(tokenizer: PreTrainedTokenizerFast, source: EpisodeSource) -> train.
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    return train.Trainer(BertLMHeadModel(config), torch.from_numpy(source.bank.meanings()[1]), torch.float32)
+    return train.Trainer(BertLMHeadModel(config), torch.from_numpy(source.bank.meanings()[1]), torch.float32, peak_rate=5e-3)
 
 
 @pytest.mark.parametrize("length", [24, train.SHORT + 8])
@@ -42,12 +42,12 @@ def test_both_ways_of_attention_are_plain_causal_attention(length: int) -> None:
 
 
 def test_the_rate_rises_then_falls_to_its_floor_at_the_end_of_the_time() -> None:
-    rates = [train.rate_at(progress / 100) for progress in range(101)]
+    rates = [train.rate_share(progress / 100) for progress in range(101)]
     peak = rates.index(max(rates))
     assert rates[0] == 0.0
-    assert rates[peak] == pytest.approx(train.PEAK_RATE)
+    assert rates[peak] == pytest.approx(1.0)
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
-    assert rates[-1] == pytest.approx(train.PEAK_RATE * train.FLOOR)
+    assert rates[-1] == pytest.approx(train.FLOOR)
 
 
 def test_updates_lower_the_loss_and_the_saved_folder_is_the_average(
@@ -60,7 +60,7 @@ def test_updates_lower_the_loss_and_the_saved_folder_is_the_average(
     sizes = train.sizes_of([batch])
     for _ in range(12):
         figures.append(trainer.gradients(batch, sizes))
-        trainer.update(5e-3)
+        trainer.update(1.0)
     for name, first, last in zip(("loss", "right", "meaning", "pointing", "copying", "remembering"), figures[0], figures[-1], strict=True):
         assert last > first if name == "right" else last < 0.8 * first, name
     for _ in range(2):  # the second time it replaces the first
