@@ -1,5 +1,6 @@
 """The cast that access tests lean on: alice owns, erin engineers, dora is a domain expert, bob may read, charlie is a stranger."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -99,3 +100,10 @@ def client_for():
         return client
 
     return sign_in
+
+
+def pytest_collection_finish() -> None:
+    """What collecting has made lives to the end: the garbage collector need not look at it again for every test."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
