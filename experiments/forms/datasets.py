@@ -210,7 +210,8 @@ def _role(name: str, mapping: ColumnMapping) -> str:
 
 
 def _facts(column: ColumnFacts) -> str:
-    facts = [counted(len(column.values), "different value") if column.values is not None else "many different values"]
+    values = None if column.values is None else [value for value in column.values if value.strip()]
+    facts = ["many different values" if values is None else counted(len(values), "different value")]
     if column.num_empty:
         facts.append(f"{column.num_empty:,} empty")
     return ", ".join(facts)

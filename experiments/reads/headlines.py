@@ -59,6 +59,8 @@ def _plain_baseline(best: Row, rows: Mapping[str, Row]) -> str:
     if not plain or best["family"] == "baseline":
         return "A plain baseline is the best here: no language model is needed for this." if best["family"] == "baseline" else ""
     strongest = max(plain, key=lambda row: row["accuracy"])
+    if strongest["accuracy"] >= best["accuracy"]:
+        return f"The plain baseline {strongest['name']} is right as often: no language model is needed for this."
     if strongest["high"] >= best["low"]:
         return f"The plain baseline {strongest['name']} comes close with {strongest['accuracy']:.1%}."
     return ""
@@ -70,9 +72,10 @@ def _money(best: Row, payload: Mapping[str, Any]) -> str:
         return ""
     line = next((row for row in payload.get("money", {}).get("rows", []) if row["approach"] == best["approach"]), None)
     pays = (line or {}).get("break_even") or {"pays": "unknown"}
+    requests, name = counted(pays.get("requests") or 0, "request"), best["name"]
     return {
-        "from": f"It pays from {counted(pays.get('requests') or 0, 'request')} on, with wrong answers not priced.",
-        "until": f"It costs less up to {counted(pays.get('requests') or 0, 'request')}, with wrong answers not priced.",
-        "always": "It costs less at every volume as well.",
-        "never": "It costs more at every volume, with wrong answers not priced.",
+        "from": f"{name} pays from {requests} on, with wrong answers not priced.",
+        "until": f"{name} costs less up to {requests}, with wrong answers not priced.",
+        "always": f"{name} costs less at every volume as well.",
+        "never": f"{name} costs more at every volume, with wrong answers not priced.",
     }.get(pays["pays"], "")

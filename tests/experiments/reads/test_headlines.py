@@ -30,7 +30,7 @@ def test_a_clear_winner_with_its_difference_and_its_break_even():
     assert headline(table(*rows, best="lora", money={"pays": "from", "requests": 65_350})) == (
         "On 3,080 test rows, Lora answered 89.0% right (87.0% to 91.0%). "
         "That is 54.0 points (52.0 to 56.0) more than the best written prompt, Prompt, with 35.0%. "
-        "It pays from 65,350 requests on, with wrong answers not priced."
+        "Lora pays from 65,350 requests on, with wrong answers not priced."
     )
 
 
@@ -58,6 +58,9 @@ def test_an_interval_beside_zero_is_explained_when_the_correction_keeps_it_open(
 def test_a_plain_baseline_that_comes_close_or_wins_is_said():
     rows = [row("prompt", "engineered", 0.5), row("lora", "tuned", 0.89, delta=BETTER), row("tfidf", "baseline", 0.88)]
     assert "The plain baseline Tfidf comes close with 88.0%." in headline(table(*rows, best="lora"))
+
+    rows = [row("lora", "tuned", 1.0), row("tfidf", "baseline", 1.0)]
+    assert "Tfidf is right as often: no language model is needed for this." in headline(table(*rows, best="lora"))
 
     rows = [row("prompt", "engineered", 0.5), row("tfidf", "baseline", 0.95, delta=BETTER)]
     assert "no language model is needed" in headline(table(*rows, best="tfidf"))

@@ -5,7 +5,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from experiments.models import DatasetVersion, Example
 from tests.factories import make_dataset, make_dataset_version, make_job, make_membership
-from tests.upload_data import CSV, page_of
+from tests.upload_data import CSV, page_of, work_off
 
 # --- list -----------------------------------------------------------------------------------------------------------------
 
@@ -130,6 +130,13 @@ def test_a_new_version_stands_beside_the_old_one(dora_client, workspace):
     assert response.status_code == 302
     # Until the new one is complete, the data's own address leads to the old one.
     assert dora_client.get(f"/w/acme/data/{old.dataset_id}/").url == f"/w/acme/data/versions/{old.pk}/"
+
+
+def test_an_empty_cell_is_no_value_of_a_column(upload, dora_client):
+    upload(CSV + b"a message that nobody has labelled,\n")
+    work_off()
+
+    assert "2 different values, 1 empty" in " ".join(page_of(dora_client).split())
 
 
 def test_a_draft_can_be_thrown_away_and_a_complete_version_not(upload, dora_client, workspace):
