@@ -84,6 +84,8 @@ def _gain(best: Line, num_train: int) -> str:
         return f"{step} gains {in_points(gained)} points, so more rows of this kind bring little." if gained >= 0 else (
             f"{step} loses {in_points(-gained)} points, so the curve is flat within chance."
         )  # fmt: skip
+    if last["low"] <= before["high"]:
+        return f"{step} gains {in_points(gained)} points, which may be chance: the intervals overlap."
     return f"{step} gains {in_points(gained)} points: it was still learning."
 
 

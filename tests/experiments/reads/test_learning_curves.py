@@ -15,7 +15,7 @@ NUM_ROWS = 400
 
 
 def point(rows: int, accuracy: float, verdict: str = "no detectable difference") -> dict[str, Any]:
-    return {"rows": rows, "accuracy": accuracy, "delta": {"verdict": verdict}}
+    return {"rows": rows, "accuracy": accuracy, "low": accuracy - 0.03, "high": accuracy + 0.03, "delta": {"verdict": verdict}}
 
 
 def line(name: str, *points: dict[str, Any], family: str = "tuned") -> dict[str, Any]:
@@ -61,10 +61,13 @@ def test_last_step_says_whether_more_rows_help():
         "From 1,024 to all 9,000 rows LoRA gains 0.5 points, so more rows of this kind bring little."
     )
     assert words(line("LoRA", point(256, 0.7), point(1_024, 0.8)))[-1].endswith("gains 10.0 points: it was still learning.")
+    assert words(line("LoRA", point(64, 0.7), point(164, 0.75)))[-1].endswith(
+        "gains 5.0 points, which may be chance: the intervals overlap."
+    )
 
 
 def test_comparison_without_a_written_prompt_claims_nothing_about_one():
-    lonely = line("LoRA", {"rows": 16, "accuracy": 0.5, "delta": None}, {"rows": 9_000, "accuracy": 0.8, "delta": None})
+    lonely = line("LoRA", *({**point(rows, accuracy), "delta": None} for rows, accuracy in ((16, 0.5), (9_000, 0.8))))
 
     assert words(lonely, written=None)[0].endswith("no written prompt stands beside it.")
 
