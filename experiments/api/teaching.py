@@ -54,7 +54,7 @@ def run_answers(request: KeyRequest, run_id: UUID) -> "QuerySet[Evaluation]":
 
 
 @router.post("/runs/{uuid:run_id}/answers", response={202: AnswersOut}, summary="Let a run answer rows, to teach others")
-def run_answer_train(request: KeyRequest, run_id: UUID, payload: AnswersIn) -> Evaluation:
+def run_answer(request: KeyRequest, run_id: UUID, payload: AnswersIn) -> Evaluation:
     """Asked for again, the same answers are given back. A hosted model bills each answer, and its terms may forbid learning from it."""
     run = get_for(request.auth, Run, run_id, write=True)
     return answers_start(run=run, by=request.auth.created_by, split=Split(payload.split), num_rows=payload.rows)

@@ -93,12 +93,6 @@ class TeachingView:
         return job_health(self.going_on.job) if self.going_on else None
 
 
-def _record(run: Run) -> dict[str, Any]:
-    """The engine's record of the teaching. Before unlabelled rows could teach, all rows were train rows."""
-    found = run.result.get("distillation") or {}
-    return {"learned_train": found.get("learned_rows"), "learned_unlabelled": 0, **found} if found else {}
-
-
 def teaching_view(run: Run) -> TeachingView:
     """The teaching of a run, given and taken."""
     approach, version = run.approach, run.approach.experiment.dataset_version
@@ -106,7 +100,7 @@ def teaching_view(run: Run) -> TeachingView:
     has_succeeded = run.job.state == JobState.SUCCEEDED
     return TeachingView(
         teacher=teacher_of(approach),
-        record=_record(run),
+        record=run.result.get("distillation") or {},
         answers=tuple(run.evaluations.filter(split__in=TEACHABLE).select_related("job").order_by("-created_at")),
         rows=rows,
         may_teach=has_succeeded and approach.family != Family.BASELINE and bool(rows),

@@ -59,7 +59,7 @@ KEY = names("""
     backbone_list backbone_create backbone_detail backbone_verify price_book_list price_book_create experiment_list
     experiment_create experiment_detail experiment_launch experiment_wait experiment_results experiment_open_test
     experiment_baseline experiment_cancel run_retry report_list report_create report_detail report_json_file report_csv_file
-    share_list share_create share_revoke run_explanation run_explain run_answers run_answer_train experiment_budget
+    share_list share_create share_revoke run_explanation run_explain run_answers run_answer experiment_budget
     backbone_change
     experiment_latency experiment_compute run_cancel run_trials dataset_delete prompt_delete experiment_delete
     learning_curve_create learning_curve_detail

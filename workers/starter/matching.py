@@ -169,7 +169,7 @@ class MatchingBank:
         self.words = [phrase for phrase in phrases if " " not in phrase]
         self.phrases_near_text = _top(text_vectors, phrase_vectors, 32)
         self.texts_near_phrase = _top(phrase_vectors, text_vectors, 64)
-        self.phrases_near_phrase = _top(phrase_vectors, phrase_vectors, 48)
+        self.phrases_near_phrase = _top(phrase_vectors, phrase_vectors, 8)
         self.beginning_with: dict[str, list[int]] = defaultdict(list)
         for place, phrase in enumerate(phrases):
             self.beginning_with[phrase.split()[0]].append(place)

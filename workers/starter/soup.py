@@ -1,4 +1,4 @@
-"""The mean of the weights of several training runs, which generalises better than each of them (Wortsman et al. 2022, "Model soups").
+"""The mean of the weights of several training runs, which often generalises better than one of them (Wortsman et al. 2022, "Model soups").
 
     python -m workers.starter.soup DIR DIR ... --out DIR
 

@@ -12,7 +12,8 @@ from tests.comparison_data import make_finished_experiment
 from tests.experiments.views.test_comparison_launch import ready  # noqa: F401
 
 pytestmark = pytest.mark.django_db
-RECORD = {"targets": "distribution", "temperature": 1.0, "rows": 0, "learned_rows": 48, "left_out": 2, "teacher_right": 30}
+RECORD = {"targets": "distribution", "temperature": 1.0, "rows": 0, "learned_rows": 48, "learned_train": 48, "learned_unlabelled": 0}
+RECORD |= {"left_out": 2, "teacher_right": 30}
 RECORD |= {"teacher_right_checked": 40, "asked_rows": 110, "teacher_tokens": 9000, "teacher_seconds": 4.0, "checked_rows": 60, "agreed": 57}
 
 
