@@ -8,6 +8,8 @@ SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadgroup
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --unsafe-package torch --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options -c requirements-torch-cpu.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Bytecode is kept whatever the shell says: else every process that is started compiles the project, and pytest every test, anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all bench bench-pages check lock clean
