@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from experiments.slots import slot_names, slot_problems
+from experiments.slots import slot_names, slot_problems, slots_offered
 from experiments.wording import counted
 
 STEP = "step_1"  # the slot that its text fills; the engine has the same name for it
@@ -99,7 +99,7 @@ def _text_problems(first: FirstStep, columns: Sequence[str], hidden: Collection[
     if STEP in names:
         yield f"The first step cannot show {STEP_SLOT}: that is the text that it writes itself. Remove the slot from it."
     elif not names:
-        example = f"{{{{{columns[0] if columns else 'text'}}}}}"
-        yield f"The first step has no slot, so it would write the same about every row. Write {example} where the row’s text goes."
+        offered = slots_offered(columns)
+        yield f"The first step has no slot, so it would write the same about every row. Write {offered} where the row’s text goes."
     elif columns:
         yield from (f"First step: {problem}" for problem in slot_problems([first.text], columns=columns, hidden=hidden))

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from experiments.chains import STEP, FirstStep, first_step_problems, steps_problems
-from experiments.slots import FilledTooLong, SlotUnfilled, slot_iterate, slot_problems
+from experiments.slots import FilledTooLong, SlotUnfilled, slot_iterate, slot_problems, unknown_slot_sentence
 from experiments.wording import counted, listed, quoted
 
 MAX_TEXT = 50_000
@@ -113,7 +113,7 @@ def pieces_fill(text: str, fields: Mapping[str, str], *, limit: int = 20_000) ->
     at = length = 0
     for slot in slot_iterate(text):
         if slot.name not in fields:
-            raise SlotUnfilled(f"The slot {{{{{slot.name}}}}} has no column in the data.")
+            raise SlotUnfilled(unknown_slot_sentence(slot.name, tuple(fields)))
         pieces += [Piece(text[at : slot.start]), Piece(fields[slot.name], slot.name)]
         length += len(fields[slot.name])
         at = slot.end

@@ -9,10 +9,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from experiments.wording import counted, listed, quoted
+from experiments.wording import counted, listed
 
 MAX_NAME = 200
 MAX_FILLED = 1_000_000
+MOST_OFFERED = 8
 
 
 class SlotUnfilled(ValueError):
@@ -84,8 +85,8 @@ def slot_problems(texts: Sequence[str], *, columns: Sequence[str], hidden: Colle
     """
     names = slot_names(*texts)
     if not names:
-        example = columns[0] if columns else "text"
-        return (f"The prompt has no slot, so every row would give the same answer. Write {{{{{example}}}}} where the row's text goes.",)
+        offered = slots_offered(columns)
+        return (f"The prompt has no slot, so every row would give the same answer. Write {offered} where the row's text goes.",)
     sentences = []
     for name in names:
         if name in hidden:
@@ -98,7 +99,18 @@ def slot_problems(texts: Sequence[str], *, columns: Sequence[str], hidden: Colle
 
 
 def unknown_slot_sentence(name: str, columns: Sequence[str]) -> str:
-    """Says that a slot has no column, and which column was probably meant."""
+    """Says that a slot has no column, and what to write instead: the column that was probably meant, else any that there is."""
     close = get_close_matches(name, columns, n=1) or [column for column in columns if column.casefold() == name.casefold()]
-    remedy = f"Did you mean {{{{{close[0]}}}}}?" if close else f"The columns are {listed(map(quoted, columns))}."
-    return f"The slot {{{{{name}}}}} has no column in the data. {remedy}"
+    remedy = f"Did you mean {_slot(close[0])}?" if close else f"Write {slots_offered(columns)} instead."
+    if close and len(columns) > 1:
+        remedy += f" The slots are {listed(map(_slot, columns), most=MOST_OFFERED)}."
+    return f"The slot {_slot(name)} has no column in the data. {remedy}"
+
+
+def slots_offered(columns: Sequence[str]) -> str:
+    """The slots that can be written for these columns, as a sentence offers them: "{{title}} or {{message}}"."""
+    return listed(map(_slot, columns or ["text"]), most=MOST_OFFERED, last="or")
+
+
+def _slot(name: str) -> str:
+    return f"{{{{{name}}}}}"

@@ -22,12 +22,12 @@ def lasting(seconds: float) -> str:
     return counted(minutes, "minute") if minutes < 120 else f"{seconds / 3600:.1f} hours"
 
 
-def listed(values: Iterable[str], *, most: int = 5) -> str:
-    """Values in a row of words: "a, b and c", or "a, b and 7 more"."""
+def listed(values: Iterable[str], *, most: int = 5, last: str = "and") -> str:
+    """Values in a row of words: "a, b and c", or "a, b and 7 more"; `last` stands before the last one."""
     words = list(values)
     if len(words) > most:
         words = [*words[: most - 1], f"{len(words) - most + 1:,} more"]
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def rows_named(numbers: Sequence[int], *, total: int, most: int = 5) -> str:

@@ -69,10 +69,29 @@ def test_problems_name_missing_unknown_and_answer_slots():
     assert slot_problems(["{{queue}} {{message}}"], columns=["message"], hidden=["queue"]) == (
         "The slot {{queue}} would show the answer to the model. Remove it from the prompt.",
     )
-    assert slot_problems(["{{zzz}}"], columns=["message", "title"]) == (
-        "The slot {{zzz}} has no column in the data. The columns are “message” and “title”.",
-    )
     assert slot_problems(["You help.", "{{message}}"], columns=["message"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "remedy"),
+    [
+        ("{{text}}", ["message"], "Write {{message}} instead."),
+        ("{{text}}", ["message", "title"], "Write {{message}} or {{title}} instead."),
+        ("{{titel}}", ["message", "title"], "Did you mean {{title}}? The slots are {{message}} and {{title}}."),
+        ("{{zz}}", [f"c{number}" for number in range(40)], "{{c6}} or 33 more instead."),
+    ],
+)
+def test_a_slot_without_a_column_says_what_to_write(text, columns, remedy):
+    [problem] = slot_problems([text], columns=columns)
+
+    assert problem.startswith(f"The slot {text} has no column in the data. ")
+    assert problem.endswith(remedy)
+
+
+def test_a_prompt_without_a_slot_is_offered_every_slot_of_the_data():
+    [problem] = slot_problems(["Which queue?"], columns=["title", "message"])
+
+    assert problem.endswith("Write {{title}} or {{message}} where the row's text goes.")
 
 
 def test_a_thousand_unknown_slots_are_summed_up():

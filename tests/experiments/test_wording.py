@@ -14,6 +14,7 @@ def test_long_lists_say_how_many_more_there_are():
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert listed(map(str, range(10))) == "0, 1, 2, 3 and 6 more"
+    assert listed(["a", "b", "c"], last="or") == "a, b or c"
 
 
 def test_values_are_quoted_on_one_line_and_cut():
