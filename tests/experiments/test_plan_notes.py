@@ -31,3 +31,21 @@ def test_a_search_beside_approaches_of_one_configuration_says_how_many_prompts_i
         "A higher number of configurations of each approach is the same for all of them."
     ]
     assert plan_notes(replace(plan, configurations=8)) == []
+
+
+def test_a_training_shorter_than_its_warm_up_or_its_looks_is_said_once_for_all_that_share_it(make_plan):  # noqa: F811
+    short = {"max_steps": 10}
+    plan = make_plan(options={"soft_prompt": short, "lora": short, "hybrid": {"max_steps": 40}})
+
+    assert plan_notes(plan) == [
+        "Soft prompt and LoRA: warm-up takes 20 steps and the whole training 10 steps, so the learning rate only rises. "
+        "Choose a shorter warm-up or more steps.",
+        "Soft prompt and LoRA: with a look every 50 steps and 10 steps in all, only the start and the end are looked at. "
+        "Look more often, so that a better step between them can be kept.",
+        "Hybrid: with a look every 50 steps and 40 steps in all, only the start and the end are looked at. "
+        "Look more often, so that a better step between them can be kept.",
+    ]
+
+
+def test_a_warm_up_and_looks_that_fit_into_the_steps_are_not_mentioned(make_plan):  # noqa: F811
+    assert plan_notes(make_plan(options={"lora": {"max_steps": "50", "warmup_steps": "49", "evaluate_every": 50}})) == []
