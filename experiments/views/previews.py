@@ -62,9 +62,11 @@ def _preview(request: HttpRequest, slug: str, preview_id: UUID) -> Preview:
 
 
 def _context(preview: Preview) -> dict[str, Any]:
+    rows = reads.tried_rows(preview)
     return {
         "preview": preview,
-        "rows": reads.tried_rows(preview),
+        "rows": rows,
+        "num_right": sum(row.is_correct for row in rows),
         "record": preview.result.get("result", {}),
         "health": None if preview.job.has_ended else queue_health(Queue.INTERACTIVE),
     }

@@ -26,7 +26,8 @@ def try_it(client_for, dora, version, backbone):
     return send
 
 
-def finish(preview: Preview) -> None:
+def finish(preview: Preview, **second: str) -> None:
+    """Let a try have answered: one row right, and a second one as it is given."""
     answers = {"refund": -0.5, "delivery": -2.5}
     row = {
         "id": "1",
@@ -36,7 +37,8 @@ def finish(preview: Preview) -> None:
         "prompt_tokens": 17,
         "prompt": "Which <queue>?",
     }
-    preview.result = {"rows": [{**row, "position": 5, "split": "validation"}], "result": {"warnings": ["Slow today."]}}
+    rows = [{**row, "position": 5, "split": "validation"}, *([{**row, "id": "2", **second}] if second else [])]
+    preview.result = {"rows": rows, "result": {"warnings": ["Slow today."]}}
     preview.save()
     Job.objects.filter(pk=preview.job_id).update(state=JobState.SUCCEEDED)
 
@@ -55,6 +57,21 @@ def test_a_try_waits_says_that_no_worker_is_running_and_then_shows_the_answers(t
     assert "88.1%" in answer
     assert "Slow today." in answer
     assert "hx-get" not in answer
+
+
+@pytest.mark.parametrize(
+    ("second", "total"),
+    [({"predicted": "refund"}, "2 of 2 right"), ({"predicted": "delivery"}, "1 of 2 right"), ({"error": "Too long."}, "1 of 2 right")],
+)
+def test_a_try_counts_its_right_answers_and_says_that_they_are_few(try_it, client_for, dora, second, total):
+    try_it()
+    preview = Preview.objects.get()
+    finish(preview, **second)
+
+    answer = client_for(dora).get(f"/w/acme/prompts/tries/{preview.pk}/state/").content.decode()
+
+    assert total in answer
+    assert "a small sample" in answer
 
 
 def test_without_script_a_try_has_a_page_of_its_own(try_it, client_for, dora):
