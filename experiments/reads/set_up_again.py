@@ -31,7 +31,8 @@ def form_values(experiment: Experiment) -> dict[str, Any]:
         "tuned_template": next((approach.template_version_id for approach, kind in own if not _shows_its_prompt(kind)), None),
         "seeds": experiment.seeds,
         "configurations": experiment.configurations,
-        "price_book": experiment.price_book_id,
+        # Without prices the form keeps its own first value, the newest: they may have been written down since.
+        **({"price_book": experiment.price_book_id} if experiment.price_book_id else {}),
         "monthly_requests": experiment.monthly_requests,
         "margin": round(experiment.margin * 100, 6),
         "too_long": experiment.too_long,

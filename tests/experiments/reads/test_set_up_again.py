@@ -67,6 +67,14 @@ def test_the_form_as_it_opens_again_asks_for_the_same_comparison(workspace, aske
     assert again.name == "Which prompt?, again"
 
 
+def test_prices_that_were_written_down_since_are_chosen_where_there_were_none(workspace, asked):
+    first = start(workspace, {**asked, "price_book": ""})
+
+    opened = ComparisonForm(None, workspace=workspace, initial=form_values(first))
+
+    assert str(opened["price_book"].value()) == asked["price_book"]
+
+
 def test_a_rate_that_went_by_the_model_is_left_empty_again(workspace, asked):
     larger = factories.make_backbone(name="Larger", facts={"parameters": 500_000_000})
     experiment = start(workspace, {**asked, "backbone": str(larger.pk)})

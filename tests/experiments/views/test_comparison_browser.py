@@ -1,11 +1,12 @@
 """The comparison's pages in a real browser: charts drawn under the strict policy, nothing on the console, nothing wider than the screen."""
 
 import os
+from datetime import date
 
 import pytest
 from django.utils import timezone
 
-from experiments.models import Dataset, PromptTemplate, Workspace
+from experiments.models import Dataset, PriceBook, PromptTemplate, Workspace
 from experiments.services.reports import report_create, share_create
 from tests import factories
 from tests.comparison_data import make_finished_experiment, make_price_book
@@ -182,3 +183,27 @@ def test_mark_stands_in_its_row_and_the_ticks_of_others_stay(browser, live_serve
     assert page.get_by_role("checkbox", name="The label of row 1 is wrong").is_checked()
     assert page.evaluate("document.activeElement.textContent") == "Change yours"
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_prices_that_are_written_down_meanwhile_reach_the_form_and_nothing_that_stands_in_it_is_lost(browser, stage):
+    pages, cookie = stage
+    PriceBook.objects.update(effective_on=date(2126, 1, 1))
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.add_cookies([cookie])
+    page = context.new_page()
+    page.goto(pages["form"], wait_until="networkidle")
+    page.get_by_label("Name", exact=True).fill("Which prompt for triage?")
+    panel = page.locator("#estimate")
+    panel.get_by_text("unknown, for no prices are chosen").wait_for()
+    with context.expect_page() as opened:
+        panel.get_by_role("link", name="Write prices down").click()
+    prices = opened.value
+    prices.get_by_label("Name").fill("Written meanwhile")
+    prices.get_by_role("button", name="Keep these prices").click()
+    prices.get_by_role("link", name="New prices").wait_for()
+
+    panel.get_by_role("button", name="Use the newest prices").click()
+
+    panel.get_by_text("at the prices of Written meanwhile").wait_for()
+    assert page.get_by_label("Name", exact=True).input_value() == "Which prompt for triage?"
+    context.close()

@@ -112,6 +112,15 @@ def test_the_newest_prices_in_force_are_chosen_already(client_for, alice, worksp
     assert f'<option value="{current.pk}" selected>' in page
 
 
+def test_missing_prices_are_written_down_in_another_tab_and_looked_for_from_the_form(client_for, alice, ready):
+    form, estimate = reverse("comparison-create", args=["acme"]), reverse("comparison-estimate", args=["acme"])
+    client = client_for(alice)
+
+    for page in (client.get(form).content.decode(), client.post(estimate, ready).content.decode()):
+        assert f'<a href="{reverse("price-create", args=["acme"])}" target="_blank"' in page
+        assert f'hx-get="{form}"' in page
+
+
 def test_launch_leads_to_the_comparison(client_for, alice, ready):
     answer = client_for(alice).post(reverse("comparison-create", args=["acme"]), ready)
 
