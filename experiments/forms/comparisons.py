@@ -29,6 +29,7 @@ from experiments.models.backbones import BackboneKind
 from experiments.models.comparisons import TooLong
 from experiments.models.datasets import Task
 from experiments.plans import ExperimentPlan
+from experiments.reads.start_prompts import StartPrompt, start_prompt
 from experiments.recipe_kinds import BASELINE, ENGINEERED, FULL, HYBRID, TUNED, RecipeKind
 from experiments.recipes import CATALOGUE, PACK
 from experiments.services.prompts import columns_of
@@ -120,8 +121,9 @@ class ComparisonForm(BudgetForm):
         TemplateVersion.objects.none(),
         required=False,
         label="Prompt that learning starts from",
-        empty_label="The first chosen prompt without examples",
-        help_text="Every approach that learns, draws examples or searches begins with it.",
+        empty_label="The best of the chosen prompts so far",
+        help_text="Every approach that learns, draws examples or searches begins with it. Left so, it is the chosen prompt that did best "
+        "before on this data, else the one saved last; the summary says which.",
     )
     seeds = SeedsField(
         initial=(0, 1),
@@ -297,18 +299,21 @@ class ComparisonForm(BudgetForm):
             UserError: an approach is unknown.
         """
         chosen = self.cleaned_data
+        start = self._start()
         choice = Choice(
             dataset_version=chosen["dataset_version"],
             recipes=chosen["recipes"],
             templates=list(chosen["templates"]),
             backbone=chosen["backbone"],
-            tuned_template=chosen["tuned_template"],
+            tuned_template=start.template if start else None,
             options=self.changed_options(),
             endpoints=list(chosen["endpoints"]),
             starts=self.chosen_starts(),
             teachers=self.chosen_teachers(),
         )
         approaches, self.notes = approaches_expand(choice=choice)
+        if start and start.reason and any(_learns_from_prompt(approach.kind) for approach in approaches):
+            self.notes.append(start.sentence)
         if any(approach.teacher and approach.teacher.is_hosted for approach in approaches):
             self.notes.append(TERMS_WARNING)
         return ExperimentPlan(
@@ -329,6 +334,13 @@ class ComparisonForm(BudgetForm):
             generation=self.answers.plan() if chosen["dataset_version"].task == Task.EXTRACTION else GenerationPlan(),
         )
 
+    def _start(self) -> StartPrompt | None:
+        """The prompt that learning starts from: the one that a person chose, else the best that is known."""
+        chosen = self.cleaned_data
+        if chosen["tuned_template"]:
+            return StartPrompt(chosen["tuned_template"])
+        return start_prompt(chosen["dataset_version"], chosen["backbone"], list(chosen["templates"]))
+
     def refuse(self, error: UserError) -> None:
         """Show why the plan cannot be launched, a sentence a line."""
         for sentence in getattr(error, "problems", [str(error)]):
@@ -340,6 +352,11 @@ def prompt_versions(workspace: Workspace) -> Any:
     newest = TemplateVersion.objects.filter(template=OuterRef("template")).order_by("-number").values("number")[:1]
     rows = TemplateVersion.objects.filter(template__workspace=workspace).annotate(is_newest=Q(number=Subquery(newest)))
     return rows.select_related("template__dataset").order_by("template__name", "template", "-number")
+
+
+def _learns_from_prompt(kind: RecipeKind) -> bool:
+    """Whether one prompt is its start, instead of each chosen prompt an approach."""
+    return kind.demonstrations is None and kind.family != BASELINE
 
 
 def _start_field(kind: RecipeKind) -> str:

@@ -155,6 +155,21 @@ def test_estimate_says_how_much_and_what_is_left_out(client_for, alice, ready):
     assert "unknown, for no prices are chosen" in page
 
 
+def test_which_prompt_learning_starts_from_is_said_and_chosen_where_the_prompts_are(client_for, alice, workspace, ready):
+    first, last = TemplateVersion.objects.get(), factories.make_template_version(workspace, name="Saved last")
+    both = ready | {"templates": [str(first.pk), str(last.pk)]}
+    client, estimate = client_for(alice), reverse("comparison-estimate", args=["acme"])
+
+    assert "Learning starts from “Saved last v1”" in client.post(estimate, both).content.decode()
+    assert "Learning starts from" not in client.post(estimate, both | {"tuned_template": str(first.pk)}).content.decode()
+    assert "Learning starts from" not in client.post(estimate, both | {"recipes": ["zero_shot"]}).content.decode()
+
+    client.post(reverse("comparison-create", args=["acme"]), both)
+    assert Experiment.objects.get().approaches.get(method="lora").template_version == last
+    page = client.get(reverse("comparison-create", args=["acme"])).content.decode()
+    assert page.index('name="tuned_template"') < page.index('name="recipes"')
+
+
 def test_estimate_of_a_number_that_is_none_says_so(client_for, alice, ready):
     asked = ready | {"recipes": ["prompt_search"], "prompt_search-max_candidates": "many"}
 
