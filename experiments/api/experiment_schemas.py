@@ -150,6 +150,10 @@ class BaselineIn(Schema):
     approach: UUID | None = Field(None, description="One of the comparison's approaches; null for the best written prompt.")
 
 
+class PricesIn(Schema):
+    price_book: UUID
+
+
 class ExperimentOut(Schema):
     id: UUID
     name: str

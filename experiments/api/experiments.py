@@ -19,13 +19,14 @@ from experiments.api.experiment_schemas import (
     ExperimentIn,
     ExperimentOut,
     LearningCurveOut,
+    PricesIn,
     ResultsOut,
     TrialOut,
 )
 from experiments.api.fields import IdempotencyKey, Page, ScoredSplit
 from experiments.api.plans import plan_of
 from experiments.api.waiting import SECONDS, wait_for
-from experiments.models import ComparisonTable, Experiment, Role, Run, Split, Trial
+from experiments.models import ComparisonTable, Experiment, PriceBook, Role, Run, Split, Trial
 from experiments.reads.live import compare_problem
 from experiments.reads.trials import trials_of
 from experiments.services import advances, launches, removals
@@ -113,6 +114,17 @@ def experiment_baseline(request: KeyRequest, experiment_id: UUID, payload: Basel
     if payload.approach and approach is None:
         raise Http404("This comparison has no such approach.")
     services.experiment_baseline_choose(experiment=experiment, by=request.auth.created_by, approach=approach)
+    return get_for(request.auth, Experiment, experiment_id)
+
+
+@router.post(
+    "/experiments/{uuid:experiment_id}/prices", response={202: ExperimentDetail}, summary="Choose the prices of a comparison without any"
+)
+def experiment_prices(request: KeyRequest, experiment_id: UUID, payload: PricesIn) -> Experiment:
+    """The stored results are computed anew within seconds: prices only weigh what was measured. Once chosen they stay."""
+    experiment = get_for(request.auth, Experiment, experiment_id, write=True)
+    book = get_for(request.auth, PriceBook, payload.price_book)
+    services.experiment_prices_choose(experiment=experiment, by=request.auth.created_by, book=book)
     return get_for(request.auth, Experiment, experiment_id)
 
 

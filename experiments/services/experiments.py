@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from experiments.errors import UserError
-from experiments.models import Approach, ComparisonTable, Experiment, Job, JobKind, JobState, Run, Split, TestOpening, User
+from experiments.models import Approach, ComparisonTable, Experiment, Job, JobKind, JobState, PriceBook, Run, Split, TestOpening, User
 from experiments.models.comparisons import Family
 from experiments.services.advances import compare_queue, experiment_advance
 from experiments.services.audit import audit_record
@@ -38,12 +38,38 @@ def experiment_baseline_choose(*, experiment: Experiment, by: User | None, appro
         if experiment.baseline_id == (approach.pk if approach else None):
             return
         Experiment.objects.filter(pk=experiment.pk).update(baseline=approach)
-        # A choice that was made before and is made again asks for work anew, so each choice has a number.
-        number = experiment_jobs(experiment).filter(kind=JobKind.COMPARE).count()
-        for split in experiment.tables.values_list("split", flat=True):
-            compare_queue(experiment, Split(split), mark=f":baseline{number}")
+        _compute_anew(experiment, "baseline")
         detail = {"baseline": approach.name if approach else "best written prompt"}
         audit_record(by=by, verb="chose the baseline of", target=experiment, workspace=experiment.workspace, detail=detail)
+
+
+def experiment_prices_choose(*, experiment: Experiment, by: User | None, book: PriceBook) -> None:
+    """Let a comparison without prices reckon with a price book, and have its stored tables and learning curve computed anew.
+
+    Prices only weigh what was measured, so no result changes. Once chosen they stay, for people decide by them.
+
+    Raises:
+        UserError: it reckons with other prices already.
+    """
+    with transaction.atomic():
+        experiment = experiment_locked(experiment)
+        if experiment.price_book_id == book.pk:
+            return
+        if experiment.price_book:
+            raise UserError(f"This comparison reckons with the prices {experiment.price_book} already. Set it up again for others.")
+        Experiment.objects.filter(pk=experiment.pk).update(price_book=book)
+        _compute_anew(experiment, "prices")
+        curve = Experiment.objects.filter(curve_of=experiment).exclude(learning_curve={}).first()
+        if curve:
+            compare_queue(curve, Split.VALIDATION, mark=":prices")
+        audit_record(by=by, verb="chose the prices of", target=experiment, workspace=experiment.workspace, detail={"prices": str(book)})
+
+
+def _compute_anew(experiment: Experiment, because: str) -> None:
+    # A choice that was made before and is made again asks for work anew, so each choice has a number.
+    number = experiment_jobs(experiment).filter(kind=JobKind.COMPARE).count()
+    for split in experiment.tables.values_list("split", flat=True):
+        compare_queue(experiment, Split(split), mark=f":{because}{number}")
 
 
 def comparison_store(*, experiment: Experiment, split: str, payload: dict[str, Any], job: Job | None) -> ComparisonTable:

@@ -1,6 +1,7 @@
 """Comparisons: the list, the form with its estimate, the page of one comparison with its live part, and what can be done to it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -123,6 +124,7 @@ def comparison_detail(request: HttpRequest, slug: str, experiment_id: UUID) -> H
         **results,
         "spending": endpoint_spending(experiment) if state.asks_hosted_models else None,
         "second_round": focus_sentences(experiment),
+        "price_books": [] if experiment.price_book else experiment.workspace.price_books.all(),
         "learning": curve_panel(experiment) if results["table"] else None,
         "curve_charts": curve_charts(curves, against=against),
         "against": against,
@@ -183,6 +185,17 @@ def comparison_baseline(request: HttpRequest, slug: str, experiment_id: UUID) ->
         raise Http404("This comparison has no such approach.")
     services.experiment_baseline_choose(experiment=experiment, by=viewer(request), approach=approach)
     return redirect("comparison-detail", slug, experiment.pk)
+
+
+@require_POST
+def comparison_prices(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
+    """Reckon a comparison that has no prices with a price book of its workspace."""
+    experiment = experiment_at(request, slug, experiment_id, write=True)
+    wanted = request.POST.get("price_book", "")
+    book = next((each for each in experiment.workspace.price_books.all() if str(each.pk) == wanted), None)
+    if book is None:
+        raise Http404("This workspace has no such prices.")
+    return _asked(partial(services.experiment_prices_choose, book=book), request, slug, experiment_id)
 
 
 @require_POST

@@ -49,7 +49,7 @@ WRITE = names("""
     report-create share-revoke dataset-delete prompt-delete comparison-delete run-cancel run-retry backbone-create backbone-verify
     member-invite member-role member-remove invitation-withdraw api-key-list api-key-create api-key-revoke price-create price-delete
     audit-list run-explain run-teach
-    backbone-edit comparison-budget learning-curve-create
+    backbone-edit comparison-budget comparison-prices learning-curve-create
     run-mistakes-find second-round-create answer-mark
 """)
 # Workspace keys only.
@@ -61,7 +61,7 @@ KEY = names("""
     experiment_baseline experiment_cancel run_retry report_list report_create report_detail report_json_file report_csv_file
     share_list share_create share_revoke run_explanation run_explain run_answers run_answer experiment_budget
     backbone_change
-    experiment_latency experiment_compute run_cancel run_trials dataset_delete prompt_delete experiment_delete
+    experiment_latency experiment_compute experiment_prices run_cancel run_trials dataset_delete prompt_delete experiment_delete
     learning_curve_create learning_curve_detail
     run_mistakes run_mistakes_find second_round_create feedback_list feedback_create feedback_delete
 """)

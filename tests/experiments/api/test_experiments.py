@@ -45,6 +45,19 @@ def test_a_comparison_tells_which_worker_is_missing(call, plan):
     assert call("get", f"experiments/{launched['id']}").json()["waiting_for"] == []
 
 
+def test_a_comparison_without_prices_gets_them_afterwards_once(call, plan, workspace):
+    planned = call("post", "experiments", plan).json()
+    first, second, foreign = (
+        {"price_book": str(make_price_book(where, name=name).pk)}
+        for where, name in ((workspace, "First"), (workspace, "Second"), (make_workspace("second"), "Foreign"))
+    )
+
+    answers = [call("post", f"experiments/{planned['id']}/prices", body) for body in (foreign, first, first, second)]
+
+    assert [answer.status_code for answer in answers] == [404, 202, 202, 422]
+    assert str(Experiment.objects.get().price_book_id) == first["price_book"]
+
+
 def test_same_idempotency_key_gives_the_same_comparison(call, plan):
     first, again = (call("post", "experiments", plan | {"launch": True}, **{"Idempotency-Key": "monday"}).json() for _ in range(2))
 

@@ -4,10 +4,12 @@ import pytest
 from django.urls import reverse
 
 from experiments.models import Experiment, Job, JobKind, JobState, TestOpening
+from experiments.reads.learning_curves import build_learning_curve
 from experiments.reads.reports import build_table
 from experiments.services.experiments import comparison_store
 from tests import factories
 from tests.comparison_data import make_finished_experiment, make_price_book
+from tests.curve_data import make_drawn_curve
 
 pytestmark = pytest.mark.django_db
 
@@ -41,7 +43,8 @@ def test_stranger_gets_404(client_for, charlie, finished, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["comparison-open-test", "comparison-cancel", "comparison-compute", "comparison-latency", "comparison-baseline"]
+    "name",
+    ["comparison-open-test", "comparison-cancel", "comparison-compute", "comparison-latency", "comparison-baseline", "comparison-prices"],
 )
 def test_change_refuses_get_and_strangers(client_for, alice, charlie, finished, name):
     assert client_for(alice).get(address(name, finished)).status_code == 405
@@ -154,6 +157,49 @@ def test_another_baseline_is_chosen_computed_anew_and_said(client_for, alice, fi
     assert waiting.filter(state=JobState.QUEUED).count() == 2
     finished.refresh_from_db()
     assert build_table(finished, "test")["baseline_chosen"] is False
+
+
+def test_prices_are_chosen_afterwards_once_and_what_rests_on_them_is_computed_anew(client_for, alice, finished, workspace):
+    book, other = finished.price_book, make_price_book(workspace, name="Other")
+    Experiment.objects.filter(pk=finished.pk).update(price_book=None)
+    finished.refresh_from_db()
+    for split in ("validation", "test"):
+        comparison_store(experiment=finished, split=split, payload=build_table(finished, split), job=None)
+    client = client_for(alice)
+    page = client.get(address("comparison-detail", finished)).content.decode()
+    assert "Costs are unknown" in page
+    assert f'action="{address("comparison-prices", finished)}"' in page
+
+    for chosen in (book, book, other):
+        client.post(address("comparison-prices", finished), {"price_book": str(chosen.pk)})
+
+    finished.refresh_from_db()
+    assert finished.price_book == book
+    waiting = Job.objects.filter(kind=JobKind.COMPARE)
+    assert sorted(job.payload["split"] for job in waiting) == ["test", "validation"]
+    page = client.get(address("comparison-detail", finished)).content.decode()
+    assert "This comparison reckons with the prices Cloud 2026" in page
+    assert "are being computed" in page
+    assert build_table(finished, "test")["money"]["book"]["name"] == "Cloud 2026"
+
+
+def test_a_drawn_learning_curve_gets_the_prices_too(client_for, alice, finished):
+    book = finished.price_book
+    Experiment.objects.filter(pk=finished.pk).update(price_book=None)
+    finished.refresh_from_db()
+    curve = make_drawn_curve(finished)
+
+    client_for(alice).post(address("comparison-prices", finished), {"price_book": str(book.pk)})
+
+    assert Job.objects.filter(kind=JobKind.COMPARE, payload__experiment=str(curve.pk)).count() == 1
+    assert build_learning_curve(curve)["currency"] == "EUR"
+
+
+def test_prices_of_another_workspace_are_not_taken(client_for, alice, finished):
+    foreign = make_price_book(factories.make_workspace("second"))
+    Experiment.objects.filter(pk=finished.pk).update(price_book=None)
+
+    assert client_for(alice).post(address("comparison-prices", finished), {"price_book": str(foreign.pk)}).status_code == 404
 
 
 def test_an_approach_of_another_comparison_is_no_baseline(client_for, alice, finished, workspace):
