@@ -7,18 +7,20 @@ from dataclasses import replace
 
 from experiments.recipe_kinds import RecipeOption
 
+_RELATIVE = "Size of a step, as a multiple of the typical coordinate of the model's embeddings."
+
 
 def _learning_rate(default: float, *, relative: bool = False) -> RecipeOption:
     if relative:
-        text = "Size of a step, as a multiple of the typical coordinate of the model's embeddings. Worth trying: 0.02, 0.05, 0.15."
-        return RecipeOption("learning_rate", "Learning rate", default, text, 1e-5, 10.0, unit="× embedding size")
+        return RecipeOption("learning_rate", "Learning rate", default, _RELATIVE, 1e-5, 10.0, unit="× embedding size")
     return RecipeOption("learning_rate", "Learning rate", default, "Size of a training step.", 1e-7, 1.0)
 
 
-def _rate_by_size(small: float, large: float) -> RecipeOption:
+def _rate_by_size(small: float, large: float, *, relative: bool = False) -> RecipeOption:
     """A learning rate that is smaller on larger models (`step_sizes`)."""
-    said = f"Size of a training step. Empty, it is {small:g} on models below 100 million weights and {large:g} on larger ones."
-    return replace(_learning_rate(small), help=said, by_model=f"{small:g} or {large:g}")
+    rate = _learning_rate(small, relative=relative)
+    said = f"{rate.help} Empty, it is {small:g} on models below 100 million weights and {large:g} on larger ones."
+    return replace(rate, help=said, by_model=f"{small:g} or {large:g}")
 
 
 CONFIGURATIONS = RecipeOption(
@@ -125,7 +127,7 @@ _OPTIMIZER = RecipeOption(
     "every step, unless a learning rate is set.",
     choices=(("adamw", "AdamW"), ("adafactor", "Adafactor, for T5")),
 )
-SOFT = (_learning_rate(0.05, relative=True), *_TRAINING, _OPTIMIZER, _VIRTUAL_TOKENS, _INIT, _INIT_TEXT)
+SOFT = (_rate_by_size(0.5, 0.05, relative=True), *_TRAINING, _OPTIMIZER, _VIRTUAL_TOKENS, _INIT, _INIT_TEXT)
 P_TUNING = (
     _learning_rate(1e-3),
     *_TRAINING,

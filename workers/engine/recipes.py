@@ -93,7 +93,12 @@ def _training(learning_rate: Option) -> dict[str, Option]:
     }
 
 
-_RELATIVE_RATE = Option(0.05, "Step size as a multiple of the typical embedding coordinate.", 1e-5, 10.0, unit=EMBEDDING_RMS)
+
+
+def _relative_rate(default: float) -> Option:
+    return Option(default, "Step size as a multiple of the typical embedding coordinate.", 1e-5, 10.0, unit=EMBEDDING_RMS)
+
+
 _OPTIMIZER = Option(
     "adamw",
     "'adafactor' is how T5's soft prompts were trained, for T5 only: learning_rate is then the step itself, 0.3 in the paper.",
@@ -102,6 +107,13 @@ _OPTIMIZER = Option(
 # Families whose published soft prompts were trained with Adafactor. Source: Lester et al. 2021.
 ADAFACTOR_FAMILIES = ("t5", "mt5")
 _SMALL_MODEL = 100_000_000
+# Step sizes worth trying on small models and on larger ones; other methods try a third and the triple of their default on both.
+_RATES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "prompt_tuning": ((0.15, 0.5, 1.5), (0.02, 0.05, 0.15)),
+    "cpt": ((0.02, 0.05, 0.15), (0.02, 0.05, 0.15)),
+    "lora": ((5e-4, 2e-3, 5e-3), (1e-4, 2e-4, 5e-4)),
+    "full": ((3e-5, 1e-4, 3e-4), (5e-6, 2e-5, 5e-5)),
+}
 _PROMPT = {
     "num_virtual_tokens": Option(
         20, "Learned vectors in front of the row; 0 takes as many as the start text has tokens.", 0, 2000, unit="tokens"
@@ -186,7 +198,7 @@ METHODS: dict[str, Method] = {
         needs_train=True,
     ),
     "prompt_tuning": Method(
-        "tuned", "Soft prompt", _training(_RELATIVE_RATE) | {"optimizer": _OPTIMIZER} | _PROMPT, "PROMPT_TUNING", needs_train=True
+        "tuned", "Soft prompt", _training(_relative_rate(0.5)) | {"optimizer": _OPTIMIZER} | _PROMPT, "PROMPT_TUNING", needs_train=True
     ),
     "p_tuning": Method(
         "tuned",
@@ -218,7 +230,7 @@ METHODS: dict[str, Method] = {
     "cpt": Method(
         "tuned",
         "Context-aware prompt tuning",
-        _training(_RELATIVE_RATE)
+        _training(_relative_rate(0.05))
         | {
             "template_text": Option("replaced", "The vectors start as the prompt with its examples.", choices=("replaced",)),
             "context_examples": Option(
@@ -307,21 +319,14 @@ def rate_grid(method: str, parameters: int, family: str = "") -> tuple[dict[str,
     """Step sizes worth trying for a tuned method, as options of its recipe, the smallest first.
 
     Args:
-        parameters: weights of the backbone; small ones bear larger steps of LoRA and of full fine-tuning.
+        parameters: weights of the backbone; small ones bear larger steps.
         family: the backbone's; T5's soft prompts have an optimiser of their own.
     """
     if method == "prompt_tuning" and family in ADAFACTOR_FAMILIES:
         return ({"learning_rate": 0.3, "optimizer": "adafactor", "schedule": "constant"},)
-    rates: tuple[float, ...]
-    if METHODS[method].options["learning_rate"].unit == EMBEDDING_RMS:
-        rates = (0.02, 0.05, 0.15)
-    elif method == "lora":
-        rates = (5e-4, 2e-3, 5e-3) if parameters < _SMALL_MODEL else (1e-4, 2e-4, 5e-4)
-    elif method == "full" and parameters >= _SMALL_MODEL:
-        rates = (5e-6, 2e-5, 5e-5)
-    else:
-        usual = float(METHODS[method].options["learning_rate"].default)  # type: ignore[arg-type]
-        rates = (usual / 3, usual, usual * 3)
+    usual = float(METHODS[method].options["learning_rate"].default)  # type: ignore[arg-type]
+    thirds = (usual / 3, usual, usual * 3)
+    rates = _RATES.get(method, (thirds, thirds))[parameters >= _SMALL_MODEL]
     return tuple({"learning_rate": rate} for rate in rates)
 
 

@@ -11,6 +11,7 @@ TUNED = [name for name, method in METHODS.items() if method.family == "tuned"]
     ("method", "parameters", "rates"),
     [
         ("prompt_tuning", 10**9, [0.02, 0.05, 0.15]),
+        ("prompt_tuning", 10**7, [0.15, 0.5, 1.5]),
         ("cpt", 10**7, [0.02, 0.05, 0.15]),
         ("lora", 99_000_000, [5e-4, 2e-3, 5e-3]),
         ("lora", 100_000_000, [1e-4, 2e-4, 5e-4]),
