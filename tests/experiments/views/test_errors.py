@@ -1,10 +1,14 @@
 import pytest
+from django.conf import settings
+from django.contrib.staticfiles import finders
 from django.db import OperationalError
 from django.http import HttpResponse
 from django.test import RequestFactory, override_settings
 from django.urls import path
 
 from experiments.views import errors
+
+TEMPLATES = settings.BASE_DIR / "templates"
 
 
 def broken(request):
@@ -87,6 +91,15 @@ def test_the_500_page_needs_no_database():
     response = errors.server_error(request)
 
     assert "Something broke on our side" in response.content.decode()
+
+
+@pytest.mark.parametrize("template", [path for path in sorted(TEMPLATES.rglob("*.html")) if "<html" in path.read_text()], ids=str)
+def test_every_whole_page_names_an_icon_that_is_there(template):
+    page = template.read_text()
+
+    # Without it a browser asks for /favicon.ico, which is nowhere.
+    assert '<link rel="icon" href="{% static \'mark.svg\' %}" type="image/svg+xml">' in page
+    assert finders.find("mark.svg")
 
 
 def test_a_role_that_is_too_low_is_named(client_for, bob, workspace):
