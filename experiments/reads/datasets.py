@@ -45,9 +45,13 @@ class RowsPage:
 
 
 def datasets_of(workspace: Workspace) -> "QuerySet[Dataset]":
-    """The workspace's data, newest first, with its versions (newest first) and the number of comparisons that use it."""
+    """The workspace's data, newest first, with its versions (newest first) and the number of comparisons that use it.
+
+    A learning curve belongs to its comparison and is none itself, as in the list of comparisons.
+    """
     versions = DatasetVersion.objects.select_related("job").defer(*HEAVY)
-    counted = workspace.datasets.annotate(num_experiments=Count("versions__experiments", distinct=True)).order_by("-created_at")
+    comparisons = Count("versions__experiments", filter=Q(versions__experiments__curve_of=None), distinct=True)
+    counted = workspace.datasets.annotate(num_experiments=comparisons).order_by("-created_at")
     return counted.prefetch_related(Prefetch("versions", versions, to_attr="all_versions"))
 
 

@@ -81,9 +81,10 @@ def prompts_of(workspace: Workspace) -> "QuerySet[PromptTemplate]":
 
 
 def versions_of(template: PromptTemplate) -> "QuerySet[TemplateVersion]":
-    """All versions, newest first, with the number of comparisons that use each."""
+    """All versions, newest first, with the number of comparisons that use each; learning curves are none."""
     versions = template.versions.select_related("created_by", "optimised_from__template")
-    return versions.annotate(num_experiments=Count("approaches__experiment", distinct=True)).order_by("-number")
+    comparisons = Count("approaches__experiment", filter=Q(approaches__experiment__curve_of=None), distinct=True)
+    return versions.annotate(num_experiments=comparisons).order_by("-number")
 
 
 def test_first_opened(dataset: Dataset | None) -> datetime | None:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -20,7 +20,8 @@ from experiments.views.viewer import require_here, viewer
 @require_safe
 def price_list(request: HttpRequest, slug: str) -> HttpResponse:
     workspace = get_workspace_for(viewer(request), slug)
-    books = workspace.price_books.select_related("created_by").annotate(num_experiments=Count("experiments"))
+    comparisons = Count("experiments", filter=Q(experiments__curve_of=None))
+    books = workspace.price_books.select_related("created_by").annotate(num_experiments=comparisons)
     return render(request, "price_list.html", {"books": books})
 
 

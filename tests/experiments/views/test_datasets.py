@@ -4,7 +4,16 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from experiments.models import DatasetVersion, Example
-from tests.factories import make_dataset, make_dataset_version, make_job, make_membership
+from tests.comparison_data import make_price_book
+from tests.factories import (
+    make_approach,
+    make_dataset,
+    make_dataset_version,
+    make_experiment,
+    make_job,
+    make_membership,
+    make_template_version,
+)
 from tests.upload_data import CSV, page_of, work_off
 
 # --- list -----------------------------------------------------------------------------------------------------------------
@@ -44,6 +53,20 @@ def test_lists_take_no_post_and_changes_no_get(dora_client, workspace):
     assert dora_client.post("/w/acme/data/").status_code == 405
     for verb in ("map", "divide", "discard", "retry"):
         assert dora_client.get(f"/w/acme/data/versions/{version.pk}/{verb}/").status_code == 405
+
+
+def test_a_learning_curve_counts_as_no_comparison_of_its_own(client_for, bob, workspace):
+    book = make_price_book(workspace)
+    comparison = make_experiment(workspace, dataset_version=make_dataset_version(workspace), price_book=book)
+    curve = make_experiment(workspace, dataset_version=comparison.dataset_version, price_book=book, curve_of=comparison)
+    written = make_template_version(workspace)
+    for experiment in (comparison, curve):
+        make_approach(experiment, template_version=written)
+    client = client_for(bob)
+
+    assert '<td class="num" data-label="Comparisons">1</td>' in client.get("/w/acme/data/").content.decode()
+    assert "in 1 comparison" in client.get(f"/w/acme/prompts/{written.template_id}/").content.decode()
+    assert "1 comparison<" in client.get("/w/acme/settings/prices/").content.decode()
 
 
 @pytest.mark.parametrize("rows", [1, 20])
