@@ -24,6 +24,7 @@ from experiments.models import Dataset, DatasetVersion, Example, Job, JobKind, Q
 from experiments.services.audit import audit_record
 from experiments.services.job_queue import job_create
 from experiments.services.jobs import job_cancel
+from experiments.services.removals import files_forget
 from experiments.storage import copy_stored, store_file
 from experiments.wording import counted, quoted
 
@@ -163,7 +164,7 @@ def dataset_version_store(*, version: DatasetVersion, hold: Hold) -> None:
 
 
 def dataset_version_discard(*, version: DatasetVersion, by: User | None) -> bool:
-    """Throw a draft away, with its dataset when nothing else is in it. Returns whether the dataset went too.
+    """Throw a draft and its file away, with its dataset when nothing else is in it. Returns whether the dataset went too.
 
     Raises:
         UserError: the version is complete: comparisons may rest on it.
@@ -174,7 +175,9 @@ def dataset_version_discard(*, version: DatasetVersion, by: User | None) -> bool
         if version.job and not version.job.has_ended:
             job_cancel(job=version.job, by=by)
         audit_record(by=by, verb="discarded", target=version, workspace=version.dataset.workspace)
+        files = {sha256 for sha256 in (version.source_sha256, version.parsed_sha256) if sha256}
         version.delete()
+        transaction.on_commit(lambda: files_forget(files))
         is_empty = not version.dataset.versions.exists()
         if is_empty:
             version.dataset.delete()

@@ -28,7 +28,7 @@ def dataset_delete(*, dataset: Dataset, by: User | None) -> None:
         files = {sha256 for pair in pairs for sha256 in pair if sha256}
         audit_record(by=by, verb="deleted", target=dataset, workspace=dataset.workspace, detail={"versions": dataset.versions.count()})
         dataset.delete()
-        transaction.on_commit(lambda: _forget(files))
+        transaction.on_commit(lambda: files_forget(files))
 
 
 def prompt_delete(*, template: PromptTemplate, by: User | None) -> None:
@@ -67,7 +67,16 @@ def experiment_delete(*, experiment: Experiment, by: User | None) -> None:
         audit_record(by=by, verb="deleted", target=experiment, workspace=experiment.workspace)
         experiment.delete()
         Job.objects.filter(pk__in=jobs).delete()
-        transaction.on_commit(lambda: _forget(files))
+        transaction.on_commit(lambda: files_forget(files))
+
+
+def files_forget(files: Iterable[str]) -> None:
+    """Delete stored files unless another row holds the same content."""
+    versions = DatasetVersion.objects.all()
+    for sha256 in files:
+        is_data = versions.filter(source_sha256=sha256).exists() or versions.filter(parsed_sha256=sha256).exists()
+        if not is_data and not Artifact.objects.filter(files__icontains=sha256).exists():
+            forget_stored(sha256)
 
 
 def _check(removal: Removal) -> None:
@@ -76,12 +85,3 @@ def _check(removal: Removal) -> None:
     if removal.blockers:
         names = listed([quoted(experiment.name) for experiment in removal.blockers])
         raise UserError(f"Comparisons rest on it: {names}. Delete them first.")
-
-
-def _forget(files: Iterable[str]) -> None:
-    """Delete stored files unless another row holds the same content."""
-    versions = DatasetVersion.objects.all()
-    for sha256 in files:
-        is_data = versions.filter(source_sha256=sha256).exists() or versions.filter(parsed_sha256=sha256).exists()
-        if not is_data and not Artifact.objects.filter(files__icontains=sha256).exists():
-            forget_stored(sha256)

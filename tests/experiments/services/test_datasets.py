@@ -3,6 +3,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
 
 from experiments.errors import UserError
@@ -10,7 +11,7 @@ from experiments.intake.mapping import BadMapping, ColumnMapping
 from experiments.intake.splits import Shares
 from experiments.models import AuditEntry, Dataset, DatasetVersion, Example, Job, JobKind
 from experiments.services import datasets
-from experiments.storage import open_stored
+from experiments.storage import open_stored, stored_path
 from tests.factories import make_dataset, make_dataset_version
 
 MAPPING = ColumnMapping(("text",), "label", shares=Shares(0.6, 0.2, 0.2))
@@ -241,6 +242,18 @@ def test_a_discarded_draft_leaves_other_versions(workspace, upload):
 
     assert datasets.dataset_version_discard(version=upload(dataset=complete.dataset), by=None) is False
     assert list(complete.dataset.versions.all()) == [complete]
+
+
+def test_the_file_of_a_discarded_draft_goes_unless_another_version_is_made_of_it(upload, django_capture_on_commit_callbacks):
+    first, second = upload(), upload()
+    file = first.source_sha256
+
+    with django_capture_on_commit_callbacks(execute=True):
+        datasets.dataset_version_discard(version=first, by=None)
+    assert default_storage.exists(stored_path(file))
+    with django_capture_on_commit_callbacks(execute=True):
+        datasets.dataset_version_discard(version=second, by=None)
+    assert not default_storage.exists(stored_path(file))
 
 
 def test_versions_are_numbered_in_order(upload):
