@@ -76,6 +76,12 @@ class DatasetVersion(Noun):
     def num_rows(self) -> int:
         return sum(self.split_counts.values())
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the file could not be read, or reading it was stopped: only another upload helps."""
+        is_going_on = self.job and not self.job.has_ended
+        return not (self.completed_at or self.parsed_sha256 or is_going_on)
+
 
 class Example(models.Model):
     """A row of a complete version."""

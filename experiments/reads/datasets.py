@@ -87,7 +87,7 @@ def stage_of(version: DatasetVersion) -> str:
         return COMPLETE
     if version.job and not version.job.has_ended:
         return READING if version.job.kind == JobKind.PARSE else STORING
-    return MAPPING if version.parsed_sha256 else REFUSED
+    return REFUSED if version.has_failed else MAPPING
 
 
 def label_bars(gate_report: Mapping[str, Any]) -> tuple[LabelBar, ...]:

@@ -174,6 +174,23 @@ def test_a_draft_can_be_thrown_away_and_a_complete_version_not(upload, dora_clie
     assert DatasetVersion.objects.get() == complete
 
 
+def test_a_file_that_could_not_be_read_stands_as_failed_and_leaves_the_list_by_one_button(upload, dora_client, client_for, bob):
+    upload(b"\x00\xff not a table", "rows.csv")
+    discard = f"/w/acme/data/versions/{DatasetVersion.objects.get().pk}/discard/"
+    assert discard not in dora_client.get("/w/acme/data/").content.decode()  # it is still being read
+    work_off()
+
+    page = dora_client.get("/w/acme/data/").content.decode()
+
+    assert "Failed" in page
+    assert "Needs you" not in page
+    assert "Discard this upload?" in page
+    assert f'method="post" action="{discard}"' in page
+    assert discard not in client_for(bob).get("/w/acme/data/").content.decode()
+    assert client_for(bob).post(discard).status_code == 403
+    assert "No data yet" in dora_client.post(discard, follow=True).content.decode()
+
+
 def test_data_can_be_described_by_whoever_may_write(dora_client, client_for, bob, workspace):
     dataset = make_dataset(workspace)
     said = {"name": "Banking77", "description": "", "attribution": "CC BY 4.0"}
