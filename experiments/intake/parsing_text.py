@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from experiments.intake.encodings import encoding_guess, encoding_name
 from experiments.intake.parsing import Limits, ParseReport
 from experiments.intake.parsing_rows import BadFile, RowSink, check_names
 from experiments.wording import quoted
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import _csv
 
 SAMPLE_BYTES = 64 * 1024
+WORDS_SHOWN = 30  # characters on either side of a wrong byte
 DELIMITERS = (",", ";", "\t", "|")
 DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 
@@ -218,12 +220,21 @@ def _check_decodes(source: io.BufferedReader, encoding: str) -> None:
 def _wrong_byte(source: io.BufferedReader, encoding: str, offset: int, line: int) -> str:
     if not encoding.startswith("utf-8"):
         return f"The file says it is {encoding.upper()}, but byte {offset:,} (line {line:,}) is not. {_SAVE_AS}"
-    from charset_normalizer import from_bytes  # slow to import, and only needed for this sentence
-
-    source.seek(max(offset - SAMPLE_BYTES // 2, 0))
-    guess = from_bytes(source.read(SAMPLE_BYTES)).best()
-    looks = f" The file looks like {guess.encoding.replace('_', '-')}." if guess and guess.encoding not in ("utf_8", "ascii") else ""
+    start = max(offset - SAMPLE_BYTES // 2, 0)
+    source.seek(start)
+    sample = source.read(SAMPLE_BYTES)
+    guess = encoding_guess(sample)
+    looks = ""
+    if guess:
+        looks = f" The file looks like {encoding_name(guess)}, where this place reads {_reading(sample, offset - start, guess)}."
     return f"Byte {offset:,} (line {line:,}) is not UTF-8.{looks} {_SAVE_AS}"
+
+
+def _reading(sample: bytes, place: int, encoding: str) -> str:
+    """The words around a byte, within its line: a person sees by them whether the guess is right."""
+    before = sample[:place].split(b"\n")[-1].decode(encoding, "ignore")
+    after = sample[place:].split(b"\n")[0].decode(encoding, "ignore")
+    return quoted(before[-WORDS_SHOWN:] + after[:WORDS_SHOWN])
 
 
 def _refuse_binary(head: bytes) -> None:

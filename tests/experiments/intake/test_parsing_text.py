@@ -179,11 +179,21 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_sentence(parse, content, n
     assert sentences(report)[0].startswith(sentence)
 
 
-def test_the_probable_encoding_is_named(parse):
-    report = parse(("text,label\n" + "Größere Beträge für Müller überweisen,größe\n" * 50).encode("cp1252"))
+def test_the_probable_encoding_is_named_with_words_read_in_it(parse):
+    report = parse(("text,label\n" + "Größere Beträge für Müller überweisen, 5 €,größe\n" * 50).encode("cp1252"))
 
-    assert "The file looks like" in sentences(report)[0]
-    assert "Save the file as “CSV UTF-8”" in sentences(report)[0]
+    assert sentences(report)[0] == (
+        "Byte 13 (line 2) is not UTF-8. The file looks like Windows-1252 (Western European), where this place reads "
+        "“Größere Beträge für Müller überw”. Save the file as “CSV UTF-8” (in a spreadsheet) or “UTF-8” (in an editor) and upload it again."
+    )
+
+
+def test_the_words_around_a_wrong_byte_are_cut_out_of_a_long_line(parse):
+    line = "Je vous remercie de votre patience. " * 1_000
+
+    report = parse(f"text,label\n{line}Vous n’avez rien reçu ? {line},x\n".encode("cp1252"))
+
+    assert "reads “rcie de votre patience. Vous n’avez rien reçu ? Je vous reme”." in sentences(report)[0]
 
 
 def test_an_undecodable_byte_far_into_the_file_is_placed_exactly(parse):
