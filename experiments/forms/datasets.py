@@ -1,6 +1,6 @@
 """What people type about data: a file and its name, what its columns mean, which rows to look at. Writes nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -173,22 +173,31 @@ class RowFilterForm(forms.Form):
 
     split = forms.ChoiceField(required=False)
     label = forms.ChoiceField(required=False)
+    finding = forms.ChoiceField(required=False)
     q = forms.CharField(required=False, label="Search the texts", max_length=200, widget=forms.TextInput(attrs={"type": "search"}))
 
-    def __init__(self, *args: Any, labels: list[str], has_unlabelled: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, labels: list[str], findings: Mapping[str, str] | None = None, has_unlabelled: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         splits = [*SPLITS, UNLABELLED] if has_unlabelled else SPLITS
         self.fields["split"].choices = [("", "All splits"), *[(split, split.capitalize()) for split in splits]]  # type: ignore[attr-defined]
-        if labels:
-            self.fields["label"].choices = [("", "All labels"), *[(label, label) for label in labels]]  # type: ignore[attr-defined]
+        self._offer("label", "All labels", {label: label for label in labels})
+        self._offer("finding", "All rows", findings or {})
+
+    def _offer(self, name: str, everything: str, choices: Mapping[str, str]) -> None:
+        """Fill a field's choices; one that has none is not asked for."""
+        if choices:
+            self.fields[name].choices = [("", everything), *choices.items()]  # type: ignore[attr-defined]
         else:
-            del self.fields["label"]
+            del self.fields[name]
 
     def chosen(self) -> dict[str, str]:
         """The filters that were understood."""
         self.is_valid()
         values = getattr(self, "cleaned_data", {})
-        return {"split": values.get("split", ""), "label": values.get("label", ""), "query": values.get("q", "")}
+        names = {"split": "split", "label": "label", "query": "q", "finding": "finding"}
+        return {filter: values.get(name, "") for filter, name in names.items()}
 
 
 def _initial(mapping: ColumnMapping) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from experiments.intake import gate_checks as checks
 from experiments.intake.folding import fingerprint
-from experiments.intake.gate_checks import Finding, Severity
-from experiments.intake.gate_tally import GateRow, Tally, tally_rows
+from experiments.intake.gate_checks import ROW_FINDINGS, Finding, Severity
+from experiments.intake.gate_tally import FoundRow, GateRow, Tally, tally_rows
 from experiments.intake.splits import PLACES, SPLITS, UNLABELLED
 
-__all__ = ["Finding", "GateReport", "GateRow", "Severity", "gate_check", "gate_leaks"]
+__all__ = ["ROW_FINDINGS", "Finding", "FoundRow", "GateReport", "GateRow", "Severity", "gate_check", "gate_leaks", "gate_rows"]
 
 _RANK = {"blocks": 0, "warns": 1, "notes": 2}
 
@@ -63,6 +63,16 @@ def gate_check(rows: Iterable[GateRow], *, task: Literal["classification", "extr
     )
 
 
+def gate_rows(rows: Iterable[GateRow]) -> dict[str, list[FoundRow]]:
+    """Every row behind each finding in `ROW_FINDINGS`, by its code; those that repeat the same row stand one after the other.
+
+    Args:
+        rows: the same as were checked.
+    """
+    tally = tally_rows(rows)
+    return {code: sorted(found_in(tally).all, key=_beside_twin) for code, (_, found_in) in ROW_FINDINGS.items()}
+
+
 def gate_leaks(rows: Iterable[GateRow]) -> frozenset[int]:
     """The numbers of train, unlabelled and validation rows to leave out so that no text is learned from and judges too.
 
@@ -77,6 +87,10 @@ def gate_leaks(rows: Iterable[GateRow]) -> frozenset[int]:
         keep = max(PLACES[split] for _, split in where)
         leaks.update(number for number, split in where if PLACES[split] != keep)
     return frozenset(leaks)
+
+
+def _beside_twin(row: FoundRow) -> tuple[int, int]:
+    return (row.number if row.twin is None else row.twin, row.number)
 
 
 def _rows_by_split(tally: Tally) -> dict[str, int]:

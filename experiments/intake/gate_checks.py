@@ -1,7 +1,7 @@
 """The gate's checks: each reads the tally and yields what is wrong, in a sentence with cause and remedy."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,17 @@ _LACKS: dict[str, tuple[Severity, str]] = {
     TEST: ("blocks", "the figures of the comparison come from test rows. Map a value to test, or let the rows be divided"),
     VALIDATION: ("blocks", "choices are made on validation rows. Map a value to validation, or let part of train be taken"),
     TRAIN: ("warns", "only written prompts without examples can run. Map a value to train to tune anything"),
+}
+
+# The findings that are about single rows: how each is called in a filter, and where the tally keeps its rows.
+ROW_FINDINGS: dict[str, tuple[str, Callable[[Tally], Found]]] = {
+    "empty_text": ("Empty text", lambda tally: tally.empty_text),
+    "empty_label": ("Empty label", lambda tally: tally.empty_label),
+    "spaced_labels": ("Space around the label", lambda tally: tally.spaced_label),
+    "contradicting_labels": ("Same text, other label", lambda tally: tally.contradiction),
+    "split_overlap": ("Same text in two splits", lambda tally: tally.overlap),
+    "duplicates": ("Same text in one split", lambda tally: tally.repeated),
+    "unlabelled_in_train": ("Same text, train and unlabelled", lambda tally: tally.also_in_train),
 }
 
 
@@ -209,7 +220,7 @@ def check_balance(tally: Tally) -> Iterator[Finding]:
 
 
 def _of_rows(code: str, severity: Severity, found: Found, sentence: str) -> Finding:
-    return Finding(code, severity, sentence, found.count, tuple(found.rows))
+    return Finding(code, severity, sentence, found.count, found.rows)
 
 
 def _first_rows(tally: Tally, labels: Sequence[str]) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from experiments.intake.folding import fingerprint
 from experiments.intake.splits import PLACES, UNLABELLED
@@ -21,20 +22,34 @@ class GateRow:
     split: str
 
 
+class FoundRow(NamedTuple):
+    """The number of a row with a fault, and of the earlier row whose text it repeats; None where it repeats none."""
+
+    number: int
+    twin: int | None = None
+
+
 @dataclass
 class Found:
-    """Rows with one fault: how many, the numbers of the first, and one example in words."""
+    """Rows with one fault, in order, and one example in words."""
 
-    count: int = 0
-    rows: list[int] = field(default_factory=list)
+    all: list[FoundRow] = field(default_factory=list)
     example: str = ""
 
-    def add(self, number: int, example: str = "") -> None:
-        """Count a row; the first example stays."""
-        self.count += 1
+    def add(self, number: int, example: str = "", *, twin: int | None = None) -> None:
+        """Take a row; the first example stays."""
+        self.all.append(FoundRow(number, twin))
         self.example = self.example or example
-        if len(self.rows) < ROWS_SHOWN:
-            self.rows.append(number)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.all)
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The numbers of the first."""
+        return tuple(row.number for row in self.all[:ROWS_SHOWN])
 
     @property
     def opening(self) -> str:
@@ -95,8 +110,9 @@ class Tally:
             return
         if seen.label != row.label and seen.label.strip() and row.label.strip():
             labels = f"row {seen.number:,} says {quoted(seen.label)}, row {row.number:,} {quoted(row.label)}"
-            self.contradiction.add(row.number, labels)
-        self._found_in(row, seen.splits).add(row.number, f"row {row.number:,} ({row.split}) repeats row {seen.number:,}")
+            self.contradiction.add(row.number, labels, twin=seen.number)
+        repeats = f"row {row.number:,} ({row.split}) repeats row {seen.number:,}"
+        self._found_in(row, seen.splits).add(row.number, repeats, twin=seen.number)
         seen.splits.add(row.split)
         if row.label.strip() and not seen.label.strip():
             seen.number, seen.label = row.number, row.label

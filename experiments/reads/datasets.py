@@ -1,6 +1,6 @@
 """What the data pages show: lists, the stage of a version, label bars, pages of rows. Reads only."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,13 +35,27 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class RowsPage:
-    """Rows in file order, each with its cells; `after` and `before` are the positions that the next and previous page start from."""
+class ShownRow:
+    """A row with its cells; `twin` is the position of the row above it whose text it repeats."""
 
-    rows: tuple[tuple[Example, tuple[Cell, ...]], ...]
+    example: Example
+    cells: tuple[Cell, ...]
+    twin: int | None = None
+
+
+@dataclass(frozen=True)
+class RowsPage:
+    """Rows in file order; `after` and `before` are the positions that the next and previous page start from."""
+
+    rows: tuple[ShownRow, ...]
     num_matching: int
     after: int | None
     before: int | None
+
+    @property
+    def has_twins(self) -> bool:
+        """Whether rows stand below others that they repeat."""
+        return any(row.twin is not None for row in self.rows)
 
 
 def datasets_of(workspace: Workspace) -> "QuerySet[Dataset]":
@@ -111,11 +125,16 @@ def rows_page(
         has_before, has_after = bool(after), len(rows) > PAGE_ROWS
         rows = rows[:PAGE_ROWS]
     return RowsPage(
-        rows=tuple((row, tuple(_cell(row.fields.get(column, "")) for column in version.columns)) for row in rows),
+        rows=tuple(shown_row(row, version.columns) for row in rows),
         num_matching=matching.count(),
         after=rows[-1].position if rows and has_after else None,
         before=rows[0].position if rows and has_before else None,
     )
+
+
+def shown_row(row: Example, columns: Sequence[str], *, twin: int | None = None) -> ShownRow:
+    """A row as the browser gets it."""
+    return ShownRow(row, tuple(_cell(row.fields.get(column, "")) for column in columns), twin)
 
 
 def rows_matching(version: DatasetVersion, *, split: str = "", label: str = "", query: str = "") -> "QuerySet[Example]":

@@ -150,7 +150,7 @@ def dataset_version_store(*, version: DatasetVersion, hold: Hold) -> None:
     if version.completed_at:
         return
     mapping = ColumnMapping.from_json(version.mapping)
-    rows, left_out = _rows_kept(_rows_mapped(version, mapping), mapping)
+    rows, left_out = rows_checked(version, mapping)
     report = gate_check(_gate_rows(rows), task=mapping.task)
     report = replace(report, findings=(*report.findings, *left_out))
     if report.blocked:
@@ -208,6 +208,11 @@ def _report_for_mapping(version: DatasetVersion) -> ParseReport:
     if not version.parsed_sha256:
         raise UserError("The file has not been read yet, or could not be read. Wait for it, or upload another file.")
     return ParseReport.from_json(version.parse_report)
+
+
+def rows_checked(version: DatasetVersion, mapping: ColumnMapping) -> tuple[list[MappedRow], list[Finding]]:
+    """The rows of a read file as the gate checks them, and a note for each kind of row that the person wants left out."""
+    return _rows_kept(_rows_mapped(version, mapping), mapping)
 
 
 def _rows_mapped(version: DatasetVersion, mapping: ColumnMapping) -> list[MappedRow]:

@@ -17,6 +17,7 @@ from experiments.intake.mapping import ColumnMapping, mapping_guess
 from experiments.intake.parsing import ParseReport
 from experiments.models import Dataset, DatasetVersion, Queue, Split
 from experiments.reads import datasets as reads
+from experiments.reads.finding_rows import draft_finding_page, finding_page, row_findings
 from experiments.services import datasets
 from experiments.services.job_queue import queue_health
 from experiments.services.jobs import job_retry
@@ -105,7 +106,7 @@ def dataset_version_detail(request: HttpRequest, slug: str, version_id: UUID) ->
     context = {"version": version, "stage": stage, "versions": reads.versions_beside(version), "health": queue_health(Queue.IO)}
     if stage == reads.MAPPING:
         context |= {"form": _mapping_form(version), "only_empty_rows": reads.only_empty_rows_block(version.gate_report)}
-        context |= {"only_empty_labels": reads.only_empty_labels_block(version.gate_report)}
+        context |= {"only_empty_labels": reads.only_empty_labels_block(version.gate_report), **_refused_rows(request, version)}
     return render(request, f"dataset_version_{'waiting' if stage in (reads.READING, reads.STORING) else stage}.html", context)
 
 
@@ -187,19 +188,39 @@ def _mapping_form(version: DatasetVersion, request: HttpRequest | None = None) -
 
 def _complete_context(request: HttpRequest, version: DatasetVersion) -> dict[str, object]:
     has_unlabelled = bool(version.split_counts.get(Split.UNLABELLED))
-    filters = RowFilterForm(request.GET or None, labels=version.labels, has_unlabelled=has_unlabelled)
+    findings = row_findings(version.gate_report)
+    filters = RowFilterForm(request.GET or None, labels=version.labels, findings=findings, has_unlabelled=has_unlabelled)
     chosen = filters.chosen()
-    page = reads.rows_page(version, **chosen, after=_position(request, "after"), before=_position(request, "before"))
+    finding = chosen.pop("finding")
     return {
         "version": version,
         "versions": reads.versions_beside(version),
         "report": version.parse_report,
         "bars": reads.label_bars(version.gate_report),
         "filters": filters,
-        "shows_test": chosen["split"] in ("", "test"),
-        "page": page,
+        "row_findings": findings,
+        # A found row may stand below one of another split.
+        "shows_test": finding or chosen["split"] in ("", "test"),
+        "page": _rows_page(request, version, finding, chosen),
+        "columns": version.columns,
         "num_openings": version.test_openings.count(),
     }
+
+
+def _refused_rows(request: HttpRequest, version: DatasetVersion) -> dict[str, object]:
+    """The rows of the finding that was asked for, of a draft that the gate has refused."""
+    findings, finding = row_findings(version.gate_report), request.GET.get("finding", "")
+    if finding not in findings:
+        return {"row_findings": findings}
+    page = draft_finding_page(version, finding, after=_position(request, "after"), before=_position(request, "before"))
+    return {"row_findings": findings, "finding": findings[finding], "page": page, "columns": version.mapping["text_columns"]}
+
+
+def _rows_page(request: HttpRequest, version: DatasetVersion, finding: str, chosen: dict[str, str]) -> reads.RowsPage:
+    after, before = _position(request, "after"), _position(request, "before")
+    if finding:
+        return finding_page(version, finding, **chosen, after=after, before=before)
+    return reads.rows_page(version, **chosen, after=after, before=before)
 
 
 def _position(request: HttpRequest, name: str) -> int | None:
