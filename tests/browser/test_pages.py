@@ -55,7 +55,7 @@ def test_escape_closes_a_menu_and_a_dialog_and_gives_the_focus_back(arrive: Arri
     expect(revoke).to_be_focused()
 
 
-def test_a_binary_renamed_to_csv_is_refused_in_a_sentence(arrive: Arrive, tmp_path: Path) -> None:
+def test_a_binary_renamed_to_csv_is_refused_in_a_sentence_and_discarded(arrive: Arrive, tmp_path: Path) -> None:
     page = (visitor := arrive()).page
     (tmp_path / "picture.csv").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40)
     visitor.open("/")
@@ -67,6 +67,14 @@ def test_a_binary_renamed_to_csv_is_refused_in_a_sentence(arrive: Arrive, tmp_pa
 
     expect(page.get_by_text("The file is named .csv but is a picture. Export the table as CSV.")).to_be_visible()
     expect(page.get_by_role("link", name="Upload another file")).to_be_visible()
+
+    page.get_by_role("link", name="Data", exact=True).first.click()
+    page.get_by_role("row", name="picture").get_by_role("button", name="Discard").click()
+    question = page.get_by_role("dialog", name="Discard this upload?")
+    assert question.locator("article").evaluate("box => box.scrollWidth <= box.clientWidth")  # in a cell of numbers nothing wraps by itself
+    question.get_by_role("button", name="Discard").click()
+    expect(page.get_by_text("The upload was discarded.")).to_be_visible()
+    expect(page.get_by_role("row", name="picture")).to_have_count(0)
 
 
 def test_the_admin_panel_keeps_to_the_policy(browser: Browser, product: Product) -> None:
