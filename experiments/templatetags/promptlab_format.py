@@ -99,6 +99,14 @@ def decimals(value: Any, digits: int = 3) -> str:
 
 
 @register.filter
+def setting(value: Any) -> str:
+    """The value of a dial; a fraction has three significant digits, for a third of a step size would fill the line."""
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return str(value)
+
+
+@register.filter
 def rule_name(value: str) -> str:
     """How a scoring rule reads on a page."""
     return {"sum": "by probability", "mean": "by mean per token", "prior_corrected": "prior-corrected"}.get(value, value)
