@@ -93,8 +93,6 @@ def _training(learning_rate: Option) -> dict[str, Option]:
     }
 
 
-
-
 def _relative_rate(default: float) -> Option:
     return Option(default, "Step size as a multiple of the typical embedding coordinate.", 1e-5, 10.0, unit=EMBEDDING_RMS)
 
