@@ -24,6 +24,7 @@ MARKERS = {
 }
 DASHES = {"solid": "none", "dash": "5 3", "dot": "1.5 2.5", "dashdot": "6 2.5 1.5 2.5", "longdash": "9 3"}
 HEIGHT = 340
+LAST_LABEL = 24  # pixels on the right for the half of the last label that stands outside the axis
 MARKED_POINTS = 30  # beyond this, markers hide the line
 FIRST_VOLUME = 100  # below this, nobody asks what a request costs
 
@@ -255,10 +256,10 @@ def spending_chart(chart_id: str, lines: Sequence[Spending], *, title: str, summ
 
 def axes_layout(x_title: str, y_title: str, *, y_percent: bool = False) -> dict[str, Any]:
     """The look that every figure shares: no frame, no legend of Plotly's own, colours of the style sheet."""
-    axis = {"gridcolor": "token:line", "zerolinecolor": "token:line", "linecolor": "token:line-strong", "automargin": True}
+    axis = {"gridcolor": "token:line", "zerolinecolor": "token:line", "linecolor": "token:line-strong"}
     return {
         "height": HEIGHT,
-        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "margin": {"l": 8, "r": LAST_LABEL, "t": 8, "b": 8},
         "paper_bgcolor": "token:transparent",
         "plot_bgcolor": "token:transparent",
         "font": {"family": "token:font", "size": 12, "color": "token:text-colour"},
@@ -271,8 +272,16 @@ def axes_layout(x_title: str, y_title: str, *, y_percent: bool = False) -> dict[
         "hovermode": "closest",
         "dragmode": False,
         "showlegend": False,
-        "xaxis": {**axis, "title": {"text": x_title}, "fixedrange": True, "rangemode": "tozero"},
-        "yaxis": {**axis, "title": {"text": y_title}, "fixedrange": True, **({"tickformat": ".0%"} if y_percent else {})},
+        # Each axis makes room on its own side only. A last label that also pushed the right side would change the width, the width
+        # the labels, and so on: Plotly gives up after a few rounds and says so on the console.
+        "xaxis": {**axis, "title": {"text": x_title}, "automargin": "height", "fixedrange": True, "rangemode": "tozero"},
+        "yaxis": {
+            **axis,
+            "title": {"text": y_title},
+            "automargin": "width",
+            "fixedrange": True,
+            **({"tickformat": ".0%"} if y_percent else {}),
+        },
     }
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiments.models import ComparisonTable
-from experiments.reads.charts import MARKERS, Chart, break_even_chart, pareto_front, plain, quality_chart, symbol
+from experiments.reads.charts import MARKERS, Chart, axes_layout, break_even_chart, pareto_front, plain, quality_chart, symbol
 from experiments.reads.curve_charts import Curve, curve_charts
 from tests.comparison_data import make_finished_experiment, make_price_book
 
@@ -122,3 +122,9 @@ def test_figures_are_plain_json_without_colours_of_their_own(payload):
         text = json.dumps(drawn(chart).figure, allow_nan=False)
         assert "#" not in text
         assert "rgb" not in text
+
+
+def test_axes_make_room_on_their_own_side_only():
+    layout = axes_layout("Requests", "Cost")
+
+    assert (layout["xaxis"]["automargin"], layout["yaxis"]["automargin"]) == ("height", "width")

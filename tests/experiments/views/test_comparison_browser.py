@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 ARGUMENTS += ["--disable-component-update", "--disable-sync"]
 CHROMIUM = "/usr/bin/chromium"
+COMPLAINTS = ("error", "warning", "trace")  # Plotly complains in traces
 
 
 @pytest.fixture
@@ -48,6 +49,7 @@ def stage(live_server, client_for):
         "list": f"{below}/comparisons/",
         "form": f"{below}/comparisons/new/",
         "comparison": f"{below}/comparisons/{experiment.pk}/",
+        "preview": f"{below}/comparisons/{experiment.pk}/report/",
         "rows": f"{below}/comparisons/{experiment.pk}/examples/",
         "run": f"{below}/runs/{run.pk}/",
         "free-answers": f"{below}/comparisons/{cities.pk}/",
@@ -69,7 +71,7 @@ def test_pages_are_quiet_fit_the_screen_and_draw_their_charts(browser, stage, wi
     for name, address in pages.items():
         page = context.new_page()
         page.on(
-            "console", lambda message, name=name: complaints.append((name, message.text)) if message.type in ("error", "warning") else None
+            "console", lambda message, name=name: complaints.append((name, message.text)) if message.type in COMPLAINTS else None
         )
         page.on("pageerror", lambda error, name=name: complaints.append((name, str(error))))
         page.goto(address, wait_until="networkidle")
