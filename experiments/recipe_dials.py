@@ -112,11 +112,12 @@ def _fixed(name: str, label: str, value: str, words: str, *, shapes: bool = Fals
 
 
 def template_text(value: str) -> RecipeOption:
-    return _prompt_place(value, {"kept": "stays in front of the row", "replaced": "is replaced by the learned tokens"}[value])
+    words = {"kept": "all of it stays", "replaced": "learned tokens take the place of the text before the row; what follows the row stays"}
+    return _prompt_place(value, words[value])
 
 
 def _prompt_place(value: str, words: str) -> RecipeOption:
-    return _fixed("template_text", "Written prompt", value, f"The written prompt {words}")
+    return _fixed("template_text", "Written prompt", value, words)
 
 
 _OPTIMIZER = RecipeOption(
@@ -184,7 +185,7 @@ LABEL_BIAS = (
 
 
 def lora(variant: str, words: str, *, template_text: str = "replaced") -> tuple[RecipeOption, ...]:
-    place = {"kept": "stays in front of the row", "replaced": "is left out; what follows the row stays"}[template_text]
+    place = {"kept": "all of it stays", "replaced": "the text before the row is left out; what follows the row stays"}[template_text]
     return (*_LORA, _prompt_place(template_text, place), _fixed("variant", "Variant", variant, words, shapes=True))
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.errors import UserError
-from experiments.recipes import BASELINES, PACK, recipe_get, recipe_options
+from experiments.recipes import BASELINES, CATALOGUE, PACK, recipe_get, recipe_options
 
 
 def test_the_preselected_pack_is_the_usual_contenders():
@@ -70,3 +70,13 @@ def test_unknown_choices_options_and_approaches_are_refused():
 def test_what_makes_an_approach_cannot_be_turned_into_another():
     with pytest.raises(UserError, match="Soft prompt: written prompt is “kept”"):
         recipe_options("soft_prompt", {"template_text": "kept"})
+
+
+def test_approaches_say_of_the_written_prompt_what_the_engine_keeps_of_it():
+    """The engine leaves out the text before the row and nothing else (`TemplateSpec.bare`)."""
+    for kind in CATALOGUE.values():
+        place = kind.default_of("template_text")
+        words = [text for option in kind.options if option.name == "template_text" for _, text in option.choices]
+        assert "place of the written prompt" not in kind.help
+        assert words == {"kept": ["all of it stays"]}.get(str(place), words)
+        assert place != "replaced" or words[0].endswith("what follows the row stays")
