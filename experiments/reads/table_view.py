@@ -166,7 +166,7 @@ class TableView:
     def withheld(self) -> list[str]:
         """Why latencies are withheld, each reason once."""
         reasons = (_at("latency", "withheld")(row) for row in self.rows)
-        return list(dict.fromkeys(reason for reason in reasons if reason))
+        return list(dict.fromkeys(reason.rstrip(".") for reason in reasons if reason))
 
     @property
     def corrected(self) -> int:

@@ -121,16 +121,44 @@ def test_test_set_is_opened_by_the_button(client_for, alice, workspace):
     assert TestOpening.objects.get().opened_by == alice
 
 
-def test_why_latency_is_withheld_stands_once_below_the_table(client_for, alice, finished):
+BUSY = "the machine was busy: other programs used 9.1 of 2 cores"
+
+
+def test_why_latency_is_withheld_stands_once_on_the_page_and_once_in_a_report(client_for, alice, finished):
     table = finished.tables.get(split="test")
     for row in table.payload["rows"]:
-        row["latency"] = {"rows": 0, "p50_ms": None, "p95_ms": None, "withheld": "the machine is busy (load 9.1 on 2 cores)"}
+        row["latency"] = {"rows": 0, "p50_ms": None, "p95_ms": None, "withheld": BUSY}
+    table.payload["latency"] |= {"withheld": BUSY}
+    table.save()
+
+    for name in ("comparison-detail", "report-create"):
+        page = client_for(alice).get(address(name, finished)).content.decode()
+
+        assert f"Latency withheld: {BUSY}." in page
+        assert page.count(BUSY) == 1, "nothing repeats it"
+
+
+def test_latency_that_one_approach_lacks_is_told_in_the_sentence_about_the_others(client_for, alice, finished):
+    table = finished.tables.get(split="test")
+    table.payload["rows"][0]["latency"] = {"rows": 0, "p50_ms": None, "p95_ms": None, "withheld": "no row fits"}
     table.save()
 
     page = client_for(alice).get(address("comparison-detail", finished)).content.decode()
 
-    assert page.count("Latency withheld: the machine is busy (load 9.1 on 2 cores).") == 1
-    assert page.count("withheld") == 1, "no row repeats it"
+    assert "cores); withheld where the table has none: no row fits." in page
+    assert page.count("no row fits") == 1
+
+
+def test_latency_that_nobody_measured_is_told_once_with_when_it_will_be(client_for, alice, workspace):
+    experiment = make_finished_experiment(workspace)
+    table = experiment.tables.get()
+    table.payload |= {"latency": None, "rows": [{**row, "latency": None} for row in table.payload["rows"]]}
+    table.save()
+
+    page = client_for(alice).get(address("comparison-detail", experiment)).content.decode()
+
+    assert "Latency has not been measured; it is once the test set is opened." in page
+    assert page.count("easured once") + page.count("not measured") + page.count("not been measured") == 1
 
 
 def test_another_baseline_is_chosen_computed_anew_and_said(client_for, alice, finished):
