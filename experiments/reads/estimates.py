@@ -39,6 +39,7 @@ class Estimate:
         num_predictions: validation rows times runs.
         num_steps: most training steps of all runs together, every configuration counted.
         num_configurations: configurations that are scored on validation rows in all runs, plain baselines left out.
+        num_plain_runs: runs of plain baselines, which have no configurations.
         num_asked: rows that prompts which teach are asked about.
         num_curve_runs: runs of the learning curve that follows; 0 when none was asked for.
         num_calls, num_test_calls: calls of hosted endpoints, one a row and step of the prompt, each at a price.
@@ -53,6 +54,7 @@ class Estimate:
     num_test_predictions: int
     num_steps: int
     num_configurations: int
+    num_plain_runs: int
     num_asked: int
     num_curve_runs: int
     num_calls: int
@@ -91,6 +93,7 @@ def plan_estimate(plan: ExperimentPlan) -> Estimate:
         num_test_predictions=plan.num_runs * counts.get(Split.TEST, 0),
         num_steps=sum(_steps(approach) * len(plan.seeds_of(approach)) for approach in plan.approaches),
         num_configurations=sum(_tried(approach) * len(plan.seeds_of(approach)) for approach in plan.approaches),
+        num_plain_runs=sum(len(plan.seeds_of(approach)) for approach in plan.approaches if approach.kind.family == BASELINE),
         num_asked=sum(_asked_of_teacher(plan, approach) for approach in plan.approaches),
         num_curve_runs=_curve_runs(plan),
         num_calls=num_hosted * counts.get(Split.VALIDATION, 0),

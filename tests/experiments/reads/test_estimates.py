@@ -38,6 +38,12 @@ def test_every_configuration_is_counted(workspace):
     assert estimate.num_configurations == 3 + 2 * 3
 
 
+def test_runs_without_configurations_are_counted_apart_so_that_the_two_numbers_add_up(workspace):
+    estimate = plan_estimate(make_plan(workspace, ["zero_shot", "lora"], factories.make_backbone()))
+
+    assert (estimate.num_runs, estimate.num_configurations, estimate.num_plain_runs) == (7, 3, 4)
+
+
 def test_time_is_unknown_until_the_first_run(workspace):
     estimate = plan_estimate(make_plan(workspace, ["lora"], factories.make_backbone()))
 

@@ -150,6 +150,7 @@ def test_estimate_says_how_much_and_what_is_left_out(client_for, alice, ready):
     page = client_for(alice).post(reverse("comparison-estimate", args=["acme"]), ready).content.decode()
 
     assert "8, in 11 runs" in page
+    assert "7 scored on validation rows, all seeds together; plain baselines, 4 runs of the 11, have none" in page
     assert "unknown until the first run" in page
     assert "Few-shot is left out" in page
     assert "unknown, for no prices are chosen" in page
