@@ -1,5 +1,6 @@
 """The stored comparison as a page shows it: columns by a fixed map, rows in the asked order. Knows no query and no request."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -67,6 +68,15 @@ CLOSENESS = (
         _at("closeness", "format", "value"),
     ),
 )
+# A short prompt computes more than its context, which needs a reason: the trie of all answers is scored, not only the chosen one.
+COMPUTED = Column(
+    "computed",
+    "Computed tokens",
+    "Tokens run for a request once the prefix that all requests share is cached: the rest of the prompt and the answer words of every "
+    "label, of which the context counts one. With a short prompt that is more than the context.",
+    _at("tokens", "computed"),
+    "lower",
+)
 COLUMNS = (
     Column("name", "Approach", "Sorted by name.", _at("name"), "lower"),
     Column(
@@ -86,17 +96,11 @@ COLUMNS = (
     Column(
         "context",
         "Context tokens",
-        "Tokens in a request's context: fixed prompt + row + learned (virtual) tokens + answer.",
+        "Tokens in a request's context: fixed prompt + row + learned (virtual) tokens + the one answer that was chosen.",
         _at("tokens", "context"),
         "lower",
     ),
-    Column(
-        "computed",
-        "Computed tokens",
-        "Tokens computed for a request once the prefix that all requests share is cached.",
-        _at("tokens", "computed"),
-        "lower",
-    ),
+    COMPUTED,
     Column(
         "billed",
         "Billed tokens",
@@ -193,6 +197,12 @@ class TableView:
         return any(row["forgotten"] is not None for row in self.rows)
 
     @property
+    def computes_more(self) -> bool:
+        """Whether a request of some approach computes more tokens than its context has: every label's answer words are run."""
+        counts = [row.get("tokens") or {} for row in self.rows]
+        return any((count.get("computed") or 0) > (count.get("context") or math.inf) for count in counts)
+
+    @property
     def any_agreement(self) -> bool:
         return any(row["agreed"] is not None for row in self.rows)
 
@@ -254,8 +264,10 @@ def columns_of(payload: Mapping[str, Any]) -> list[Column]:
         return list(COLUMNS)
     at = COLUMNS.index(MACRO_F1)
     exact = replace(BY_KEY["accuracy"], label="Exact match", help="Answers equal to the reference, of all rows; 95% Wilson interval.")
+    computed = replace(COMPUTED, help="Tokens run for a request: its prompt and the answer that it wrote, without learned tokens.")
+    other = {"accuracy": exact, "computed": computed}
     columns = [*COLUMNS[:at], *closeness_of(payload), *COLUMNS[at + 1 :]]
-    return [exact if column.key == "accuracy" else column for column in columns]
+    return [other.get(column.key, column) for column in columns]
 
 
 def closeness_of(payload: Mapping[str, Any]) -> list[Column]:

@@ -149,6 +149,18 @@ def test_latency_that_one_approach_lacks_is_told_in_the_sentence_about_the_other
     assert page.count("no row fits") == 1
 
 
+def test_computed_tokens_above_the_context_are_explained_where_they_stand(client_for, alice, finished):
+    table = finished.tables.get(split="test")
+    before = client_for(alice).get(address("comparison-detail", finished)).content.decode()
+    table.payload["rows"][0]["tokens"] |= {"context": 30.7, "computed": 31.7}
+    table.save()
+
+    page = client_for(alice).get(address("comparison-detail", finished)).content.decode()
+
+    assert page.count("the model runs the words of every label") == 1
+    assert "the model runs the words of every label" not in before
+
+
 def test_latency_that_nobody_measured_is_told_once_with_when_it_will_be(client_for, alice, workspace):
     experiment = make_finished_experiment(workspace)
     table = experiment.tables.get()
