@@ -12,6 +12,9 @@ from experiments.reads.learning_words import passes_from
 from experiments.recipe_kinds import hue_of
 
 TONES = {"better": "delta-better", "worse": "delta-worse"}
+# Each is against the written prompt, not against the point before, which a bare "better" under fewer rows reads like.
+VERDICTS = {"better": "above the prompt", "worse": "below the prompt", "no detectable difference": "no detectable difference"}
+PASSING_ONCE = "above the prompt here, not with every larger number"
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,17 @@ def learning_view(payload: Mapping[str, Any]) -> LearningView | None:
 
 
 def _row(line: Mapping[str, Any], sizes: list[int]) -> LearningRow:
-    by_rows = {point["rows"]: {**point, "tone": _tone(point), "interval": [point["low"], point["high"]]} for point in line["points"]}
-    return LearningRow(line["name"], hue_of(line["family"], line["method"]), tuple(by_rows.get(size) for size in sizes), passes_from(line))
+    passing = passes_from(line)
+    by_rows = {point["rows"]: _cell(point, passing) for point in line["points"]}
+    return LearningRow(line["name"], hue_of(line["family"], line["method"]), tuple(by_rows.get(size) for size in sizes), passing)
 
 
-def _tone(point: Mapping[str, Any]) -> str:
-    return TONES.get((point["delta"] or {}).get("verdict", ""), "")
+def _cell(point: Mapping[str, Any], passing: int | None) -> Mapping[str, Any]:
+    """A point with its verdict against the written prompt in words; green only from where on it holds."""
+    verdict = (point["delta"] or {}).get("verdict", "")
+    lasts = verdict != "better" or (passing is not None and point["rows"] >= passing)
+    said = VERDICTS.get(verdict, "") if lasts else PASSING_ONCE
+    return {**point, "tone": TONES.get(verdict, "") if lasts else "", "said": said, "interval": [point["low"], point["high"]]}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,14 @@ NUM_ROWS = 400
 
 
 def point(rows: int, accuracy: float, verdict: str = "no detectable difference") -> dict[str, Any]:
-    return {"rows": rows, "accuracy": accuracy, "low": accuracy - 0.03, "high": accuracy + 0.03, "delta": {"verdict": verdict}}
+    return {
+        "rows": rows,
+        "accuracy": accuracy,
+        "low": accuracy - 0.03,
+        "high": accuracy + 0.03,
+        "cost": None,
+        "delta": {"verdict": verdict},
+    }
 
 
 def line(name: str, *points: dict[str, Any], family: str = "tuned") -> dict[str, Any]:
@@ -41,6 +48,19 @@ def test_better_once_and_not_with_more_rows_does_not_count():
 
     assert passes_from(lucky) == 9_000
     assert words(lucky)[0].startswith("Only with all 9,000 train rows does LoRA pass")
+
+
+def test_cells_say_what_they_are_measured_against_and_are_green_only_from_where_on_it_holds():
+    lucky = line("LoRA", point(16, 0.4, "worse"), point(64, 0.7, "better"), point(256, 0.61), point(9_000, 0.9, "better"))
+    view = learning_view({"lines": [lucky | {"member": 0}], "written": None, "num_train": 9_000})
+    assert view is not None
+
+    assert [(cell["said"], cell["tone"]) for cell in view.rows[0].cells if cell] == [
+        ("below the prompt", "delta-worse"),
+        ("above the prompt here, not with every larger number", ""),
+        ("no detectable difference", ""),
+        ("above the prompt", "delta-better"),
+    ]
 
 
 def test_higher_but_within_chance_is_not_called_better():

@@ -70,9 +70,7 @@ def test_pages_are_quiet_fit_the_screen_and_draw_their_charts(browser, stage, wi
     complaints, charts = [], {}
     for name, address in pages.items():
         page = context.new_page()
-        page.on(
-            "console", lambda message, name=name: complaints.append((name, message.text)) if message.type in COMPLAINTS else None
-        )
+        page.on("console", lambda message, name=name: complaints.append((name, message.text)) if message.type in COMPLAINTS else None)
         page.on("pageerror", lambda error, name=name: complaints.append((name, str(error))))
         page.goto(address, wait_until="networkidle")
         drawn, asked = page.locator(".chart .main-svg").count(), page.locator("[data-chart]").count()
