@@ -14,13 +14,18 @@ TONES = {"better": "delta-better", "worse": "delta-worse", "no detectable differ
 
 @dataclass(frozen=True)
 class Column:
-    """One sortable column. `better` says which end comes first: "higher" or "lower"; text columns sort by name."""
+    """One sortable figure. `better` says which end comes first: "higher" or "lower"; text columns sort by name.
+
+    Args:
+        within: the key of the column in whose cells it stands, so that all columns fit a screen; empty where it has its own.
+    """
 
     key: str
     label: str
     help: str
     value: Callable[[Row], Any]
     better: str = "higher"
+    within: str = ""
 
 
 def _at(*path: str) -> Callable[[Row], Any]:
@@ -76,6 +81,7 @@ COMPUTED = Column(
     "label, of which the context counts one. With a short prompt that is more than the context.",
     _at("tokens", "computed"),
     "lower",
+    within="context",
 )
 COLUMNS = (
     Column("name", "Approach", "Sorted by name.", _at("name"), "lower"),
@@ -107,6 +113,7 @@ COLUMNS = (
         "Tokens that a hosted endpoint bills; a model of your own bills none.",
         _at("tokens", "billed"),
         "lower",
+        within="context",
     ),
     Column("throughput", "Rows/s", "Throughput: rows scored a second, in batches.", _at("rows_per_second")),
     Column(
@@ -115,10 +122,12 @@ COLUMNS = (
         "Single requests: median and 95th percentile. On a model of your own alone and warm; of an endpoint the calls of the run.",
         _at("latency", "p50_ms"),
         "lower",
+        within="throughput",
     ),
     Column("cost", "Cost per 1,000", "What 1,000 requests cost at the prices of the comparison, training not included.", _cost, "lower"),
     Column("training", "Training", "Seconds of training, without the looks at validation rows.", _at("train_seconds"), "lower"),
-    Column("trainable", "Trained", "Trainable parameters and their share of the model.", _at("trainable"), "lower"),
+    Column("trainable", "Trained", "Trainable parameters and their share of the model.", _at("trainable"), "lower", within="training"),
+    Column("artifact", "Size", "File size of the tuned prompt or adapter.", _at("artifact_bytes"), "lower", within="training"),
     Column(
         "forgetting",
         "Forgetting",
@@ -132,7 +141,6 @@ COLUMNS = (
         "Of the validation rows that its teacher answered, the share that a distilled prompt answers alike; right or wrong does not count.",
         agreed,
     ),
-    Column("artifact", "Size", "File size of the tuned prompt or adapter.", _at("artifact_bytes"), "lower"),
 )
 BY_KEY = {column.key: column for column in (*COLUMNS, *CLOSENESS)}
 
@@ -210,6 +218,16 @@ class TableView:
     def shown_headings(self) -> list[Heading]:
         """The heads of the columns that say something."""
         return [heading for heading in self.headings if heading.column.key in self.shown_columns]
+
+    @property
+    def heading_groups(self) -> list[list[Heading]]:
+        """The heads of each column of cells: its own figure, then those that stand below it in the same cell."""
+        shown = self.shown_headings
+        return [
+            [heading, *(each for each in shown if each.column.within == heading.column.key)]
+            for heading in shown
+            if not heading.column.within
+        ]
 
     @property
     def shown_columns(self) -> set[str]:

@@ -24,3 +24,20 @@ def test_computed_tokens_above_the_context_are_noticed(context, computed, is_mor
 def test_computed_tokens_are_explained_by_what_the_engine_runs():
     assert "answer words of every label" in help_of("computed", {})
     assert "label" not in help_of("computed", {"task": "extraction"})
+
+
+def test_figures_that_belong_together_share_a_column_of_cells():
+    measured = {"rows_per_second": 9.0, "latency": {"p50_ms": 3.0}, "train_seconds": 4.0, "trainable": 10, "artifact_bytes": 40}
+    groups = table_view({"rows": [row(**measured)]}).heading_groups
+
+    assert [[heading.column.label for heading in group] for group in groups if len(group) > 1] == [
+        ["Context tokens", "Computed tokens"],
+        ["Rows/s", "Latency"],
+        ["Training", "Trained", "Size"],
+    ]
+
+
+def test_sorting_by_a_figure_below_another_marks_its_own_head():
+    groups = table_view({"rows": [row()]}, sort="computed").heading_groups
+
+    assert [(each.column.key, each.sorted) for group in groups for each in group if each.sorted] == [("computed", "ascending")]

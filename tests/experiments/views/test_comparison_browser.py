@@ -62,6 +62,22 @@ def stage(live_server, client_for):
     return pages, {"name": "sessionid", "value": session, "url": live_server.url}
 
 
+RESULTS_CUT_OFF = "[...document.querySelectorAll('.results')].filter(table => table.scrollWidth > table.clientWidth).length"
+
+
+@pytest.mark.parametrize(("width", "is_narrow"), [(1280, False), (390, True)])
+def test_every_result_is_seen_on_a_common_screen_and_a_phone_says_that_more_stand_aside(browser, stage, width, is_narrow):
+    pages, cookie = stage
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    context.add_cookies([cookie])
+    page = context.new_page()
+    for name in ("comparison", "preview", "report", "share"):
+        page.goto(pages[name])
+        hint = page.get_by_text("the table scrolls sideways")
+
+        assert (name, page.evaluate(RESULTS_CUT_OFF), hint.is_visible()) == (name, int(is_narrow), is_narrow)
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
 def test_pages_are_quiet_fit_the_screen_and_draw_their_charts(browser, stage, width, scheme):
     pages, cookie = stage
