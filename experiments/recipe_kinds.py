@@ -10,11 +10,17 @@ OptionValue: TypeAlias = int | float | str | list[str] | None
 
 ENGINEERED, TUNED, HYBRID, BASELINE = "engineered", "tuned", "hybrid", "baseline"
 FULL = "full"
+NUM_INKS = 10  # as many as static/tokens.css has; with more approaches, colours come again with other markers
 
 
 def hue_of(family: str, method: str) -> str:
     """The name of the colour an approach is drawn in: its family's; full fine-tuning is a reference and as grey as the baselines."""
     return FULL if method == FULL else family
+
+
+def ink_of(position: int) -> str:
+    """The name of the colour an approach has inside its comparison, by its place in the plan: its own up to NUM_INKS of them."""
+    return f"approach-{position % NUM_INKS + 1}"
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from experiments.models.datasets import DatasetVersion, Split
 from experiments.models.jobs import Job
 from experiments.models.pricing import PriceBook
 from experiments.models.prompts import PromptTemplate, TemplateVersion
-from experiments.recipe_kinds import hue_of
+from experiments.recipe_kinds import hue_of, ink_of
 
 
 class Family(models.TextChoices):
-    """What kind of contender an approach is; decides its hue on every chart."""
+    """What kind of contender an approach is; decides its mark, and its hue outside its comparison."""
 
     ENGINEERED = "engineered", "Engineered prompt"
     TUNED = "tuned", "Tuned"
@@ -136,6 +136,11 @@ class Approach(Noun):
     def hue(self) -> str:
         """The name of its colour; see `recipes.hue_of`."""
         return hue_of(self.family, self.method)
+
+    @property
+    def ink(self) -> str:
+        """The name of its own colour inside its comparison."""
+        return ink_of(self.position)
 
     @property
     def model_facts(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.recipe_kinds import hue_of
+from experiments.reads.inks import line_ink
 from experiments.wording import listed
 
 # Plotly's name of each marker and dash, with the same drawn in a 28 by 12 box for the key beside the chart.
@@ -31,7 +31,7 @@ FIRST_VOLUME = 100  # below this, nobody asks what a request costs
 
 @dataclass(frozen=True)
 class Key:
-    """How one member is drawn: its hue, a marker (SVG path) and a dash (SVG dash array), either of them empty."""
+    """How one member is drawn: the name of its colour, a marker (SVG path) and a dash (SVG dash array), either of them empty."""
 
     name: str
     hue: str
@@ -58,10 +58,6 @@ class Chart:
 def plain(text: str) -> str:
     """A person's text that Plotly shows as it is written."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _hue(row: Mapping[str, Any]) -> str:
-    return hue_of(row["family"], row["method"])
 
 
 def symbol(member: int) -> str:
@@ -98,7 +94,7 @@ def quality_chart(payload: Mapping[str, Any]) -> Chart | None:
         "Right answers against cost" if by_money else "Right answers against tokens",
         f"Higher is better, further left is cheaper. Nothing is both cheaper and better than {listed(names, most=8)}.",
         figure,
-        tuple(Key(row["name"], _hue(row), marker=MARKERS[symbol(row["member"])]) for row in shown),
+        tuple(Key(row["name"], line_ink(row), marker=MARKERS[symbol(row["member"])]) for row in shown),
         ("Approach", unit, "Right", "95% interval"),
         tuple(
             (row["name"], f"{x:,.4g}", percent_text(row["accuracy"]), f"{percent_text(row['low'])} to {percent_text(row['high'])}")
@@ -134,11 +130,11 @@ def _point(row: Mapping[str, Any], x: float, unit: str) -> dict[str, Any]:
             "symmetric": False,
             "array": [row["high"] - row["accuracy"]],
             "arrayminus": [row["accuracy"] - row["low"]],
-            "color": f"token:{_hue(row)}",
+            "color": f"token:{line_ink(row)}",
             "thickness": 1.5,
             "width": 4,
         },
-        "marker": {"symbol": symbol(row["member"]), "size": 11, "color": f"token:{_hue(row)}"},
+        "marker": {"symbol": symbol(row["member"]), "size": 11, "color": f"token:{line_ink(row)}"},
         "hoverinfo": "text",
         "hovertext": [text],
     }
@@ -177,7 +173,7 @@ def break_even_chart(payload: Mapping[str, Any]) -> Chart | None:
         "Cost by number of requests",
         "One-off cost plus serving, both axes in powers of ten. Where two lines cross, the cheaper one changes.",
         {"data": traces, "layout": layout},
-        tuple(Key(row["name"], _hue(row), dash=DASHES[dash(row["member"])]) for row in rows),
+        tuple(Key(row["name"], line_ink(row), dash=DASHES[dash(row["member"])]) for row in rows),
         ("Approach", *(f"{volumes[at]:,}" for at in shown)),
         tuple((row["name"], *(f"{totals[row['approach']][at]:,.2f}" for at in shown)) for row in rows),
     )
@@ -200,7 +196,7 @@ def _money_line(row: Mapping[str, Any], volumes: Sequence[int], totals: Sequence
         "name": plain(row["name"]),
         "x": list(volumes),
         "y": [max(total, 1e-9) for total in totals],
-        "line": {"color": f"token:{_hue(row)}", "width": 2, "dash": dash(row["member"])},
+        "line": {"color": f"token:{line_ink(row)}", "width": 2, "dash": dash(row["member"])},
     }
 
 
@@ -226,7 +222,7 @@ class Spending:
 
 def spent_chart(payload: Mapping[str, Any]) -> Chart | None:
     """Of each run, the best validation score so far against the device seconds that making it took."""
-    lines = [Spending(line["name"], _hue(line), line["member"], line["seed"], line["points"]) for line in payload.get("spending") or []]
+    lines = [Spending(line["name"], line_ink(line), line["member"], line["seed"], line["points"]) for line in payload.get("spending") or []]
     summary = "The best validation score so far against the device seconds that making it took, every configuration counted."
     return spending_chart("chart-spending", lines, title="What device time bought", summary=summary)
 

@@ -12,6 +12,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.fields.json import KeyTextTransform
 
 from experiments.models import Evaluation, Example, Experiment, Prediction
+from experiments.reads.inks import line_ink, placed
 from experiments.recipe_kinds import hue_of
 
 PAGE = 50
@@ -66,7 +67,7 @@ class Grid:
 
 def example_grid(experiment: Experiment, payload: Mapping[str, Any], query: GridQuery) -> Grid:
     """A page of the split that the payload describes, with the answers of each approach's chosen artifact."""
-    columns = tuple({**row, "hue": hue_of(row["family"], row["method"])} for row in payload["rows"])
+    columns = tuple({**row, "hue": hue_of(row["family"], row["method"]), "ink": line_ink(row)} for row in placed(payload)["rows"])
     rows = _found(experiment, payload, query)
     size = max(10, min(PAGE, MOST_CELLS // max(1, len(columns))))
     backwards = query.before > 0

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.reads.charts import DASHES, MARKERS, Chart, Key, axes_layout, percent_text, plain, symbol
-from experiments.recipe_kinds import hue_of
+from experiments.reads.inks import line_ink
 
 APART = 1.035  # neighbouring lines stand this factor apart, so that their intervals do not hide each other
 
@@ -20,10 +20,10 @@ def learning_chart(payload: Mapping[str, Any]) -> Chart | None:
     names = [f"all {rows:,}" if rows == payload["num_train"] else f"{rows:,}" for rows in ticks]
     layout["xaxis"] |= {"type": "log", "rangemode": "normal", "tickvals": ticks, "ticktext": names}
     traces = [_trace(line, at - (len(lines) - 1) / 2) for at, line in enumerate(lines)]
-    keys = [Key(line["name"], _hue(line), MARKERS[symbol(line["member"])], DASHES["solid"]) for line in lines]
+    keys = [Key(line["name"], line_ink(line), MARKERS[symbol(line["member"])], DASHES["solid"]) for line in lines]
     if written:
         traces.insert(0, _level(written, ticks))
-        keys.insert(0, Key(f"{written['name']}: the best written prompt", _hue(written), dash=DASHES["dash"]))
+        keys.insert(0, Key(f"{written['name']}: the best written prompt", line_ink(written), dash=DASHES["dash"]))
     return Chart(
         "chart-learning",
         "Right answers by number of train rows",
@@ -44,10 +44,6 @@ def learning_chart(payload: Mapping[str, Any]) -> Chart | None:
     )
 
 
-def _hue(line: Mapping[str, Any]) -> str:
-    return hue_of(line["family"], line["method"])
-
-
 def _trace(line: Mapping[str, Any], place: float) -> dict[str, Any]:
     points = line["points"]
     texts = [
@@ -66,12 +62,12 @@ def _trace(line: Mapping[str, Any], place: float) -> dict[str, Any]:
             "symmetric": False,
             "array": [point["high"] - point["accuracy"] for point in points],
             "arrayminus": [point["accuracy"] - point["low"] for point in points],
-            "color": f"token:{_hue(line)}",
+            "color": f"token:{line_ink(line)}",
             "thickness": 1,
             "width": 3,
         },
-        "line": {"color": f"token:{_hue(line)}", "width": 2},
-        "marker": {"symbol": symbol(line["member"]), "size": 8, "color": f"token:{_hue(line)}"},
+        "line": {"color": f"token:{line_ink(line)}", "width": 2},
+        "marker": {"symbol": symbol(line["member"]), "size": 8, "color": f"token:{line_ink(line)}"},
         "hoverinfo": "text",
         "hovertext": texts,
     }
@@ -85,7 +81,7 @@ def _level(written: Mapping[str, Any], ticks: Sequence[int]) -> dict[str, Any]:
         "name": plain(written["name"]),
         "x": [ticks[0], ticks[-1]],
         "y": [written["accuracy"]] * 2,
-        "line": {"color": f"token:{_hue(written)}", "width": 2, "dash": "dash"},
+        "line": {"color": f"token:{line_ink(written)}", "width": 2, "dash": "dash"},
         "hoverinfo": "text",
         "hovertext": [f"{plain(written['name'])}<br>{percent_text(written['accuracy'])} right with no train rows"] * 2,
     }

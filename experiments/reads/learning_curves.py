@@ -129,7 +129,7 @@ def _judge(lines: Iterable[dict[str, Any]], written: Answered | None) -> None:
 
 
 def _named(approach: Approach) -> dict[str, Any]:
-    return {"name": approach.name, "family": approach.family, "method": approach.method}
+    return {"name": approach.name, "family": approach.family, "method": approach.method, "position": approach.position}
 
 
 def _rate(each: Answered) -> dict[str, Any]:

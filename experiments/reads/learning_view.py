@@ -7,6 +7,7 @@ from typing import Any
 from experiments.curves import CurvePlan, curve_plan
 from experiments.models import Experiment, JobState, Run
 from experiments.reads.charts import Chart
+from experiments.reads.inks import line_ink
 from experiments.reads.learning_chart import learning_chart
 from experiments.reads.learning_words import passes_from
 from experiments.recipe_kinds import hue_of
@@ -23,6 +24,7 @@ class LearningRow:
 
     name: str
     hue: str
+    ink: str
     cells: tuple[Mapping[str, Any] | None, ...]
     passes_from: int | None
 
@@ -32,6 +34,7 @@ class LearningView:
     """What the page of a learning curve shows of its stored points."""
 
     payload: Mapping[str, Any]
+    written_ink: str
     chart: Chart | None
     sizes: tuple[int, ...]
     rows: tuple[LearningRow, ...]
@@ -45,13 +48,16 @@ def learning_view(payload: Mapping[str, Any]) -> LearningView | None:
     sizes = sorted({point["rows"] for line in payload["lines"] for point in line["points"]})
     points = [point for line in payload["lines"] for point in line["points"]]
     has_costs = any(point["cost"] is not None for point in points)
-    return LearningView(payload, learning_chart(payload), tuple(sizes), tuple(_row(line, sizes) for line in payload["lines"]), has_costs)
+    written_ink = line_ink(payload["written"]) if payload["written"] else ""
+    rows = tuple(_row(line, sizes) for line in payload["lines"])
+    return LearningView(payload, written_ink, learning_chart(payload), tuple(sizes), rows, has_costs)
 
 
 def _row(line: Mapping[str, Any], sizes: list[int]) -> LearningRow:
     passing = passes_from(line)
     by_rows = {point["rows"]: _cell(point, passing) for point in line["points"]}
-    return LearningRow(line["name"], hue_of(line["family"], line["method"]), tuple(by_rows.get(size) for size in sizes), passing)
+    hue = hue_of(line["family"], line["method"])
+    return LearningRow(line["name"], hue, line_ink(line), tuple(by_rows.get(size) for size in sizes), passing)
 
 
 def _cell(point: Mapping[str, Any], passing: int | None) -> Mapping[str, Any]:

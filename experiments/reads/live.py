@@ -9,7 +9,7 @@ from django.db.models import Q
 from experiments.models import ComparisonTable, Evaluation, Experiment, Job, JobKind, JobState, Queue, Run, Split, TestOpening
 from experiments.models.comparisons import Family
 from experiments.reads.curve_charts import Curve
-from experiments.recipe_kinds import hue_of
+from experiments.recipe_kinds import ink_of
 from experiments.services.experiment_jobs import compare_key
 from experiments.services.job_queue import queues_health
 from experiments.services.latency import latency_key
@@ -218,15 +218,13 @@ def curves_of(experiment: Experiment, *, run: Run | None = None) -> list[Curve]:
     A run that has ended is drawn from its record, one that goes on from its worker's last message.
     """
     runs = Run.objects.filter(pk=run.pk) if run else Run.objects.filter(approach__experiment=experiment)
-    found = runs.filter(approach__family__in=["tuned", "hybrid"]).values_list(
-        "approach__name", "approach__family", "approach__method", *CURVE_FIELDS
-    )
+    found = runs.filter(approach__family__in=["tuned", "hybrid"]).values_list("approach__name", "approach__family", *CURVE_FIELDS)
     members: dict[tuple[str, int], int] = {}
     curves = []
-    for name, family, method, position, seed, steps, points, losses, live_points, live_losses in found:
+    for name, family, position, seed, steps, points, losses, live_points, live_losses in found:
         key = (family, position)
         member = members.setdefault(key, sum(1 for known, _ in members if known == family))
         # The record of an ended run counts whole: where it has no losses, those of the last message would belong to other points.
         looks, stretches = (points, losses) if points else (live_points, live_losses)
-        curves.append(Curve(name, hue_of(family, method), member, seed, tuple(looks or ()), tuple(stretches or ()), steps or 0))
+        curves.append(Curve(name, ink_of(position), member, seed, tuple(looks or ()), tuple(stretches or ()), steps or 0))
     return curves

@@ -171,6 +171,7 @@ def _identity(each: Answered, member: int, opened: TestOpening | None) -> dict[s
         "family": approach.family,
         "method": approach.method,
         "member": member,
+        "position": approach.position,
         "prompt": str(template) if template and not is_baseline else "",
         "written_after_test": bool(opened and template and not is_baseline and template.created_at > opened.opened_at),
     }

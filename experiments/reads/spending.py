@@ -34,7 +34,8 @@ def spending_lines(experiment: Experiment) -> list[dict[str, Any]]:
         points = best_so_far(tried.get(pk, [])) or _points_of_curve(training or {}) or _point_at_the_end(training or {}, scored.get(pk))
         of_family = members.setdefault(family, {})
         member = of_family.setdefault(position, len(of_family))
-        lines.append({"name": name, "family": family, "method": method, "member": member, "seed": seed, "points": points})
+        named = {"name": name, "family": family, "method": method, "position": position}
+        lines.append({**named, "member": member, "seed": seed, "points": points})
     return [line for line in lines if line["points"]]
 
 

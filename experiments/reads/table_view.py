@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.evidence.verdicts import only_by_correction, points
+from experiments.reads.inks import line_ink
 from experiments.recipe_kinds import hue_of
 
 Row = Mapping[str, Any]
@@ -305,6 +306,7 @@ def shown(row: Row, columns: Sequence[Column] = ()) -> Row:
         **row,
         "interval": (row["low"], row["high"]),
         "hue": hue_of(row["family"], row["method"]),
+        "ink": line_ink(row),
         "forgotten": forgotten(row),
         "agreed": agreed(row),
         "closeness_cells": [_closeness_cell(row, column.key) for column in columns],
@@ -364,6 +366,7 @@ def _money_line(row: Row, line: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": row["name"],
         "hue": hue_of(row["family"], row["method"]),
+        "ink": line_ink(row),
         "one_off": line["one_off"]["value"],
         "per_thousand": line["per_thousand"]["value"],
         "monthly": line["monthly"]["value"],

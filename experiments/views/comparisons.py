@@ -24,6 +24,7 @@ from experiments.reads.curve_charts import curve_charts
 from experiments.reads.endpoints import endpoint_spending
 from experiments.reads.estimates import plan_estimate
 from experiments.reads.headlines import headline
+from experiments.reads.inks import placed
 from experiments.reads.key_figures import key_figures
 from experiments.reads.learning_view import curve_panel
 from experiments.reads.live import LiveState, curves_of, live_state
@@ -235,12 +236,13 @@ def results_of(request: HttpRequest, experiment: Experiment) -> dict[str, Any]:
     table = experiment.tables.filter(split=split).first()
     if table is None:
         return {"table": None, "splits": splits}
+    payload = placed(table.payload)
     return {
-        "table": table_view(table.payload, sort=request.GET.get("sort", ""), reverse="turn" in request.GET),
+        "table": table_view(payload, sort=request.GET.get("sort", ""), reverse="turn" in request.GET),
         "splits": splits,
         "computed_at": table.computed_at,
-        "headline": headline(table.payload),
-        "figures": key_figures(table.payload),
-        "charts": [chart for chart in (quality_chart(table.payload), break_even_chart(table.payload), spent_chart(table.payload)) if chart],
-        "confusion": confusion_view(table.payload, request.GET.get("confusion", "")),
+        "headline": headline(payload),
+        "figures": key_figures(payload),
+        "charts": [chart for chart in (quality_chart(payload), break_even_chart(payload), spent_chart(payload)) if chart],
+        "confusion": confusion_view(payload, request.GET.get("confusion", "")),
     }

@@ -15,6 +15,7 @@ from experiments.errors import UserError
 from experiments.forms.reports import ReportForm, ShareForm
 from experiments.models import Experiment, Report
 from experiments.reads.charts import break_even_chart, quality_chart, spent_chart
+from experiments.reads.inks import placed
 from experiments.reads.key_figures import key_figures
 from experiments.reads.learning_view import learning_view
 from experiments.reads.report_files import report_csv, report_json
@@ -33,6 +34,7 @@ def report_at(request: HttpRequest, slug: str, report_id: UUID, *, write: bool =
 
 def body_of(payload: dict[str, Any]) -> dict[str, Any]:
     """What the body of a report needs, made of its snapshot alone."""
+    payload = placed(payload)
     charts = [chart for chart in (quality_chart(payload), break_even_chart(payload), spent_chart(payload)) if chart]
     return {
         "report": payload,
