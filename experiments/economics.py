@@ -7,7 +7,7 @@ Virtual tokens have no token price: they cost device time like any position, and
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 SECONDS_PER_HOUR = 3_600
@@ -53,9 +53,13 @@ class TokenUse:
 
 @dataclass(frozen=True)
 class DeviceUse:
-    """What one machine of the team's own does: requests per second, measured under load."""
+    """What one machine of the team's own does: requests per second, measured under load.
+
+    passes: every such measurement that there is; fewer than two tell nothing about how much they vary.
+    """
 
     requests_per_second: Number | None
+    passes: tuple[Number, ...] = ()
 
 
 Use = TokenUse | DeviceUse
@@ -154,6 +158,16 @@ def request_cost(use: Use, prices: Prices) -> Amount:
     if rate is None:
         return Amount(None, ("the measured throughput",))
     return bill_line("Device time", 1 / (rate * SECONDS_PER_HOUR), "device-hour", prices.device_hour).amount
+
+
+def slowest(use: Use) -> Use:
+    """The use at its slowest pass; as it is where fewer than two were measured."""
+    return replace(use, requests_per_second=min(use.passes)) if isinstance(use, DeviceUse) and len(use.passes) > 1 else use
+
+
+def fastest(use: Use) -> Use:
+    """The use at its fastest pass; as it is where fewer than two were measured."""
+    return replace(use, requests_per_second=max(use.passes)) if isinstance(use, DeviceUse) and len(use.passes) > 1 else use
 
 
 def num_replicas(use: DeviceUse, demand: Demand) -> int | None:

@@ -1,6 +1,7 @@
 """What every approach costs at a volume, and from which volume it pays against the baseline. Pure; no Django.
 
-A total is the one-off cost plus serving all requests over the months, on request with the cost of wrong answers.
+A total is the one-off cost plus serving all requests over the months, on request with the cost of wrong answers. A break-even is
+asked at both ends of what was measured, and claims a volume only where both ends agree which approach costs less.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,22 +19,26 @@ from experiments.economics import (
     Prices,
     Use,
     exact,
+    fastest,
     mistakes_cost,
     num_replicas,
     one_off_lines,
     request_cost,
     scaled,
     serving_cost,
+    slowest,
     total,
 )
 from experiments.wording import counted, listed
 
-Pays = Literal["from", "until", "always", "never", "sometimes", "equal", "unknown"]
+Pays = Literal["from", "until", "always", "never", "sometimes", "equal", "unclear", "unknown"]
 
 # 1, 2, 5, 10, … requests in all, up to a billion.
 VOLUMES = (*(digit * 10**power for power in range(9) for digit in (1, 2, 5)), 10**9)
 _TWELVE_DIGITS = Context(prec=12)
 _NOT_MEASURED = Amount(None, ("what a request uses",))
+TOO_CLOSE = "Too close to call: the measurements vary more than the costs differ."
+CHEAPER = ("from", "always")
 SENSITIVITY = (Decimal("0.5"), Decimal(2))
 PRICE_NAMES = {
     "device_hour": "device-hour",
@@ -48,13 +53,18 @@ PRICE_NAMES = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One approach as the ledger sees it. use: None where nobody measured it. wrong_share: 0 to 1."""
+    """One approach as the ledger sees it.
+
+    use: None where nobody measured it. wrong_share: 0 to 1. wrong_between: its least and most, by the interval of the difference
+    to the baseline on the same rows; None where it is the baseline itself.
+    """
 
     approach: str
     name: str
     use: Use | None
     effort: Effort
     wrong_share: float | None = None
+    wrong_between: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,12 +72,15 @@ class BreakEven:
     """Whether and from which total number of requests an approach is cheaper than the baseline.
 
     pays: "from" or "until" `requests`; "always", "never", "equal"; "sometimes" when machines kept for the peak make it
-    change more than once; "unknown" with the reasons in the sentence.
+    change more than once; "unclear" when the measurements vary more than the costs differ; "unknown" with the reasons in the sentence.
+    low, high: the range of `requests` by how much the measurements vary; None where that is not known.
     """
 
     pays: Pays
     requests: int | None
     sentence: str
+    low: int | None = None
+    high: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,11 +96,15 @@ class Variation:
 class LedgerRow:
     """One approach's money at the stated volume. Amounts per thousand requests, per month and once.
 
-    amortised_per_thousand spreads the one-off cost over all requests; totals are by VOLUMES.
+    amortised_per_thousand spreads the one-off cost over all requests; totals are by VOLUMES. low and high: at the fastest and the
+    slowest of `passes` measurements of its speed.
     """
 
     approach: str
     per_thousand: Amount
+    per_thousand_low: Amount
+    per_thousand_high: Amount
+    passes: int
     mistakes_per_thousand: Amount
     monthly: Amount
     replicas: int | None
@@ -174,6 +191,32 @@ def break_even(entry: Entry, base: Entry, prices: Prices, demand: Demand, *, wit
     return _break_even_of(known, lambda requests: saving(requests) or Decimal(0))
 
 
+def likely_break_even(entry: Entry, base: Entry, prices: Prices, demand: Demand, *, with_mistakes: bool = False) -> BreakEven:
+    """The break-even with its range: asked again where the measurements help the approach most, and where they harm it most."""
+    stated = break_even(entry, base, prices, demand, with_mistakes=with_mistakes)
+    best = break_even(_helped(entry), _harmed(base), prices, demand, with_mistakes=with_mistakes)
+    worst = break_even(_harmed(entry), _helped(base), prices, demand, with_mistakes=with_mistakes)
+    if "unknown" in (stated.pays, best.pays, worst.pays) or best == worst:
+        return stated
+    if (best.pays in CHEAPER) != (worst.pays in CHEAPER):
+        return BreakEven("unclear", None, TOO_CLOSE)
+    if stated.requests is None or best.requests is None or worst.requests is None:
+        return stated
+    low, high = sorted((best.requests, worst.requests))
+    between = f" (between {low:,} and {high:,}, as far as the measurements vary)."
+    return replace(stated, low=low, high=high, sentence=stated.sentence.removesuffix(".") + between)
+
+
+def _helped(entry: Entry) -> Entry:
+    least = entry.wrong_between[0] if entry.wrong_between else entry.wrong_share
+    return replace(entry, use=fastest(entry.use) if entry.use else None, wrong_share=least)
+
+
+def _harmed(entry: Entry) -> Entry:
+    most = entry.wrong_between[1] if entry.wrong_between else entry.wrong_share
+    return replace(entry, use=slowest(entry.use) if entry.use else None, wrong_share=most)
+
+
 def _break_even_of(savings: Sequence[Decimal], saving: Callable[[int], Decimal]) -> BreakEven:
     pays = [value > 0 for value in savings]
     changes = [at for at in range(1, len(pays)) if pays[at] != pays[at - 1]]
@@ -211,6 +254,9 @@ def _ledger_row(entry: Entry, base: Entry | None, prices: Prices, demand: Demand
     return LedgerRow(
         approach=entry.approach,
         per_thousand=_divided(serving, demand.requests, 1_000),
+        per_thousand_low=_divided(_serving(_helped(entry), prices, demand), demand.requests, 1_000),
+        per_thousand_high=_divided(_serving(_harmed(entry), prices, demand), demand.requests, 1_000),
+        passes=len(entry.use.passes) if isinstance(entry.use, DeviceUse) else 0,
         mistakes_per_thousand=scaled(mistakes_cost(entry.wrong_share, prices), 1_000),
         monthly=_divided(serving, demand.months),
         replicas=num_replicas(entry.use, demand) if isinstance(entry.use, DeviceUse) else None,
@@ -218,8 +264,8 @@ def _ledger_row(entry: Entry, base: Entry | None, prices: Prices, demand: Demand
         one_off_lines=one_off_lines(entry.effort, prices),
         amortised_per_thousand=_divided(cost.at(demand.requests), demand.requests, 1_000),
         totals=tuple(map(cost.at, VOLUMES)),
-        break_even=break_even(entry, against, prices, demand) if against else None,
-        break_even_with_mistakes=break_even(entry, against, prices, demand, with_mistakes=True) if against else None,
+        break_even=likely_break_even(entry, against, prices, demand) if against else None,
+        break_even_with_mistakes=likely_break_even(entry, against, prices, demand, with_mistakes=True) if against else None,
         sensitivity=_sensitivity(entry, against, prices, demand) if against else (),
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.reads.inks import line_ink
+from experiments.reads.table_view import cost_between
 from experiments.wording import listed
 
 # Plotly's name of each marker and dash, with the same drawn in a 28 by 12 box for the key beside the chart.
@@ -82,17 +83,18 @@ def quality_chart(payload: Mapping[str, Any]) -> Chart | None:
     front = pareto_front([(x, row["accuracy"]) for row, x in points])
     unit = f"Cost of 1,000 requests ({shown[0]['cost']['currency']})" if by_money else "Computed tokens a request"
     names = [points[index][0]["name"] for index in front]
+    bars = " Bars sideways go from the fastest to the slowest measurement." if by_money and any(map(_cost_bar, shown)) else ""
     figure = {
         "data": [
             _front_line([(points[index][1], points[index][0]["accuracy"]) for index in front]),
-            *(_point(row, x, unit) for row, x in points),
+            *(_point(row, x, unit) | (_cost_bar(row) if by_money else {}) for row, x in points),
         ],
         "layout": axes_layout(unit, "Right answers", y_percent=True),
     }
     return Chart(
         "chart-quality",
         "Right answers against cost" if by_money else "Right answers against tokens",
-        f"Higher is better, further left is cheaper. Nothing is both cheaper and better than {listed(names, most=8)}.",
+        f"Higher is better, further left is cheaper. Nothing is both cheaper and better than {listed(names, most=8)}.{bars}",
         figure,
         tuple(Key(row["name"], line_ink(row), marker=MARKERS[symbol(row["member"])]) for row in shown),
         ("Approach", unit, "Right", "95% interval"),
@@ -138,6 +140,16 @@ def _point(row: Mapping[str, Any], x: float, unit: str) -> dict[str, Any]:
         "hoverinfo": "text",
         "hovertext": [text],
     }
+
+
+def _cost_bar(row: Mapping[str, Any]) -> dict[str, Any]:
+    """From the fastest to the slowest pass that measured the speed; nothing where they are one."""
+    between = cost_between(row)
+    if not between or not between["varies"]:
+        return {}
+    cost, low, high = (float(each) for each in (row["cost"]["per_thousand"], between["low"], between["high"]))
+    bar = {"type": "data", "symmetric": False, "array": [high - cost], "arrayminus": [cost - low]}
+    return {"error_x": {**bar, "color": f"token:{line_ink(row)}", "thickness": 1.5, "width": 4}}
 
 
 def _front_line(points: Sequence[tuple[float, float]]) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """The money of a comparison: prices, demand and what each approach was measured to use, handed to the ledger. Reads no rows of data."""
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 from experiments.economics import Amount, Demand, DeviceUse, Effort, Prices, TokenUse, one_off_lines, total
-from experiments.ledger import Entry, Ledger, ledger_build
+from experiments.ledger import Entry, Ledger, LedgerRow, ledger_build
 from experiments.models import Experiment, PriceBook
 from experiments.models.comparisons import Family
 from experiments.wording import listed
@@ -24,9 +23,10 @@ def costs_table(
     """
     book = experiment.price_book
     prices = _prices(book)
-    entries = [_entry(row, efforts.get(row["approach"], Effort())) for row in rows]
+    wrong = next((1 - row["accuracy"] for row in rows if row["approach"] == baseline), None)
+    entries = [_entry(row, efforts.get(row["approach"], Effort()), wrong) for row in rows]
     ledger = ledger_build(prices=prices, demand=Demand.of_month(experiment.monthly_requests), entries=entries, baseline=baseline)
-    return {**ledger.to_json(), "book": _book(book), "costs": {row.approach: _cost(row.per_thousand, ledger, book) for row in ledger.rows}}
+    return {**ledger.to_json(), "book": _book(book), "costs": {row.approach: _cost(row, ledger, book) for row in ledger.rows}}
 
 
 def making_cost(book: PriceBook | None, *, device_seconds: float, labelled_rows: int) -> Amount:
@@ -40,17 +40,28 @@ def _prices(book: PriceBook | None) -> Prices:
     return Prices(currency=book.currency, **{field: getattr(book, field) for field in PRICE_FIELDS})
 
 
-def _entry(row: Mapping[str, Any], effort: Effort) -> Entry:
+def _entry(row: Mapping[str, Any], effort: Effort, wrong_of_baseline: float | None) -> Entry:
     tokens = row.get("tokens") or {}
     is_hosted = row.get("family") == Family.HOSTED
-    use = TokenUse(tokens.get("billed_input"), tokens.get("billed_output")) if is_hosted else DeviceUse(row.get("rows_per_second"))
-    return Entry(row["approach"], row["name"], use, effort, wrong_share=1 - row["accuracy"])
+    own = DeviceUse(row.get("rows_per_second"), tuple(row.get("speeds") or ()))
+    use = TokenUse(tokens.get("billed_input"), tokens.get("billed_output")) if is_hosted else own
+    between = _wrong_between(row.get("delta"), wrong_of_baseline)
+    return Entry(row["approach"], row["name"], use, effort, wrong_share=1 - row["accuracy"], wrong_between=between)
 
 
-def _cost(per_thousand: Any, ledger: Ledger, book: PriceBook | None) -> dict[str, Any]:
-    value: Decimal | None = per_thousand.value
-    reason = "" if value is not None else NO_PRICES if book is None else f"{listed(per_thousand.unknown)} is missing"
-    return {"per_thousand": None if value is None else f"{value:.6f}", "currency": ledger.prices.currency, "reason": reason}
+def _wrong_between(delta: Mapping[str, Any] | None, wrong_of_baseline: float | None) -> tuple[float, float] | None:
+    """The least and most share of wrong answers, the baseline's held as it is: the two answered the same rows, so they vary together."""
+    if not delta or wrong_of_baseline is None:
+        return None
+    return max(0.0, wrong_of_baseline - delta["high"]), min(1.0, wrong_of_baseline - delta["low"])
+
+
+def _cost(row: LedgerRow, ledger: Ledger, book: PriceBook | None) -> dict[str, Any]:
+    unknown = row.per_thousand.unknown
+    reason = "" if not unknown else NO_PRICES if book is None else f"{listed(unknown)} is missing"
+    amounts = {"per_thousand": row.per_thousand, "low": row.per_thousand_low, "high": row.per_thousand_high}
+    written = {name: None if amount.value is None else f"{amount.value:.9f}" for name, amount in amounts.items()}
+    return {**written, "passes": row.passes, "currency": ledger.prices.currency, "reason": reason}
 
 
 def _book(book: PriceBook | None) -> dict[str, Any] | None:

@@ -66,6 +66,13 @@ def _plain_baseline(best: Row, rows: Mapping[str, Row]) -> str:
     return ""
 
 
+def measured_once(payload: Mapping[str, Any]) -> bool:
+    """Whether the speed of the best approach or of the baseline was measured in one pass only, so that nobody knows how much it varies."""
+    compared = {payload.get("best"), payload.get("baseline")}
+    lines = (payload.get("money") or {}).get("rows", [])
+    return any(line.get("passes") == 1 for line in lines if line["approach"] in compared)
+
+
 def _money(best: Row, payload: Mapping[str, Any]) -> str:
     """From which volume the best approach pays, where prices are known and it was trained."""
     if best["family"] not in LEARNED:
@@ -73,9 +80,12 @@ def _money(best: Row, payload: Mapping[str, Any]) -> str:
     line = next((row for row in payload.get("money", {}).get("rows", []) if row["approach"] == best["approach"]), None)
     pays = (line or {}).get("break_even") or {"pays": "unknown"}
     requests, name = counted(pays.get("requests") or 0, "request"), best["name"]
+    between = f" (between {pays['low']:,} and {pays['high']:,}, as far as the measurements vary)" if pays.get("low") is not None else ""
+    between += ", by one measurement of speed" if measured_once(payload) else ""
     return {
-        "from": f"{name} pays from {requests} on, with wrong answers not priced.",
-        "until": f"{name} costs less up to {requests}, with wrong answers not priced.",
+        "from": f"{name} pays from {requests} on{between}, with wrong answers not priced.",
+        "until": f"{name} costs less up to {requests}{between}, with wrong answers not priced.",
+        "unclear": f"Whether {name} costs less is too close to call: the measurements vary more than the costs differ.",
         "always": f"{name} costs less at every volume as well.",
         "never": f"{name} costs more at every volume, with wrong answers not priced.",
     }.get(pays["pays"], "")

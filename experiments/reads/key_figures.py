@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.reads.headlines import WRITTEN
+from experiments.reads.headlines import WRITTEN, measured_once
 from experiments.reads.table_view import Row, shown
 from experiments.wording import counted
 
@@ -45,18 +45,20 @@ def key_figures(payload: Mapping[str, Any]) -> KeyFigures | None:
     baseline = rows.get(payload.get("baseline") or "")
     by_choice = bool(baseline and (payload.get("baseline_chosen") or baseline["family"] not in WRITTEN))
     against = baseline if baseline is not None and baseline is not best else None
-    return KeyFigures(shown(best), against, by_choice, _pays(best, payload.get("money") or {}))
+    return KeyFigures(shown(best), against, by_choice, _pays(best, payload))
 
 
-def _pays(best: Row, ledger: Mapping[str, Any]) -> Pays:
+def _pays(best: Row, payload: Mapping[str, Any]) -> Pays:
     """From which number of requests in all the best approach has cost less than the baseline."""
+    ledger = payload.get("money") or {}
     line: Row = next((row for row in ledger.get("rows", []) if row["approach"] == best["approach"]), {})
     plain, priced = line.get("break_even"), line.get("break_even_with_mistakes")
     if plain is None:
         return Pays("Pays", "at once", ("nothing has to be paid back",))
     if plain["pays"] == "unknown":
         return Pays("Pays from", "unknown", (plain["sentence"].removeprefix("Unknown: "),))
-    notes = [_months(plain, ledger.get("demand") or {}), _mistakes(priced)]
+    once = "by one measurement of speed" if measured_once(payload) else ""
+    notes = [once, _range(plain), _months(plain, ledger.get("demand") or {}), _mistakes(priced)]
     return Pays(*_worded(plain), tuple(note for note in notes if note))
 
 
@@ -68,7 +70,17 @@ def _worded(found: Mapping[str, Any]) -> tuple[str, str]:
         "always": ("Pays", "at every volume"),
         "never": ("Pays", "at no volume"),
         "equal": ("Pays", "neither more nor less"),
+        "unclear": ("Pays", "too close to call"),
     }.get(found["pays"], ("Pays first at", requests))
+
+
+def _range(found: Mapping[str, Any]) -> str:
+    """How sure the volume is, as far as the measurements tell."""
+    if found["pays"] == "unclear":
+        return "the measurements vary more than the costs differ"
+    if found.get("low") is None:
+        return ""
+    return f"between {found['low']:,} and {found['high']:,}, as far as the measurements vary"
 
 
 def _months(found: Mapping[str, Any], demand: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from experiments.models import Approach, Evaluation, Example, Experiment, Predic
 from experiments.models.comparisons import Family
 from experiments.models.datasets import Task
 from experiments.reads.costs import costs_table
+from experiments.reads.passes import measured_passes
 from experiments.reads.spending import spending_lines
 from experiments.reads.teaching import agreement_of, teaching_cost
 from experiments.reads.trials import version_answering
@@ -55,6 +56,7 @@ def build_table(experiment: Experiment, split: str) -> dict[str, Any]:
     if not answered:
         raise UserError(f"No run has answered the {split} rows, so there is nothing to compare.")
     baseline, chosen = _baseline(experiment, answered)
+    speeds = measured_passes(experiment)
     comparison = comparison_build(
         expected=[label for _, label in examples],
         labels=version.labels if version.task == Task.CLASSIFICATION else [],
@@ -62,7 +64,7 @@ def build_table(experiment: Experiment, split: str) -> dict[str, Any]:
         baseline=baseline,
         settings=Settings(margin=experiment.margin),
     )
-    rows = _rows(experiment, comparison, answered)
+    rows = [{**row, "speeds": speeds.get(row["evaluation"], [])} for row in _rows(experiment, comparison, answered)]
     money = costs_table(experiment, rows, _efforts(answered), comparison.baseline)
     costs = money.pop("costs")
     return {

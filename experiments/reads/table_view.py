@@ -307,12 +307,21 @@ def shown(row: Row, columns: Sequence[Column] = ()) -> Row:
         "interval": (row["low"], row["high"]),
         "hue": hue_of(row["family"], row["method"]),
         "ink": line_ink(row),
+        "cost_between": cost_between(row),
         "forgotten": forgotten(row),
         "agreed": agreed(row),
         "closeness_cells": [_closeness_cell(row, column.key) for column in columns],
         "trained_share": trained / total if trained and total else None,
         "delta": {**delta, "range": _range(delta), "tone": TONES[delta["verdict"]], "corrected": _corrected(delta)} if delta else None,
     }
+
+
+def cost_between(row: Row) -> dict[str, Any] | None:
+    """The cost at the fastest and the slowest pass, equal where there was one; None where a cost or the passes are unknown."""
+    cost = row.get("cost") or {}
+    if cost.get("per_thousand") is None or not cost.get("passes"):
+        return None
+    return {"low": cost["low"], "high": cost["high"], "passes": cost["passes"], "varies": cost["low"] != cost["high"]}
 
 
 def _corrected(delta: Mapping[str, Any]) -> bool:
@@ -369,6 +378,7 @@ def _money_line(row: Row, line: Mapping[str, Any]) -> dict[str, Any]:
         "ink": line_ink(row),
         "one_off": line["one_off"]["value"],
         "per_thousand": line["per_thousand"]["value"],
+        "between": cost_between(row),
         "monthly": line["monthly"]["value"],
         "mistakes": line["mistakes_per_thousand"]["value"],
         "break_even": plain["sentence"] if plain else "",

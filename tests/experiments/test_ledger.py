@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from experiments.economics import Demand, DeviceUse, Effort, Prices, TokenUse
-from experiments.ledger import VOLUMES, Entry, break_even, ledger_build, total_cost
+from experiments.ledger import VOLUMES, Entry, break_even, ledger_build, likely_break_even, total_cost
 
 PRICES = Prices(device_hour=Decimal("3.60"), input_million_tokens=Decimal(2), output_million_tokens=Decimal(8), person_hour=Decimal(60))
 DEMAND = Demand.of_month(100_000)
@@ -80,6 +80,60 @@ def test_wrong_answers_move_the_break_even():
     assert counted is not None
     assert left_out is not None
     assert counted < left_out
+
+
+def timed(approach, rate, *passes, seconds=0, wrong=None, between=None):
+    return Entry(approach, approach.title(), DeviceUse(rate, passes), Effort(device_seconds=seconds), wrong, between)
+
+
+def test_a_break_even_has_a_range_from_the_passes_that_help_to_those_that_harm():
+    base, tuned = timed("base", 10, 10, 10), timed("tuned", 20, 16, 25, seconds=3_600)
+
+    result = likely_break_even(tuned, base, PRICES, DEMAND)
+
+    # 3.60 once; a request saves 0.0001 less 0.00005, at best 0.00004 and at worst 0.0000625.
+    assert (result.pays, result.requests, result.low, result.high) == ("from", 72_001, 60_001, 96_001)
+    assert result.sentence == "Costs less from 72,001 requests on (between 60,001 and 96,001, as far as the measurements vary)."
+
+
+def test_costs_within_the_spread_of_passes_are_too_close_to_call_whichever_pass_is_stated():
+    for ours, theirs in ((10, 12), (13, 11)):
+        result = likely_break_even(timed("tuned", ours, 10, 13, seconds=9), timed("base", theirs, 11, 12), PRICES, DEMAND)
+
+        assert (result.pays, result.requests, result.low) == ("unclear", None, None)
+        assert result.sentence == "Too close to call: the measurements vary more than the costs differ."
+
+
+def test_one_measurement_makes_up_no_range():
+    base, tuned = timed("base", 10, 10), timed("tuned", 20, 20, seconds=3_600)
+
+    result = likely_break_even(tuned, base, PRICES, DEMAND)
+
+    assert result == break_even(tuned, base, PRICES, DEMAND)
+    assert (result.low, result.high) == (None, None)
+
+
+def test_wrong_answers_are_priced_at_both_ends_of_the_interval_of_the_difference():
+    prices = replace(PRICES, wrong_answer=Decimal("0.01"))
+    base = timed("base", 20, wrong=0.4)
+    unsure, sure = (timed("tuned", 10, wrong=0.3, between=between, seconds=3_600) for between in ((0.15, 0.45), (0.2, 0.35)))
+
+    assert likely_break_even(unsure, base, prices, DEMAND, with_mistakes=True).pays == "unclear"
+    found = likely_break_even(sure, base, prices, DEMAND, with_mistakes=True)
+    assert found.pays == "from"
+    assert found.low < found.requests < found.high
+    assert likely_break_even(unsure, base, prices, DEMAND).pays == "never", "without wrong answers priced, accuracy does not count"
+
+
+def test_a_cost_is_told_at_its_fastest_and_slowest_pass():
+    row = ledger_build(prices=PRICES, demand=DEMAND, entries=[timed("tuned", 20, 16, 25)]).rows[0]
+
+    assert (row.per_thousand_low.value, row.per_thousand.value, row.per_thousand_high.value) == (
+        Decimal("0.04"),
+        Decimal("0.05"),
+        Decimal("0.0625"),
+    )
+    assert row.passes == 2
 
 
 def test_machines_kept_for_the_peak_come_in_steps():

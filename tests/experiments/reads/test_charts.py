@@ -45,6 +45,17 @@ def test_quality_chart_uses_money_when_every_price_is_known(payload):
     assert [trace["marker"]["color"] for trace in chart.figure["data"][1:]] == [f"token:approach-{place}" for place in range(1, 11)]
 
 
+def test_a_cost_that_varies_from_pass_to_pass_has_a_bar_and_a_single_one_has_none(payload):
+    payload["rows"][0]["cost"] |= {"per_thousand": "0.3", "low": "0.2", "high": "0.5", "passes": 2}
+
+    chart = drawn(quality_chart(payload))
+    first, second = chart.figure["data"][1:3]
+
+    assert (first["error_x"]["array"], first["error_x"]["arrayminus"]) == (pytest.approx([0.2]), pytest.approx([0.1]))
+    assert "error_x" not in second
+    assert chart.summary.endswith("Bars sideways go from the fastest to the slowest measurement.")
+
+
 def test_quality_chart_falls_back_to_tokens_and_says_so(payload):
     payload["rows"][0]["cost"]["per_thousand"] = None
 

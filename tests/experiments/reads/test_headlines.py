@@ -1,5 +1,7 @@
 """The sentence that is read first says who is best, how sure that is, and never more than the test allows."""
 
+import pytest
+
 from experiments.reads.headlines import headline
 
 
@@ -74,6 +76,22 @@ def test_unknown_prices_leave_money_out():
     rows = [row("prompt", "engineered", 0.35), row("lora", "tuned", 0.89, delta=BETTER)]
 
     assert "pays" not in headline(table(*rows, best="lora", money={"pays": "unknown", "requests": None}))
+
+
+@pytest.mark.parametrize(
+    ("found", "passes", "words"),
+    [
+        ({"pays": "from", "requests": 72_001, "low": 60_001, "high": 96_001}, 2, "on (between 60,001 and 96,001, as far as"),
+        ({"pays": "from", "requests": 72_001}, 1, "Lora pays from 72,001 requests on, by one measurement of speed, with wrong"),
+        ({"pays": "unclear", "requests": None}, 2, "Whether Lora costs less is too close to call"),
+    ],
+)
+def test_a_volume_is_as_sure_as_its_measurements(found, passes, words):
+    rows = [row("prompt", "engineered", 0.35), row("lora", "tuned", 0.89, delta=BETTER)]
+    payload = table(*rows, best="lora", money=found)
+    payload["money"]["rows"][0]["passes"] = passes
+
+    assert words in headline(payload)
 
 
 def test_an_empty_table_has_no_headline():

@@ -76,3 +76,18 @@ def test_an_unknown_break_even_says_what_is_missing_and_names_no_number():
 
 def test_a_table_without_rows_has_no_figures():
     assert key_figures({"rows": []}) is None
+
+
+def test_a_volume_stands_with_its_range_and_one_within_the_spread_is_not_named():
+    sure = {"pays": "from", "requests": 72_001, "low": 60_001, "high": 96_001}
+
+    assert key_figures(table(PROMPT, LORA, break_even=sure)).pays.notes[0] == "between 60,001 and 96,001, as far as the measurements vary"
+    assert key_figures(table(PROMPT, LORA, break_even={"pays": "unclear", "requests": None})).pays == Pays(
+        "Pays", "too close to call", ("the measurements vary more than the costs differ", "wrong answers not priced")
+    )
+
+
+def test_one_measurement_of_speed_is_said_to_be_one():
+    figures = key_figures(table(PROMPT, LORA, passes=1, break_even={"pays": "from", "requests": 9}))
+
+    assert figures.pays.notes[0] == "by one measurement of speed"

@@ -129,7 +129,28 @@ def test_costs_come_from_the_price_book_and_name_what_is_missing(workspace):
     assert float(row_named(priced, "LoRA")["cost"]["per_thousand"]) == pytest.approx(1_000 / 186 / 3_600 * 1.20, abs=1e-6)
     assert row_named(halfway, "LoRA")["cost"]["per_thousand"] is None
     assert "price of a device-hour" in row_named(halfway, "LoRA")["cost"]["reason"]
-    assert row_named(bare, "LoRA")["cost"] == {"per_thousand": None, "currency": "USD", "reason": "no price book was chosen"}
+    assert row_named(bare, "LoRA")["cost"] == {
+        **{"per_thousand": None, "low": None, "high": None, "passes": 2},
+        **{"currency": "USD", "reason": "no price book was chosen"},
+    }
+
+
+def test_costs_range_over_every_measured_pass_of_an_approach_on_one_device(workspace):
+    experiment = make_finished_experiment(workspace, num_validation=12, num_test=12, price_book=make_price_book(workspace))
+    chosen = row_named(build_table(experiment, "test"), "LoRA")["run"]
+    lora = Evaluation.objects.filter(run__approach__experiment=experiment, run__approach__name="LoRA")
+    measured = {(True, "validation"): (100.0, "cpu"), (True, "test"): (125.0, "cpu"), (False, "validation"): (150.0, "cpu")}
+    for evaluation in lora:
+        speed, device = measured.get((str(evaluation.run_id) == chosen, evaluation.split), (9.0, "cuda"))
+        evaluation.summary |= {"rows_per_second": speed, "device": device}
+        evaluation.save()
+
+    found = {split: row_named(build_table(experiment, split), "LoRA") for split in ("validation", "test")}
+
+    assert found["validation"]["speeds"] == found["test"]["speeds"] == [100.0, 125.0, 150.0]
+    assert found["test"]["cost"]["passes"] == 3
+    costs = [float(found["test"]["cost"][end]) for end in ("low", "high")]
+    assert costs == pytest.approx([1_000 / speed / 3_600 * 1.20 for speed in (150, 100)], abs=1e-6)
 
 
 def test_every_seed_s_training_is_part_of_the_one_off_cost(workspace):

@@ -161,6 +161,19 @@ def test_computed_tokens_above_the_context_are_explained_where_they_stand(client
     assert "the model runs the words of every label" not in before
 
 
+def test_costs_stand_with_their_range_or_as_one_measurement(client_for, alice, finished):
+    table = finished.tables.get(split="test")
+    best, other = (next(row for row in table.payload["rows"] if row["name"] == name) for name in ("LoRA", "Hybrid"))
+    best["cost"] |= {"per_thousand": "0.3", "low": "0.2", "high": "0.5", "passes": 3}
+    other["cost"] |= {"per_thousand": "0.4", "low": "0.4", "high": "0.4", "passes": 1}
+    table.save()
+
+    page = client_for(alice).get(address("comparison-detail", finished)).content.decode()
+
+    assert "€0.20 to €0.50 in 3 measurements of speed" in page
+    assert page.count("1 measurement<") == 1
+
+
 def test_latency_that_nobody_measured_is_told_once_with_when_it_will_be(client_for, alice, workspace):
     experiment = make_finished_experiment(workspace)
     table = experiment.tables.get()
