@@ -161,7 +161,9 @@ def dataset_version_wait(request: KeyRequest, version_id: UUID, timeout: int = S
 @paginate(Page)
 def example_list(request: KeyRequest, version_id: UUID, split: SeenSplit = "train") -> "QuerySet[Example]":
     """Train, validation and unlabelled rows in file order. Test rows are for scoring only."""
-    return get_for(request.auth, DatasetVersion, version_id).examples.filter(split=split).order_by("position")
+    version = get_for(request.auth, DatasetVersion, version_id)
+    # A draft has only what an unfinished import left, or the rows that its findings show.
+    return version.examples.filter(split=split, version__completed_at__isnull=False).order_by("position")
 
 
 def _arrived(request: HttpRequest, file: UploadedFile | None) -> UploadedFile:

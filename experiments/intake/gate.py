@@ -5,8 +5,8 @@ Knows rows, labels and splits; no Django, no files. One pass collects (gate_tall
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from experiments.intake import gate_checks as checks
@@ -15,7 +15,7 @@ from experiments.intake.gate_checks import ROW_FINDINGS, Finding, Severity
 from experiments.intake.gate_tally import FoundRow, GateRow, Tally, tally_rows
 from experiments.intake.splits import PLACES, SPLITS, UNLABELLED
 
-__all__ = ["ROW_FINDINGS", "Finding", "FoundRow", "GateReport", "GateRow", "Severity", "gate_check", "gate_leaks", "gate_rows"]
+__all__ = ["ROW_FINDINGS", "Finding", "FoundRow", "GateReport", "GateRow", "Severity", "gate_check", "gate_leaks"]
 
 _RANK = {"blocks": 0, "warns": 1, "notes": 2}
 
@@ -26,12 +26,14 @@ class GateReport:
 
     rows_by_split: names unlabelled rows only where there are some, so that reports with and without them differ by that alone.
     labels: rows by label and split, the most frequent label first; empty for extraction.
+    found: every row behind each finding in `ROW_FINDINGS`, by its code; those that repeat the same row stand one after the other.
     """
 
     num_rows: int
     rows_by_split: dict[str, int]
     labels: dict[str, dict[str, int]]
     findings: tuple[Finding, ...]
+    found: Mapping[str, Sequence[FoundRow]] = field(default_factory=dict, repr=False)
 
     @property
     def blocked(self) -> bool:
@@ -39,8 +41,14 @@ class GateReport:
         return any(finding.severity == "blocks" for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
-        return {**asdict(self), "blocked": self.blocked}
+        """The report as plain JSON values, without the found rows: every page of the data loads it."""
+        return {
+            "num_rows": self.num_rows,
+            "rows_by_split": self.rows_by_split,
+            "labels": self.labels,
+            "findings": [asdict(finding) for finding in self.findings],
+            "blocked": self.blocked,
+        }
 
 
 def gate_check(rows: Iterable[GateRow], *, task: Literal["classification", "extraction"] = "classification") -> GateReport:
@@ -60,17 +68,8 @@ def gate_check(rows: Iterable[GateRow], *, task: Literal["classification", "extr
         rows_by_split=_rows_by_split(tally),
         labels=_labels_by_size(tally) if task == "classification" else {},
         findings=tuple(sorted(findings, key=lambda finding: _RANK[finding.severity])),
+        found=_found_rows(tally, findings),
     )
-
-
-def gate_rows(rows: Iterable[GateRow]) -> dict[str, list[FoundRow]]:
-    """Every row behind each finding in `ROW_FINDINGS`, by its code; those that repeat the same row stand one after the other.
-
-    Args:
-        rows: the same as were checked.
-    """
-    tally = tally_rows(rows)
-    return {code: sorted(found_in(tally).all, key=_beside_twin) for code, (_, found_in) in ROW_FINDINGS.items()}
 
 
 def gate_leaks(rows: Iterable[GateRow]) -> frozenset[int]:
@@ -87,6 +86,11 @@ def gate_leaks(rows: Iterable[GateRow]) -> frozenset[int]:
         keep = max(PLACES[split] for _, split in where)
         leaks.update(number for number, split in where if PLACES[split] != keep)
     return frozenset(leaks)
+
+
+def _found_rows(tally: Tally, findings: Iterable[Finding]) -> dict[str, list[FoundRow]]:
+    codes = [finding.code for finding in findings if finding.code in ROW_FINDINGS]
+    return {code: sorted(ROW_FINDINGS[code][1](tally).all, key=_beside_twin) for code in codes}
 
 
 def _beside_twin(row: FoundRow) -> tuple[int, int]:

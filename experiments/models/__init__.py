@@ -3,7 +3,7 @@
 from experiments.models.accounts import ApiKey, AuditEntry, Invitation, Membership, Role, User, Workspace
 from experiments.models.backbones import Backbone
 from experiments.models.comparisons import Approach, ComparisonTable, Experiment, Preview, Run
-from experiments.models.datasets import Dataset, DatasetVersion, Example, Split, TestOpening
+from experiments.models.datasets import Dataset, DatasetVersion, Example, RowFinding, Split, TestOpening
 from experiments.models.endpoints import CallState, EndpointCall, EndpointKey
 from experiments.models.feedback import Feedback, Verdict
 from experiments.models.jobs import Attempt, Job, JobKind, JobState, Queue, Worker
@@ -42,6 +42,7 @@ __all__ = [
     "Queue",
     "Report",
     "Role",
+    "RowFinding",
     "Run",
     "Score",
     "Share",

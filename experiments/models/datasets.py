@@ -84,7 +84,7 @@ class DatasetVersion(Noun):
 
 
 class Example(models.Model):
-    """A row of a complete version."""
+    """A row of a complete version. Of a draft that the gate refused, the rows that its findings show, for nobody else to read."""
 
     version = models.ForeignKey(DatasetVersion, on_delete=models.CASCADE, related_name="examples")
     position = models.PositiveIntegerField(help_text="Row number in the uploaded file, from 1.")
@@ -102,6 +102,25 @@ class Example(models.Model):
 
     def __str__(self) -> str:
         return f"row {self.position}"
+
+
+class RowFinding(models.Model):
+    """A row that a finding of the gate is about, beside the earlier row whose text it repeats."""
+
+    version = models.ForeignKey(DatasetVersion, on_delete=models.CASCADE, related_name="row_findings")
+    code = models.CharField(max_length=40, help_text="The finding's code in the version's report.")
+    place = models.PositiveIntegerField(
+        help_text="How many rows of the finding stand before it: rows that repeat the same row stand together."
+    )
+    position = models.PositiveIntegerField(help_text="The row's position in the version.")
+    twin = models.PositiveIntegerField(null=True, help_text="The position of the row whose text it repeats.")
+
+    class Meta:
+        ordering = ["place"]
+        constraints = [models.UniqueConstraint(fields=["version", "code", "place"], name="row_finding_place_once")]
+
+    def __str__(self) -> str:
+        return f"row {self.position}: {self.code}"
 
 
 class TestOpening(models.Model):

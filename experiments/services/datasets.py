@@ -6,21 +6,22 @@ A version is a draft until `completed_at` is set, in the transaction that makes 
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn, TypeVar
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Max, Model
 from django.utils import timezone
 
 from experiments.errors import UserError
-from experiments.intake.gate import Finding, GateReport, GateRow, gate_check, gate_leaks
+from experiments.intake.gate import Finding, FoundRow, GateReport, GateRow, gate_check, gate_leaks
 from experiments.intake.mapping import ColumnMapping, MappedRow, mapping_check, rows_map
 from experiments.intake.parsing import ParseReport, file_parse, rows_read
 from experiments.intake.splits import TRAIN, UNLABELLED, VALIDATION
-from experiments.models import Dataset, DatasetVersion, Example, Job, JobKind, Queue, User, Workspace
+from experiments.models import Dataset, DatasetVersion, Example, Job, JobKind, Queue, RowFinding, User, Workspace
 from experiments.services.audit import audit_record
 from experiments.services.job_queue import job_create
 from experiments.services.jobs import job_cancel
@@ -29,6 +30,8 @@ from experiments.storage import copy_stored, store_file
 from experiments.wording import counted, quoted
 
 BATCH_ROWS = 2_000
+REFUSED_ROWS = 1_000  # of each finding of a refused draft: more than anybody reads before correcting the file
+Row = TypeVar("Row", bound=Model)
 Hold = Callable[[], object]  # raises when whoever works has lost the job; called inside each writing transaction
 
 
@@ -133,6 +136,7 @@ def dataset_version_map(*, version: DatasetVersion, by: User | None, mapping: Co
                 return draft.job
             raise UserError("The rows are being stored with other settings. Wait until that has ended, then change them.")
         draft.mapping, draft.task, draft.problem, draft.gate_report = mapping.to_json(), mapping.task, "", {}
+        draft.row_findings.all().delete()
         job = _queue(draft, JobKind.IMPORT, by)
         audit_record(by=by, verb="mapped", target=draft, workspace=draft.dataset.workspace)
     version.refresh_from_db()
@@ -150,16 +154,12 @@ def dataset_version_store(*, version: DatasetVersion, hold: Hold) -> None:
     if version.completed_at:
         return
     mapping = ColumnMapping.from_json(version.mapping)
-    rows, left_out = rows_checked(version, mapping)
+    rows, left_out = _rows_kept(_rows_mapped(version, mapping), mapping)
     report = gate_check(_gate_rows(rows), task=mapping.task)
     report = replace(report, findings=(*report.findings, *left_out))
     if report.blocked:
-        problem = _blocking_sentence(report)
-        with transaction.atomic():
-            hold()
-            DatasetVersion.objects.filter(pk=version.pk, completed_at=None).update(gate_report=report.to_json(), problem=problem)
-        raise UserError(problem)
-    _store_rows(version, rows, hold)
+        _refuse(version, rows, report, hold)
+    _store_rows(version, rows, report.found, hold)
     _complete(version, mapping, rows, report, hold)
 
 
@@ -210,11 +210,6 @@ def _report_for_mapping(version: DatasetVersion) -> ParseReport:
     return ParseReport.from_json(version.parse_report)
 
 
-def rows_checked(version: DatasetVersion, mapping: ColumnMapping) -> tuple[list[MappedRow], list[Finding]]:
-    """The rows of a read file as the gate checks them, and a note for each kind of row that the person wants left out."""
-    return _rows_kept(_rows_mapped(version, mapping), mapping)
-
-
 def _rows_mapped(version: DatasetVersion, mapping: ColumnMapping) -> list[MappedRow]:
     report = ParseReport.from_json(version.parse_report)
     with tempfile.TemporaryDirectory(prefix="promptlab-import-") as folder:
@@ -246,18 +241,43 @@ def _gate_rows(rows: Iterable[MappedRow]) -> Iterable[GateRow]:
     return (GateRow(row.number, row.texts, row.label, row.split) for row in rows)
 
 
-def _store_rows(version: DatasetVersion, rows: Sequence[MappedRow], hold: Hold) -> None:
-    """Write the rows in short transactions; nobody sees them before the version is complete."""
+def _refuse(version: DatasetVersion, rows: Iterable[MappedRow], report: GateReport, hold: Hold) -> NoReturn:
+    """Keep the report with the first rows of each of its findings, so that the person sees what to correct, and end the job."""
+    found = {code: rows_found[:REFUSED_ROWS] for code, rows_found in report.found.items()}
+    shown = {number for rows_found in found.values() for row in rows_found for number in row}
+    _store_rows(version, [row for row in rows if row.number in shown], found, hold)
+    problem = _blocking_sentence(report)
     with transaction.atomic():
         hold()
+        DatasetVersion.objects.filter(pk=version.pk, completed_at=None).update(gate_report=report.to_json(), problem=problem)
+    raise UserError(problem)
+
+
+def _store_rows(version: DatasetVersion, rows: Iterable[MappedRow], found: Mapping[str, Sequence[FoundRow]], hold: Hold) -> None:
+    """Write rows and what was found in them, in place of what an earlier try left; nobody sees them before the job has ended."""
+    with transaction.atomic():
+        hold()
+        version.row_findings.all().delete()
         version.examples.all().delete()
-    for start in range(0, len(rows), BATCH_ROWS):
-        batch = rows[start : start + BATCH_ROWS]
+    examples = (Example(version=version, position=row.number, split=row.split, fields=row.fields, label=row.label) for row in rows)
+    _write(Example, examples, hold)
+    # After the rows that they are about: a page that shows a found row finds its text.
+    _write(RowFinding, _row_findings(version, found), hold)
+
+
+def _row_findings(version: DatasetVersion, found: Mapping[str, Sequence[FoundRow]]) -> Iterator[RowFinding]:
+    for code, rows in found.items():
+        for place, row in enumerate(rows):
+            yield RowFinding(version=version, code=code, place=place, position=row.number, twin=row.twin)
+
+
+def _write(model: type[Row], rows: Iterable[Row], hold: Hold) -> None:
+    """Write the rows in short transactions, between which others write."""
+    remaining = iter(rows)
+    while batch := list(islice(remaining, BATCH_ROWS)):
         with transaction.atomic():
             hold()
-            Example.objects.bulk_create(
-                Example(version=version, position=row.number, split=row.split, fields=row.fields, label=row.label) for row in batch
-            )
+            model._default_manager.bulk_create(batch)
 
 
 def _complete(version: DatasetVersion, mapping: ColumnMapping, rows: Sequence[MappedRow], report: GateReport, hold: Hold) -> None:

@@ -17,7 +17,7 @@ from experiments.intake.mapping import ColumnMapping, mapping_guess
 from experiments.intake.parsing import ParseReport
 from experiments.models import Dataset, DatasetVersion, Queue, Split
 from experiments.reads import datasets as reads
-from experiments.reads.finding_rows import draft_finding_page, finding_page, row_findings
+from experiments.reads.finding_rows import finding_page, num_found, row_findings
 from experiments.services import datasets
 from experiments.services.job_queue import queue_health
 from experiments.services.jobs import job_retry
@@ -188,7 +188,7 @@ def _mapping_form(version: DatasetVersion, request: HttpRequest | None = None) -
 
 def _complete_context(request: HttpRequest, version: DatasetVersion) -> dict[str, object]:
     has_unlabelled = bool(version.split_counts.get(Split.UNLABELLED))
-    findings = row_findings(version.gate_report)
+    findings = row_findings(version)
     filters = RowFilterForm(request.GET or None, labels=version.labels, findings=findings, has_unlabelled=has_unlabelled)
     chosen = filters.chosen()
     finding = chosen.pop("finding")
@@ -209,11 +209,16 @@ def _complete_context(request: HttpRequest, version: DatasetVersion) -> dict[str
 
 def _refused_rows(request: HttpRequest, version: DatasetVersion) -> dict[str, object]:
     """The rows of the finding that was asked for, of a draft that the gate has refused."""
-    findings, finding = row_findings(version.gate_report), request.GET.get("finding", "")
+    findings, finding = row_findings(version), request.GET.get("finding", "")
     if finding not in findings:
         return {"row_findings": findings}
-    page = draft_finding_page(version, finding, after=_position(request, "after"), before=_position(request, "before"))
-    return {"row_findings": findings, "finding": findings[finding], "page": page, "columns": version.mapping["text_columns"]}
+    return {
+        "row_findings": findings,
+        "finding": findings[finding],
+        "num_found": num_found(version, finding),
+        "page": _rows_page(request, version, finding, {}),
+        "columns": version.mapping["text_columns"],
+    }
 
 
 def _rows_page(request: HttpRequest, version: DatasetVersion, finding: str, chosen: dict[str, str]) -> reads.RowsPage:

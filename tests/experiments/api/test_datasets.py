@@ -170,6 +170,13 @@ def test_rows_for_prompts_never_hold_test_rows(call, workspace):
     assert call("get", f"dataset-versions/{version.pk}/examples?split=test").status_code == 422
 
 
+def test_a_draft_has_no_rows_for_prompts_whatever_its_findings_show(call, workspace):
+    version = make_dataset_version(workspace, completed_at=None)
+
+    assert version.examples.filter(split="train").exists()
+    assert call("get", f"dataset-versions/{version.pk}/examples?split=train").json()["items"] == []
+
+
 def test_rows_without_a_label_are_kept_when_the_mapping_says_so(upload, call):
     version = upload(CSV + b"who knows,,train\nnobody,,aside\n").json()
     work_off()

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from experiments.intake.gate import GateRow, gate_check, gate_leaks, gate_rows
+from experiments.intake.gate import GateRow, gate_check, gate_leaks
 
 
 def clean_rows(num_labels=2, per_split=150):
@@ -78,12 +78,13 @@ def test_all_rows_of_a_finding_stand_by_the_rows_that_they_repeat():
     more = [("train text 9", "label 1", "train"), ("train text 2", "label 1", "train"), *[("TRAIN text 9", "label 1", "train")] * 20]
     rows = extra(clean_rows(), *more)
 
-    repeats = gate_rows(rows)["duplicates"]
+    report = gate_check(rows)
+    repeats = report.found["duplicates"]
 
     assert [(row.number, row.twin) for row in repeats[:3]] == [(452, 3), (451, 10), (453, 10)]
     assert len(repeats) == found(rows, "duplicates").count == 22
-    assert gate_rows(rows)["contradicting_labels"] == [(452, 3)]
-    assert gate_rows(extra(rows, (" ", "label 0", "test")))["empty_text"] == [(473, None)]
+    assert report.found["contradicting_labels"] == [(452, 3)]
+    assert gate_check(extra(rows, (" ", "label 0", "test"))).found["empty_text"] == [(473, None)]
 
 
 def test_contradicting_labels_show_both():

@@ -117,6 +117,40 @@ def test_what_a_dead_worker_left_is_replaced(read):
     assert store(version).examples.filter(label="stored").count() == 0
 
 
+def repeats(version: DatasetVersion) -> list[tuple[int, int, int | None]]:
+    return list(version.row_findings.filter(code="duplicates").values_list("place", "position", "twin"))
+
+
+def test_every_row_that_the_gate_finds_is_kept_once_however_often_the_job_runs(read, monkeypatch):
+    monkeypatch.setattr(datasets, "BATCH_ROWS", 2)
+    mapping = ColumnMapping(
+        ("text",), "label", split_column="split", split_meaning={"train": "train", "test": "test", "validation": "validation"}
+    )
+    rows = "".join(f"text {number % 9},{'ab'[number % 2]},train\n" for number in range(14))
+    version = read(f"text,label,split\n{rows}other,a,test\nanother,b,validation\n".encode())
+
+    store(version, mapping)
+    DatasetVersion.objects.filter(pk=version.pk).update(completed_at=None)
+    version.refresh_from_db()
+    datasets.dataset_version_store(version=version, hold=held)
+
+    assert repeats(version) == [(place, place + 11, place + 2) for place in range(5)]
+
+
+def test_a_worker_that_lost_the_job_keeps_no_finding(read):
+    version = read(csv(40) + b"\n,a\n")
+    datasets.dataset_version_map(version=version, by=None, mapping=MAPPING)
+    version.refresh_from_db()
+
+    def lost() -> None:
+        raise RuntimeError("somebody else has the job")
+
+    with pytest.raises(RuntimeError):
+        datasets.dataset_version_store(version=version, hold=lost)
+    assert not version.row_findings.exists()
+    assert not version.examples.exists()
+
+
 def test_a_refused_file_keeps_its_sentence_and_stores_no_row(upload):
     version = upload(b"\x89PNG\r\n\x1a\n" + b"\0" * 64, "table.csv")
 
@@ -129,7 +163,7 @@ def test_a_refused_file_keeps_its_sentence_and_stores_no_row(upload):
     assert not version.parsed_sha256
 
 
-def test_blocked_rows_are_not_stored_and_every_reason_is_kept(read):
+def test_of_blocked_rows_only_those_of_findings_are_kept_and_every_reason(read):
     version = read(csv(40) + b"\n,a\n")
     datasets.dataset_version_map(version=version, by=None, mapping=MAPPING)
     version.refresh_from_db()
@@ -139,7 +173,7 @@ def test_blocked_rows_are_not_stored_and_every_reason_is_kept(read):
 
     version.refresh_from_db()
     assert version.completed_at is None
-    assert version.examples.count() == 0
+    assert version.examples.get().position == 42
     assert [finding["code"] for finding in version.gate_report["findings"] if finding["severity"] == "blocks"] == ["empty_text"]
 
 

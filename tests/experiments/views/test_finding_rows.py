@@ -5,21 +5,25 @@ import re
 import pytest
 from django.core.cache import cache
 
-from experiments.models import DatasetVersion
+from experiments.intake.gate import GateRow, gate_check
+from experiments.models import DatasetVersion, Example, RowFinding
+from experiments.services import datasets
 from tests.factories import make_dataset_version
 from tests.upload_data import CSV, map_it, page_of, work_off
 
 NAMES = ("duplicates", "split_overlap", "contradicting_labels")
 
 
-@pytest.fixture(autouse=True)
-def _nothing_found_yet():
-    cache.clear()
-
-
 def make_version(workspace, rows) -> DatasetVersion:
     findings = [{"code": code, "severity": "notes", "sentence": f"{code} here."} for code in (*NAMES, "uneven_labels")]
-    return make_dataset_version(workspace, rows, gate_report={"findings": findings})
+    version = make_dataset_version(workspace, rows, gate_report={"findings": findings})
+    found = gate_check(GateRow(number, (text,), label, split) for number, (split, text, label) in enumerate(rows, start=1)).found
+    RowFinding.objects.bulk_create(
+        RowFinding(version=version, code=code, place=place, position=row.number, twin=row.twin)
+        for code in found
+        for place, row in enumerate(found[code])
+    )
+    return version
 
 
 @pytest.fixture
@@ -89,15 +93,69 @@ def test_found_rows_cost_the_same_number_of_queries_however_many_there_are(clien
         assert rows_shown(client, version, "finding=duplicates&split=train")
 
 
-def test_a_refused_draft_shows_the_rows_of_a_finding_too(upload, dora_client):
+def test_found_rows_are_shown_whatever_has_become_of_the_cache(client_for, bob, version, monkeypatch):
+    def away(*_args, **_options):
+        raise ConnectionError("nobody answers")
+
+    client = client_for(bob)
+    for question in ("get", "get_many", "set", "set_many", "add", "incr"):
+        monkeypatch.setattr(type(cache), question, away, raising=False)
+
+    assert rows_shown(client, version, "finding=split_overlap") == [(2, None), (5, 2)]
+
+
+def test_a_version_from_before_rows_were_kept_offers_none(client_for, bob, version):
+    version.row_findings.all().delete()
+
+    assert "?finding=" not in page_of(client_for(bob), version)
+    assert len(rows_shown(client_for(bob), version, "finding=duplicates")) == 6
+
+
+@pytest.fixture
+def refused(upload, dora_client) -> DatasetVersion:
     upload(CSV + b"nobody has said what this is,\nmessage number 3,b\n")
     work_off()
     map_it(dora_client)
     work_off()
-    version = DatasetVersion.objects.get()
+    return DatasetVersion.objects.get()
+
+
+def test_a_refused_draft_shows_the_rows_of_a_finding_too(refused, dora_client):
+    version = refused
 
     assert "?finding=empty_label#rows" in page_of(dora_client, version)
     assert rows_shown(dora_client, version, "finding=empty_label")[:1] == [(62, None)]
     assert rows_shown(dora_client, version, "finding=duplicates")[:2] == [(5, None), (63, 5)]
     page = dora_client.get(f"/w/acme/data/versions/{version.pk}/?finding=empty_label").content.decode()
     assert "nobody has said what this is" in page
+
+
+def test_a_refused_draft_says_how_many_of_the_rows_it_shows(upload, dora_client, monkeypatch):
+    monkeypatch.setattr(datasets, "REFUSED_ROWS", 2)
+    upload(CSV + b"unsaid,\nnot said,\nsaid by nobody,\n")
+    work_off()
+    map_it(dora_client)
+    work_off()
+    version = DatasetVersion.objects.get()
+
+    assert rows_shown(dora_client, version, "finding=empty_label")[:2] == [(62, None), (63, None)]
+    assert version.row_findings.filter(code="empty_label").count() == 2
+    page = dora_client.get(f"/w/acme/data/versions/{version.pk}/?finding=empty_label").content.decode()
+    assert "The first 2 of 3 rows can be looked at here." in page
+
+
+def test_the_findings_of_a_draft_go_when_its_columns_are_mapped_anew(refused, dora_client):
+    map_it(dora_client, leave_out_empty="on")
+
+    assert not RowFinding.objects.exists()
+    work_off()
+    assert list(RowFinding.objects.values_list("position", "twin")) == [(63, 5)]
+    assert Example.objects.count() == 61
+
+
+def test_the_rows_of_a_refused_draft_are_for_its_page_alone(refused, dora_client):
+    assert set(refused.examples.values_list("position", flat=True)) == {5, 62, 63}
+    dora_client.post(f"/w/acme/data/versions/{refused.pk}/discard/")
+
+    assert not Example.objects.exists()
+    assert not RowFinding.objects.exists()
