@@ -138,8 +138,8 @@ P_TUNING = (
     ),
     template_text("kept"),
 )
-PREFIX = (_learning_rate(5e-3), *_TRAINING, _VIRTUAL_TOKENS, _PREFIX_INIT, _INIT_TEXT, template_text("replaced"))
-IA3 = (_learning_rate(5e-3), *_TRAINING, template_text("kept"))
+PREFIX = (_rate_by_size(5e-2, 5e-3), *_TRAINING, _VIRTUAL_TOKENS, _PREFIX_INIT, _INIT_TEXT, template_text("replaced"))
+IA3 = (_rate_by_size(5e-2, 5e-3), *_TRAINING, template_text("kept"))
 _LORA = (
     _rate_by_size(2e-3, 2e-4),
     *_TRAINING,

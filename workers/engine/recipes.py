@@ -108,7 +108,9 @@ _SMALL_MODEL = 100_000_000
 # Step sizes worth trying on small models and on larger ones; other methods try a third and the triple of their default on both.
 _RATES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "prompt_tuning": ((0.15, 0.5, 1.5), (0.02, 0.05, 0.15)),
+    "prefix_tuning": ((1.5e-2, 5e-2, 0.15), (1.5e-3, 5e-3, 1.5e-2)),
     "cpt": ((0.02, 0.05, 0.15), (0.02, 0.05, 0.15)),
+    "ia3": ((1.5e-2, 5e-2, 0.15), (1.5e-3, 5e-3, 1.5e-2)),
     "lora": ((5e-4, 2e-3, 5e-3), (1e-4, 2e-4, 5e-4)),
     "full": ((3e-5, 1e-4, 3e-4), (5e-6, 2e-5, 5e-5)),
 }
@@ -213,7 +215,7 @@ METHODS: dict[str, Method] = {
     "prefix_tuning": Method(
         "tuned",
         "Prefix tuning",
-        _training(Option(5e-3, "Step size.", 1e-7, 1.0))
+        _training(Option(5e-2, "Step size.", 1e-7, 1.0))
         | {
             "num_virtual_tokens": _PROMPT["num_virtual_tokens"],
             "template_text": _PROMPT["template_text"],
@@ -268,7 +270,7 @@ METHODS: dict[str, Method] = {
     "ia3": Method(
         "tuned",
         "IA3",
-        _training(Option(5e-3, "Step size.", 1e-7, 1.0)) | _KEPT,
+        _training(Option(5e-2, "Step size.", 1e-7, 1.0)) | _KEPT,
         "IA3",
         needs_train=True,
     ),
