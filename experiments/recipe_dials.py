@@ -191,7 +191,7 @@ def lora(variant: str, words: str, *, template_text: str = "replaced") -> tuple[
 
 def adapter(placement: str, words: str) -> tuple[RecipeOption, ...]:
     return (
-        _learning_rate(1e-3),
+        _rate_by_size(1e-2, 1e-3),
         *_TRAINING,
         template_text("kept"),
         _fixed("placement", "Place", placement, words, shapes=True),

@@ -11,7 +11,7 @@ from experiments.recipe_kinds import OptionValue
 # Families whose published soft prompts were trained with Adafactor.
 ADAFACTOR_FAMILIES = ("t5", "mt5")
 _SMALL_MODEL = 100_000_000
-_OF_LARGER_MODELS = {"prompt_tuning": 0.05, "prefix_tuning": 5e-3, "ia3": 5e-3, "lora": 2e-4, "full": 2e-5}
+_OF_LARGER_MODELS = {"prompt_tuning": 0.05, "prefix_tuning": 5e-3, "ia3": 5e-3, "bottleneck": 1e-3, "lora": 2e-4, "full": 2e-5}
 
 
 def usual_steps(method: str, facts: Mapping[str, Any]) -> dict[str, OptionValue]:

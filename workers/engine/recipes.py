@@ -111,6 +111,7 @@ _RATES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "prefix_tuning": ((1.5e-2, 5e-2, 0.15), (1.5e-3, 5e-3, 1.5e-2)),
     "cpt": ((0.02, 0.05, 0.15), (0.02, 0.05, 0.15)),
     "ia3": ((1.5e-2, 5e-2, 0.15), (1.5e-3, 5e-3, 1.5e-2)),
+    "bottleneck": ((3e-3, 1e-2, 3e-2), (3e-4, 1e-3, 3e-3)),
     "lora": ((5e-4, 2e-3, 5e-3), (1e-4, 2e-4, 5e-4)),
     "full": ((3e-5, 1e-4, 3e-4), (5e-6, 2e-5, 5e-5)),
 }
@@ -277,7 +278,7 @@ METHODS: dict[str, Method] = {
     "bottleneck": Method(
         "tuned",
         "Bottleneck adapter",
-        _training(Option(1e-3, "Step size.", 1e-7, 1.0))
+        _training(Option(1e-2, "Step size.", 1e-7, 1.0))
         | _KEPT
         | {
             "placement": Option(
