@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,12 +136,12 @@ def tuned(bench: Bench) -> list[Measure]:
     train, cases = tasks.queue_cases("train"), tasks.sample(tasks.queue_cases("test"), TUNED_ROWS, 6)
     wording = _queue_wording(bench)
     untuned = measure("Banking77, 12 queues, the rows below: zero-shot", bench.choices(wording, cases), cases)
-    prompts = [tasks.prompt(wording, case) for case in train]
-    rows = tuning.examples(bench.tokenizer, prompts, [case.label for case in train])
+    rows = [tuning.Example(tasks.prompt(wording, case), case.label) for case in train]
     found: list[Measure] = [untuned]
-    for name, method in tuning.methods(bench.folder).items():
+    for name, recipe in tuning.RECIPES.items():
         for seed in SEEDS:
-            model, seconds = tuning.tune(bench.folder, method, rows, seed)
+            with tempfile.TemporaryDirectory() as out:
+                model, seconds = tuning.tune(bench.folder, recipe, rows, train[0].options, seed, Path(out))
             base, front = model.get_base_model(), tuning.front_of(model)
             said = Bench(bench.folder, bench.data, base, bench.tokenizer).choices(wording, cases, front)
             result = measure(f"Banking77, 12 queues: {name}, seed {seed}", said, cases, seconds=round(seconds))
