@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from experiments.recipe_kinds import RecipeKind
 from experiments.recipes import CATALOGUE
 
 _FILE = Path(__file__).parent / "capabilities.json"
@@ -41,26 +42,32 @@ class Capability:
 
 @dataclass(frozen=True)
 class Family:
-    """A family of models. `key` is transformers' model type, which a verified model's facts carry."""
+    """A family of models. `key` is transformers' model type, which a verified model's facts carry.
+
+    variants: approaches, by their key in the catalogue, that do not do what their method does.
+    """
 
     key: str
     title: str
     methods: Mapping[str, Capability]
+    variants: Mapping[str, Capability]
 
 
 @cache
 def families() -> dict[str, Family]:
     """All families that were tried, in the order of the file."""
     rows = json.loads(_FILE.read_text(encoding="utf-8"))
-    return {
-        key: Family(key, row["title"], {method: Capability(**cell) for method, cell in row["cells"].items()}) for key, row in rows.items()
-    }
+    return {key: Family(key, row["title"], _capabilities(row["cells"]), _capabilities(row["variants"])) for key, row in rows.items()}
 
 
-def capability_of(family: object, method: str) -> Capability | None:
-    """What is known of a method on a family; None when the pair was never tried, and the engine decides when it loads the model."""
+def _capabilities(cells: Mapping[str, Mapping[str, str]]) -> dict[str, Capability]:
+    return {name: Capability(**cell) for name, cell in cells.items()}
+
+
+def capability_of(family: object, kind: RecipeKind) -> Capability | None:
+    """What is known of an approach on a family; None when the pair was never tried, and the engine decides when it loads the model."""
     row = families().get(family) if isinstance(family, str) else None
-    return row.methods.get(method) if row else None
+    return (row.variants.get(kind.key) or row.methods.get(kind.method)) if row else None
 
 
 def method_names() -> dict[str, str]:

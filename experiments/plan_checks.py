@@ -215,7 +215,7 @@ def _approach_problems(approach: ApproachPlan) -> Iterator[str]:
     family = approach.backbone.facts.get("family")
     if options.get("optimizer") == "adafactor" and family and family not in ADAFACTOR_FAMILIES:
         yield f"{approach.kind.name}: Adafactor is for T5, and {quoted(approach.backbone.name)} is of the family {family}. Choose AdamW."
-    known = capability_of(approach.backbone.facts.get("family"), approach.kind.method)
+    known = capability_of(approach.backbone.facts.get("family"), approach.kind)
     if known and known.is_refused:
         yield f"{approach.kind.name} cannot run on {quoted(approach.backbone.name)}. {known.reason}"
     window, learned = approach.backbone.facts.get("window"), options.get("num_virtual_tokens")

@@ -15,7 +15,7 @@ def plan_notes(plan: ExperimentPlan) -> list[str]:
 
 
 def _capability_notes(approach: ApproachPlan) -> Iterator[str]:
-    known = capability_of(approach.backbone.facts.get("family"), approach.kind.method)
+    known = capability_of(approach.backbone.facts.get("family"), approach.kind)
     if known and known.note:
         yield f"{approach.kind.name} on {approach.backbone.name}: {known.note}"
 

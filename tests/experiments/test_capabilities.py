@@ -19,12 +19,12 @@ def test_a_refusal_and_a_slower_path_come_with_a_reason_and_a_usual_cell_without
 
 
 def test_a_family_that_was_never_tried_is_left_to_the_engine():
-    assert capability_of("falcon", "lora") is None
-    assert capability_of(None, "lora") is None
+    assert capability_of("falcon", CATALOGUE["lora"]) is None
+    assert capability_of(None, CATALOGUE["lora"]) is None
 
 
 def test_prefix_tuning_is_refused_where_there_are_no_keys_and_values():
-    refused = capability_of("mamba", "prefix_tuning")
+    refused = capability_of("mamba", CATALOGUE["prefix"])
 
     assert refused is not None
     assert refused.is_refused
@@ -32,7 +32,7 @@ def test_prefix_tuning_is_refused_where_there_are_no_keys_and_values():
 
 
 def test_prefix_on_an_encoder_decoder_runs():
-    known = capability_of("t5", "prefix_tuning")
+    known = capability_of("t5", CATALOGUE["prefix"])
 
     assert known is not None
     assert known.is_slower
@@ -45,3 +45,14 @@ def test_the_page_says_that_this_prefix_is_for_the_decoder_only():
     [prefix] = [cell for cell in t5["cells"] if cell.method == "Prefix"]
 
     assert any("decoder only" in table["notes"][number - 1] for number in prefix.notes)
+
+
+def test_an_approach_that_does_not_do_what_its_method_does_has_a_cell_of_its_own():
+    refused = capability_of("qwen3_next", CATALOGUE["dora"])
+    plain = capability_of("qwen3_next", CATALOGUE["lora"])
+
+    assert refused is not None
+    assert refused.is_refused
+    assert plain is not None
+    assert not plain.is_refused
+    assert f"DoRA: {refused.reason}" in family_table()["notes"]

@@ -39,7 +39,7 @@ from workers.engine.families import keeps_running_state
 from workers.engine.frame import Frame
 from workers.engine.full import create_full
 from workers.engine.prefix import PrefixStates, Virtual, embed, run_prefix
-from workers.engine.recipes import ADAFACTOR_FAMILIES, IN_FRONT
+from workers.engine.recipes import ADAFACTOR_FAMILIES, IN_FRONT, METHODS
 from workers.engine.spec import Recipe, RunSpec
 from workers.engine.tuned import OwnLoss, Tuning
 
@@ -163,7 +163,14 @@ def create_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, seed: int) -
     config, start = _BUILDERS[recipe.method](backbone, frame, recipe, warnings, seed)
     _fit_to_model(config, backbone)
     # Adapters compute in the backbone's dtype; training keeps fp32 masters of them.
-    peft_model = get_peft_model(backbone.model, config, autocast_adapter_dtype=False)
+    try:
+        peft_model = get_peft_model(backbone.model, config, autocast_adapter_dtype=False)
+    except ValueError as error:
+        # Experts that are one block of weights take neither DoRA nor dropout, for one.
+        raise Unsupported(
+            f"PEFT cannot put {METHODS[recipe.method].title} with these options on models of the family {backbone.facts['family']}: "
+            f"{str(error).rstrip('.')}. Choose plain LoRA without dropout, or a soft prompt."
+        ) from error
     # A saved folder names the model, not the path of this machine.
     config.base_model_name_or_path = str(backbone.facts["source"])
     tuning = PeftTuning(recipe, warnings, peft_model)

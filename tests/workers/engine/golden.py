@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from workers.engine.errors import BadSpec, Unsupported
 from workers.engine.execute import execute
 from workers.engine.generation import Generator
 from workers.engine.outcome import RunResult
-from workers.engine.recipes import METHODS
+from workers.engine.recipes import METHODS, OptionValue
 from workers.engine.scoring import Scorer
 from workers.engine.spec import BackboneRef
 
@@ -37,24 +37,32 @@ BEGIN, END = "<!-- families -->", "<!-- end of families -->"
 SEARCHES = ("prompt_search", "dspy_search")
 ASKS = tuple(name for name, method in METHODS.items() if method.family in ("prompt", "tuned") or name == "linear_probe")
 COLUMNS = tuple(name for name in ASKS if name not in SEARCHES)
+# Approaches of their own that are a method with other options; they have a cell only where it differs from the method's.
+VARIANTS: dict[str, tuple[str, dict[str, OptionValue]]] = {
+    "rslora": ("lora", {"variant": "rslora"}),
+    "dora": ("lora", {"variant": "dora"}),
+    "pfeiffer": ("bottleneck", {"placement": "pfeiffer"}),
+}
 _RATES = {"prompt_tuning": 0.5, "cpt": 0.5, "full": 1e-3}
 _CLOSE = 2e-4
 
 Cell = dict[str, str]
 
 
-def cell_of(family: str, method: str, folder: Path) -> Cell:
+def cell_of(family: str, method: str, folder: Path, **variant: OptionValue) -> Cell:
     """Run one cell and hold it to its promises.
 
     Train, save, load, score and write on a tiny random model; each row alone equals the row in company; the shared prefix equals whole
     rows; a PEFT folder predicts the same in plain PEFT.
 
+    Args:
+        variant: options that make a variant of the method.
     Returns:
         "path": shared, plain or refused, with the reason where it is not shared; "runs" for what reads no prompt. A "note" where the
         method is not quite what its name says.
     """
     try:
-        result = _run(family, method, folder)
+        result = _run(family, method, folder, variant)
     except (BadSpec, Unsupported) as error:
         return {"path": "refused", "reason": error.message.replace(str(folder / "model"), "This model")}
     if method != "linear_probe":
@@ -73,12 +81,12 @@ def _path(result: RunResult) -> Cell:
     return {"path": path, "reason": re.sub(r" by [\d.e+-]+ nats", "", reason)}
 
 
-def _run(family: str, method: str, folder: Path) -> RunResult:
+def _run(family: str, method: str, folder: Path, variant: Mapping[str, OptionValue]) -> RunResult:
     if family in ("encoder", "bart"):
         source = save_model(folder / "model", family)
         load_backbone(BackboneRef(str(source), dtype="fp32", device="cpu"))
     options = {"learning_rate": _RATES.get(method, 0.02), "max_steps": 3} if METHODS[method].family == "tuned" else {}
-    return execute(make_run(folder, make_backbone(family), method, rows=8, options=options))
+    return execute(make_run(folder, make_backbone(family), method, rows=8, options={**options, **variant}))
 
 
 def _hold(family: str, method: str, folder: Path) -> None:
@@ -150,6 +158,15 @@ def write_readme(known: dict[str, Any]) -> None:
     README.write_text(f"{before}{BEGIN}\n{readme_table(known)}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
+def _other_variants(family: str, method: str, cell: Cell) -> dict[str, Cell]:
+    """The variants of a method that do not do what the method does."""
+    found = {}
+    for variant, (_, options) in ((name, row) for name, row in VARIANTS.items() if row[0] == method):
+        with tempfile.TemporaryDirectory() as folder:
+            found[variant] = cell_of(family, method, Path(folder), **options)
+    return {variant: its for variant, its in found.items() if its != cell}
+
+
 def write_matrix(chosen: Sequence[str]) -> None:
     """Find out all cells, or those of the chosen families and methods, and write them down one by one."""
     known: dict[str, Any] = json.loads(MATRIX.read_text(encoding="utf-8")) if MATRIX.is_file() else {}
@@ -158,6 +175,7 @@ def write_matrix(chosen: Sequence[str]) -> None:
             row = known.setdefault(family, {"title": FAMILIES[family].title, "cells": {}})
             with tempfile.TemporaryDirectory() as folder:
                 row["cells"][method] = cell_of(family, method, Path(folder))
+            row["variants"] = row.get("variants", {}) | _other_variants(family, method, row["cells"][method])
             row["cells"] = {name: row["cells"][name] for name in COLUMNS if name in row["cells"]}
             rows = {name: known[name] for name in FAMILIES if name in known}
             MATRIX.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.workers.engine.families import FAMILIES
-from tests.workers.engine.golden import BEGIN, COLUMNS, END, MATRIX, README, cell_of, readme_table
+from tests.workers.engine.golden import BEGIN, COLUMNS, END, MATRIX, README, VARIANTS, cell_of, readme_table
 
 KNOWN = json.loads(MATRIX.read_text(encoding="utf-8"))
 CELLS = [(family, method) for family in FAMILIES for method in COLUMNS]
@@ -41,6 +41,17 @@ def test_a_cell_of_each_method_does_what_the_matrix_says(tmp_path, family, metho
 @pytest.mark.parametrize(("family", "method"), [cell for cell in CELLS if cell not in QUICK + IN_TURN])
 def test_every_other_cell_does_what_the_matrix_says(tmp_path, family, method):
     assert cell_of(family, method, tmp_path) == KNOWN[family]["cells"][method]
+
+
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(family, marks=pytest.mark.slow if family in ("gpt2", "qwen3_next") else pytest.mark.grid) for family in FAMILIES],
+)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_variant_does_what_its_method_does_or_what_its_own_cell_says(tmp_path, family, variant):
+    method, options = VARIANTS[variant]
+    row = KNOWN[family]
+    assert cell_of(family, method, tmp_path, **options) == row["variants"].get(variant, row["cells"][method])
 
 
 def test_the_readme_has_the_matrix_in_short():
