@@ -1,4 +1,4 @@
-"""How soon an engine host starts a run: warm, its model loaded, and cold, from the start of the process.
+"""How soon an engine host starts to score rows: warm, its model loaded, and cold, from the start of the process.
 
 The gates are absolute: half a second, and five seconds besides the load of the model. The ratio is the allowed time over ours.
 """
@@ -76,7 +76,7 @@ def request_of(lab: Lab, name: str) -> dict[str, Any]:
 
 
 def host_cold(lab: Lab) -> Entry:
-    """From the start of the process to the first rows scored, less the time that the run itself names for its model."""
+    """From the start of the process until rows are scored, less the time that the run itself names for its model."""
     request = request_of(lab, "cold")
     seconds = []
     for _ in range(_TIMES):
@@ -91,7 +91,7 @@ def host_cold(lab: Lab) -> Entry:
 
 
 def host_warm(lab: Lab) -> Entry:
-    """From the request to the first rows scored."""
+    """From the request until rows are scored."""
     seconds = []
     with host() as warm:
         for turn in range(_TIMES + 1):

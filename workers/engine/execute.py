@@ -51,6 +51,7 @@ def _evaluate(run: Run, approach: Approach, target: EvaluateOn, items: Sequence[
     def on_rows(done: int) -> None:
         run.report(Progress("scoring", rows=done, rows_total=len(items)))
 
+    on_rows(0)
     run.watch.start("score")
     predictions = approach.predict(items, on_rows)
     seconds = run.watch.stop("score")
