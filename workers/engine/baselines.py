@@ -1,17 +1,16 @@
-"""Plain baselines that every classification is measured against. Knows scikit-learn; the linear probe also asks the backbone."""
+"""Plain baselines that every classification is measured against. Knows scikit-learn; the linear probe also asks the backbone.
+
+scikit-learn takes most of a second to import, so it is imported by what fits one: other runs start without it.
+"""
 
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from workers.engine.abreast import run_abreast
@@ -19,13 +18,16 @@ from workers.engine.backbone import Backbone
 from workers.engine.batching import buckets
 from workers.engine.spec import Item, RunSpec
 
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
 # One row a label, C columns: how much a baseline believes in each label, as log-probabilities.
 Beliefs = NDArray[np.float64]
 Predict = Callable[[Sequence[Item]], Beliefs]
 _SMOOTHING = 1e-9
 _MAX_TOKENS = 4096
 # A baseline is asked once on validation and once on test rows; fitting it takes longer than either.
-_kept: dict[tuple[object, ...], Pipeline] = {}
+_kept: dict[tuple[object, ...], "Pipeline"] = {}
 _MOST_KEPT = 4
 
 
@@ -80,12 +82,20 @@ def _words(text: str) -> set[str]:
 
 
 def _tfidf(spec: RunSpec, train: Sequence[Item]) -> Predict:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
     classifier = LogisticRegression(C=10.0, max_iter=1000, random_state=spec.seed)
     pipeline = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), classifier)
     return _fitted(spec, pipeline, train, lambda items: [row_text(spec, item) for item in items])
 
 
 def _linear_probe(spec: RunSpec, train: Sequence[Item], backbone: Backbone) -> Predict:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000, random_state=spec.seed))
 
     def states(items: Sequence[Item]) -> NDArray[np.float32]:
@@ -94,7 +104,9 @@ def _linear_probe(spec: RunSpec, train: Sequence[Item], backbone: Backbone) -> P
     return _fitted(spec, pipeline, train, states, backbone.weights_hash)
 
 
-def _fitted(spec: RunSpec, pipeline: Pipeline, train: Sequence[Item], read: Callable[[Sequence[Item]], Any], weights: str = "") -> Predict:
+def _fitted(
+    spec: RunSpec, pipeline: "Pipeline", train: Sequence[Item], read: Callable[[Sequence[Item]], Any], weights: str = ""
+) -> Predict:
     """A predictor from a pipeline fitted on the train rows, or from the one that was fitted on the same rows before."""
     seen = sorted({item.label for item in train})
     if len(seen) == 1:  # scikit-learn refuses to learn a single class; then that class is all there is to say

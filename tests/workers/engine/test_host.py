@@ -169,3 +169,9 @@ def test_garbage_on_stdin_is_answered_and_survived(child, folder):
     facts = child.hear("inspected")["facts"]
     assert facts["family"] == "llama"
     assert facts["window"] == 256
+
+
+def test_a_host_starts_without_what_only_baselines_need():
+    asked = "import sys, workers.engine.host; print('sklearn' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, cwd=ROOT).stdout.strip() == "False"
