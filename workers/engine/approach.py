@@ -97,7 +97,9 @@ class Prompted:
         if not self.probed:
             self._probe(scorer, items)
             scorer = replace(scorer, plain_reason=self.plain_reason)
+        told = len(self.frame.warnings)
         predictions = predict_labels(self.frame, scorer, items, self._label_bias(), by_rules=True)
+        self.run.warnings += self.frame.warnings[told:]
         return self._with_search(predictions, items)
 
     def answerable(self, items: Sequence[Item]) -> list[Item]:
@@ -173,7 +175,10 @@ class Prompted:
             self.plain_reason = writing_reason(self.backbone, virtual, rows)
             self.probed = True
         generator = Generator(self.backbone, self.run.spec.generation, virtual, self.plain_reason, on_rows)
-        return predict_texts(self.frame, generator, items)
+        told = len(self.frame.warnings)
+        predictions = predict_texts(self.frame, generator, items)
+        self.run.warnings += self.frame.warnings[told:]
+        return predictions
 
     def _warm_writer(self) -> Callable[[Item], object]:
         generator = Generator(self.backbone, self.run.spec.generation, self.virtual(), self.plain_reason)

@@ -117,19 +117,24 @@ class Frame:
         """
         self.check_columns(items)
         examples = self.examples_of(items) if self.examples_of else [()] * len(items)
-        owned = [self._render_demonstrations(each) for each in examples]
+        owned: list[Shown] = [self._render_demonstrations(each) for each in examples]
         texts = [self._written(item.fields, own) for item, own in zip(items, owned, strict=True)]
         encoded = self._encode_all([self._body(text) for text in texts])
         rows: list[EncodedRow] = []
-        cut = 0
+        cut = fewer = 0
         for item, text, ids, own in zip(items, texts, encoded, owned, strict=True):
             fixed = self._count_fixed(own) if own else self._fixed_tokens
             row = self._row(item, text, [*self.start_ids(), *ids], fixed)
+            if own and len(row.ids) > self.room():
+                row, own, fixed = self._with_fewer_examples(item, own)
+                fewer += 1
             if len(row.ids) > self.room():
                 row = self._too_long(row, own, fixed)
                 cut += row.error is None
             rows.append(row)
         self.longest = max([self.longest, *(len(row.ids) for row in rows)])
+        if fewer:
+            self.warnings.append(f"{fewer:,} rows were too long with all their examples; those least like them were left out.")
         if cut:
             self.warnings.append(f"{cut:,} rows were too long; their column {self.spec.truncate_column!r} was cut to fit.")
         return rows
@@ -227,6 +232,16 @@ class Frame:
             ids, fixed = ids[opening:], max(0, fixed - opening)
         error = None if ids else f"Row {item.id} is empty and the prompt adds no text, so there is nothing to answer."
         return EncodedRow(item, tuple(ids), fixed, row_tokens, self._control.show(text), error)
+
+    def _with_fewer_examples(self, item: Item, own: Shown) -> tuple[EncodedRow, Shown, int]:
+        """The row with as many of its own examples as fit, those examples, and the tokens around the row. The least alike stand first."""
+        row: EncodedRow | None = None
+        fixed = 0
+        while row is None or (own and len(row.ids) > self.room()):
+            own = own[1:]
+            text, fixed = self._written(item.fields, own), self._count_fixed(own)
+            row = self._row(item, text, [*self.start_ids(), *self._encode(self._body(text))], fixed)
+        return row, own, fixed
 
     def _too_long(self, row: EncodedRow, own: Shown, fixed: int) -> EncodedRow:
         sentence = (

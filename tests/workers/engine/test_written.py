@@ -102,6 +102,23 @@ def test_written_examples_give_way_to_drawn_ones(tmp_path):
     assert not any("written by hand" in line["prompt"] for line in lines(tmp_path))
 
 
+def test_a_row_that_is_too_long_with_all_its_examples_shows_the_nearest_that_fit(tmp_path):
+    long = [Item(f"t{i}", {"text": f"number {i} " + "card " * 80}, LABELS[i % 4]) for i in range(12)]
+    options = {"policy": "nearest", "num_examples": 8}
+    train = write_rows(tmp_path / "train.jsonl", long)
+    run = make_run(tmp_path, make_backbone(), "drawn_examples", train=train, options=options, keep_prompts=True)
+
+    result = execute(run)
+
+    neighbours = Neighbours.of(run.spec, make_backbone(), long, 8)
+    for item, line in zip(make_items(12), lines(tmp_path), strict=True):
+        nearest = [found.fields["text"].partition(" card")[0] + " " for found in neighbours.find([item])[0]]
+        shown = [text for text in nearest if text in line["prompt"]]
+        assert 0 < len(shown) < 8
+        assert shown == nearest[-len(shown) :]
+    assert any("too long with all their examples" in warning for warning in result.warnings)
+
+
 def test_nearest_examples_cost_more_computed_tokens_than_shared_ones(tmp_path):
     costs = {}
     for policy in ("balanced", "nearest"):
