@@ -6,6 +6,7 @@ several seeds the one best on validation stands for it; choosing by the compared
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 from experiments.evidence.confusion import Confusion, confusion_build, macro_f1, macro_f1_draws, percentile_estimate
@@ -63,12 +64,13 @@ class ApproachResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything a page or report shows about one split, ready to be stored as JSON."""
+    """Everything a page or report shows about one split, ready to be stored as JSON. equals: not detectably different from the best."""
 
     n: int
     labels: tuple[str, ...]
     baseline: str | None
     best: str
+    equals: tuple[str, ...]
     settings: Settings
     approaches: tuple[ApproachResult, ...]
     against_baseline: tuple[Difference, ...]
@@ -89,6 +91,7 @@ def comparison_build(
     contenders: Sequence[Contender],
     baseline: str | None = None,
     settings: Settings | None = None,
+    costs: Mapping[str, float] | None = None,
 ) -> Comparison:
     """Compare artifacts that answered the same rows.
 
@@ -96,6 +99,7 @@ def comparison_build(
         expected: the label or reference text of each row.
         labels: all labels of the data; empty when answers are free text.
         baseline: the approach that the others are compared with; None to compare with the best only.
+        costs: {approach: what a request costs}, where that is known: of approaches that are right as often the cheapest is the best.
     Raises:
         BadComparison: no rows, no contender, answers that do not fit the rows, or an unknown baseline.
     """
@@ -106,25 +110,32 @@ def comparison_build(
     confusions = {key: confusion_build(expected, one.predicted, labels) for key, one in chosen.items()} if labels else {}
     scores = _macro_f1(expected, chosen, confusions, labels, settings)
     approaches = {key: _approach_result(chosen[key], group, confusions.get(key), scores.get(key), settings) for key, group in seeds.items()}
-    best = max(approaches.values(), key=lambda result: result.chosen.accuracy.correct).approach
+    best = _best(list(approaches.values()), costs or {})
     against_best = differences(chosen, best, settings, scores)
+    equals = tuple(pair.approach for pair in against_best if pair.verdict == "no detectable difference")
     return Comparison(
         n=len(expected),
         labels=tuple(labels),
         baseline=baseline,
         best=best,
+        equals=equals,
         settings=settings,
         approaches=tuple(approaches.values()),
         against_baseline=differences(chosen, baseline, settings, scores) if baseline else (),
         against_best=against_best,
         methods=tuple(method_claims(seeds, baseline, settings)) if baseline else (),
-        headline=_headline(approaches, best, against_best, settings),
+        headline=_headline(approaches, best, equals, settings),
     )
 
 
-def _headline(approaches: Mapping[str, ApproachResult], best: str, against_best: Sequence[Difference], settings: Settings) -> str:
-    equals = [approaches[pair.approach].name for pair in against_best if pair.verdict == "no detectable difference"]
-    return headline_sentence(approaches[best].name, approaches[best].chosen.accuracy, level=settings.level, equals=equals)
+def _best(approaches: Sequence[ApproachResult], costs: Mapping[str, float]) -> str:
+    """The approach that is right most often; among equals the cheapest, then the first of the plan. An unknown cost stands last."""
+    return min(approaches, key=lambda result: (-result.chosen.accuracy.correct, costs.get(result.approach, inf))).approach
+
+
+def _headline(approaches: Mapping[str, ApproachResult], best: str, equals: Sequence[str], settings: Settings) -> str:
+    names = [approaches[equal].name for equal in equals]
+    return headline_sentence(approaches[best].name, approaches[best].chosen.accuracy, level=settings.level, equals=names)
 
 
 def _macro_f1(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.economics import Amount, Demand, DeviceUse, Effort, Prices, TokenUse, one_off_lines, total
+from experiments.economics import Amount, Demand, DeviceUse, Effort, Prices, TokenUse, Use, one_off_lines, request_cost, total
 from experiments.ledger import Entry, Ledger, LedgerRow, ledger_build
 from experiments.models import Experiment, PriceBook
 from experiments.models.comparisons import Family
@@ -29,6 +29,12 @@ def costs_table(
     return {**ledger.to_json(), "book": _book(book), "costs": {row.approach: _cost(row, ledger, book) for row in ledger.rows}}
 
 
+def cost_of_request(book: PriceBook | None, row: Mapping[str, Any]) -> float | None:
+    """What one request of an approach costs; None where a price or a measurement is missing."""
+    cost = request_cost(_use(row), _prices(book)).value
+    return None if cost is None else float(cost)
+
+
 def making_cost(book: PriceBook | None, *, device_seconds: float, labelled_rows: int) -> Amount:
     """What making an approach once costs: its time on a device and the rows that people labelled for it."""
     return total(line.amount for line in one_off_lines(Effort(device_seconds, labelled_rows), _prices(book)))
@@ -40,13 +46,17 @@ def _prices(book: PriceBook | None) -> Prices:
     return Prices(currency=book.currency, **{field: getattr(book, field) for field in PRICE_FIELDS})
 
 
-def _entry(row: Mapping[str, Any], effort: Effort, wrong_of_baseline: float | None) -> Entry:
+def _use(row: Mapping[str, Any]) -> Use:
+    """What a request uses: tokens of an endpoint, else time of a device."""
     tokens = row.get("tokens") or {}
-    is_hosted = row.get("family") == Family.HOSTED
-    own = DeviceUse(row.get("rows_per_second"), tuple(row.get("speeds") or ()))
-    use = TokenUse(tokens.get("billed_input"), tokens.get("billed_output")) if is_hosted else own
+    if row.get("family") == Family.HOSTED:
+        return TokenUse(tokens.get("billed_input"), tokens.get("billed_output"))
+    return DeviceUse(row.get("rows_per_second"), tuple(row.get("speeds") or ()))
+
+
+def _entry(row: Mapping[str, Any], effort: Effort, wrong_of_baseline: float | None) -> Entry:
     between = _wrong_between(row.get("delta"), wrong_of_baseline)
-    return Entry(row["approach"], row["name"], use, effort, wrong_share=1 - row["accuracy"], wrong_between=between)
+    return Entry(row["approach"], row["name"], _use(row), effort, wrong_share=1 - row["accuracy"], wrong_between=between)
 
 
 def _wrong_between(delta: Mapping[str, Any] | None, wrong_of_baseline: float | None) -> tuple[float, float] | None:

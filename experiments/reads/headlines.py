@@ -1,10 +1,11 @@
 """The one sentence that a manager reads first, made of a stored table. Claims no more than the intervals allow. Knows no query."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from experiments.evidence.verdicts import only_by_correction, points
-from experiments.wording import counted
+from experiments.wording import counted, listed
 
 Row = Mapping[str, Any]
 WRITTEN = ("engineered", "hosted")
@@ -20,6 +21,7 @@ def headline(payload: Mapping[str, Any]) -> str:
         return ""
     parts = [
         _rate(best, payload),
+        _ties(best, list(rows.values())),
         _against(best, rows.get(payload.get("baseline") or ""), chosen=bool(payload.get("baseline_chosen"))),
         _plain_baseline(best, rows),
         _money(best, payload),
@@ -33,6 +35,27 @@ def _rate(best: Row, payload: Mapping[str, Any]) -> str:
     rate = f"{best['accuracy']:.1%} {interval}" if payload.get("task") == "extraction" else f"{best['accuracy']:.1%} right {interval}"
     answered = "matched the reference exactly in" if payload.get("task") == "extraction" else "answered"
     return f"On {counted(payload['n'], f'{split} row')}, {best['name']} {answered} {rate}."
+
+
+def tied(best: Row, rows: Iterable[Row]) -> list[Row]:
+    """The other approaches that are right as often as the best."""
+    return [row for row in rows if row["approach"] != best["approach"] and row["accuracy"] == best["accuracy"]]
+
+
+def is_cheapest(best: Row, others: Iterable[Row]) -> bool:
+    """Whether a request of the best is known to cost less than of each of the others."""
+    costs = [(row.get("cost") or {}).get("per_thousand") for row in (best, *others)]
+    known = [Decimal(cost) for cost in costs if cost is not None]
+    return len(known) == len(costs) > 1 and known[0] < min(known[1:])
+
+
+def _ties(best: Row, rows: Sequence[Row]) -> str:
+    """Which others share the first place, and why they are not named there."""
+    others = tied(best, rows)
+    if not others:
+        return ""
+    verb, costs = ("is", "costs") if len(others) == 1 else ("are", "cost")
+    return f"{listed(row['name'] for row in others)} {verb} right as often{f' and {costs} more' if is_cheapest(best, others) else ''}."
 
 
 def _against(best: Row, baseline: Row | None, *, chosen: bool) -> str:

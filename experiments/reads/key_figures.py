@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.reads.headlines import WRITTEN, measured_once
+from experiments.reads.headlines import WRITTEN, is_cheapest, measured_once, tied
 from experiments.reads.table_view import Row, shown
 from experiments.wording import counted
 
@@ -28,12 +28,14 @@ class KeyFigures:
     Args:
         baseline: None where there is none, or where it is the best itself.
         by_choice: whether a person chose the baseline; else it is the best written prompt.
+        beside: who shares the first place with the best, or cannot be told apart from it.
     """
 
     best: Row
     baseline: Row | None
     by_choice: bool
     pays: Pays
+    beside: tuple[str, ...]
 
 
 def key_figures(payload: Mapping[str, Any]) -> KeyFigures | None:
@@ -45,7 +47,20 @@ def key_figures(payload: Mapping[str, Any]) -> KeyFigures | None:
     baseline = rows.get(payload.get("baseline") or "")
     by_choice = bool(baseline and (payload.get("baseline_chosen") or baseline["family"] not in WRITTEN))
     against = baseline if baseline is not None and baseline is not best else None
-    return KeyFigures(shown(best), against, by_choice, _pays(best, payload))
+    return KeyFigures(shown(best), against, by_choice, _pays(best, payload), _beside(best, payload))
+
+
+def _beside(best: Row, payload: Mapping[str, Any]) -> tuple[str, ...]:
+    """How many others are right as often, and how many more are not detectably different: a first place is seldom one approach's."""
+    ties = tied(best, payload["rows"])
+    more = set(payload.get("equals") or []) - {row["approach"] for row in ties}
+    notes = []
+    if ties:
+        notes.append(f"{len(ties) + 1} approaches are right as often{'; it costs least' if is_cheapest(best, ties) else ''}")
+    if more:
+        others = f"{len(more)} more" if ties else counted(len(more), "other")
+        notes.append(f"{others} {'is' if len(more) == 1 else 'are'} not detectably different")
+    return tuple(notes)
 
 
 def _pays(best: Row, payload: Mapping[str, Any]) -> Pays:

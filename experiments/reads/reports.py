@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-from experiments.comparison import ApproachResult, Comparison, Contender, Difference, Settings, comparison_build
+from experiments.comparison import ApproachResult, Comparison, Contender, Difference, Settings, choose_seed, comparison_build
 from experiments.configurations import reason_for_one
 from experiments.economics import Effort, TokenUse
 from experiments.errors import UserError
@@ -16,7 +16,7 @@ from experiments.generation import GenerationPlan
 from experiments.models import Approach, Evaluation, Example, Experiment, Prediction, Run, Split, TestOpening
 from experiments.models.comparisons import Family
 from experiments.models.datasets import Task
-from experiments.reads.costs import costs_table
+from experiments.reads.costs import cost_of_request, costs_table
 from experiments.reads.passes import measured_passes
 from experiments.reads.spending import spending_lines
 from experiments.reads.teaching import agreement_of, teaching_cost
@@ -63,6 +63,7 @@ def build_table(experiment: Experiment, split: str) -> dict[str, Any]:
         contenders=[each.contender for each in answered],
         baseline=baseline,
         settings=Settings(margin=experiment.margin),
+        costs=_request_costs(experiment, answered),
     )
     rows = [{**row, "speeds": speeds.get(row["evaluation"], [])} for row in _rows(experiment, comparison, answered)]
     money = costs_table(experiment, rows, _efforts(answered), comparison.baseline)
@@ -76,6 +77,7 @@ def build_table(experiment: Experiment, split: str) -> dict[str, Any]:
         "baseline": comparison.baseline,
         "baseline_chosen": chosen,
         "best": comparison.best,
+        "equals": list(comparison.equals),
         "headline": comparison.headline,
         "signature": comparison.signature if version.task == Task.CLASSIFICATION else TEXT_SIGNATURE,
         "generation": _generation(experiment) if version.task == Task.EXTRACTION else None,
@@ -140,6 +142,21 @@ def _baseline(experiment: Experiment, answered: Sequence[Answered]) -> tuple[str
     written = own or [each for each in answered if each.approach.family == Family.HOSTED] or answered
     best = max(written, key=lambda each: (each.contender.validation_accuracy or 0.0, -each.approach.position))
     return str(best.approach.pk), False
+
+
+def _request_costs(experiment: Experiment, answered: Sequence[Answered]) -> dict[str, float]:
+    """{approach: what a request costs of the seed that stands for it}, without those whose cost nobody knows."""
+    groups: dict[str, list[Answered]] = {}
+    for each in answered:
+        groups.setdefault(each.contender.approach, []).append(each)
+    costs = {approach: _request_cost(experiment, group) for approach, group in groups.items()}
+    return {approach: cost for approach, cost in costs.items() if cost is not None}
+
+
+def _request_cost(experiment: Experiment, group: Sequence[Answered]) -> float | None:
+    contender = choose_seed([each.contender for each in group])
+    chosen = next(each for each in group if each.contender is contender)
+    return cost_of_request(experiment.price_book, {"family": chosen.approach.family, **_effort(chosen)})
 
 
 def _rows(experiment: Experiment, comparison: Comparison, answered: Sequence[Answered]) -> list[dict[str, Any]]:

@@ -30,7 +30,8 @@ def _fields(names: str, **nested: Allowed) -> Allowed:
 
 
 ALLOWED: Allowed = _fields(
-    "schema title question made_at headline split task n num_labels level margin signature baseline baseline_chosen best seeds caveats",
+    "schema title question made_at headline split task n num_labels level margin signature baseline baseline_chosen best equals seeds "
+    "caveats",
     data=_fields("name number content_sha256 attribution", counts=_fields("train validation test unlabelled")),
     model=_fields("name revision"),
     test_openings=_fields("count opened_at"),

@@ -193,3 +193,13 @@ def test_what_cannot_be_compared_is_refused(contenders, baseline, sentence):
 def test_labels_of_another_version_are_refused():
     with pytest.raises(BadComparison, match="not among the labels"):
         comparison_build(expected=["maybe"], labels=LABELS, contenders=[Contender("a", "A", 0, ("yes",), (False,))])
+
+
+def test_of_approaches_that_are_right_as_often_the_cheapest_is_best_and_one_of_unknown_cost_stands_last():
+    tied = [contender(key, 300) for key in ("unpriced", "dear", "cheap", "cheap too")]
+
+    priced = build(contender("cheapest", 200), *tied, costs={"cheapest": 0.1, "dear": 9.0, "cheap": 1.0, "cheap too": 1.0})
+
+    assert priced.best == "cheap"
+    assert set(priced.equals) == {"unpriced", "dear", "cheap too"}
+    assert build(*tied).best == "unpriced", "without prices the first of the plan"

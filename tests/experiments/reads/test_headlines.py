@@ -96,3 +96,13 @@ def test_a_volume_is_as_sure_as_its_measurements(found, passes, words):
 
 def test_an_empty_table_has_no_headline():
     assert headline({"rows": []}) == ""
+
+
+def test_those_that_share_the_first_place_are_named_and_that_they_cost_more_only_where_it_is_known():
+    dear, cheap = ({"cost": {"per_thousand": amount}} for amount in ("0.00199", "0.0000101"))
+    soft, lora = (row(key, "tuned", 0.989, **dear) for key in ("soft", "lora"))
+
+    plain = row("tfidf", "baseline", 0.989, **cheap)
+
+    assert "Soft and Lora are right as often and cost more." in headline(table(soft, lora, plain, best="tfidf"))
+    assert headline(table(soft, lora, best="soft")).endswith("Lora is right as often.")

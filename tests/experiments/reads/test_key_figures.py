@@ -91,3 +91,14 @@ def test_one_measurement_of_speed_is_said_to_be_one():
     figures = key_figures(table(PROMPT, LORA, passes=1, break_even={"pays": "from", "requests": 9}))
 
     assert figures.pays.notes[0] == "by one measurement of speed"
+
+
+def test_a_shared_first_place_is_said_and_what_cannot_be_told_apart_is_counted():
+    dear, cheap = ({"cost": {"per_thousand": amount}} for amount in ("0.00199", "0.0000101"))
+    rows = [PROMPT, row("soft", "tuned", 0.85, **dear), row("lora", "tuned", 0.85, **dear), row("tfidf", "baseline", 0.85, **cheap)]
+    payload = table(*rows, best="tfidf")
+
+    assert key_figures(payload).beside == ("3 approaches are right as often; it costs least",)
+    assert key_figures(payload | {"equals": ["soft", "lora", "prompt"]}).beside[1] == "1 more is not detectably different"
+    assert key_figures(table(PROMPT, LORA) | {"equals": ["prompt"]}).beside == ("1 other is not detectably different",)
+    assert key_figures(table(PROMPT, LORA)).beside == ()

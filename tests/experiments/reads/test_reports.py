@@ -184,3 +184,14 @@ def test_extraction_has_no_confusion_and_no_macro_f1(experiment):
 
     assert row["macro_f1"] is None
     assert row["confusion"] == []
+
+
+def test_a_tie_is_broken_by_the_cost_of_a_request_and_the_others_are_named_as_equals(workspace):
+    experiment = make_finished_experiment(workspace, num_validation=12, price_book=make_price_book(workspace))
+    Prediction.objects.filter(evaluation__run__approach__experiment=experiment).update(correct=True, error="")
+
+    table = build_table(experiment, "validation")
+
+    assert len({row["correct"] for row in table["rows"]}) == 1
+    assert table["best"] == row_named(table, "Most frequent label")["approach"], "90,000 rows a second cost least"
+    assert len(table["equals"]) == len(SHAPES) - 1

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.django_db
 
 # Where -> what: every value that a snapshot may hold.
 ALLOWED_VALUES = {
-    "": "baseline baseline_chosen best caveats headline level made_at margin n num_labels question schema seeds signature split task title",
+    "": "baseline baseline_chosen best caveats equals headline level made_at margin n num_labels question schema seeds signature split "
+    "task title",
     "circumstances": "device device_name dtype",
     "circumstances.versions": "numpy peft python scikit-learn torch transformers",
     "data": "attribution content_sha256 name number",
@@ -144,7 +145,7 @@ def test_a_report_stays_as_it_was_when_the_comparison_changes(experiment, alice)
 def test_headline_is_a_sentence_with_interval_baseline_and_money(experiment, alice):
     headline = report_create(experiment=experiment, by=alice).payload["headline"]
 
-    assert headline.startswith("On 30 test rows, LoRA answered ")
+    assert headline.startswith("On 30 test rows, TF-IDF + logistic regression answered ")
     assert "the best written prompt," in headline
 
 
