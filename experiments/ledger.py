@@ -196,15 +196,34 @@ def likely_break_even(entry: Entry, base: Entry, prices: Prices, demand: Demand,
     stated = break_even(entry, base, prices, demand, with_mistakes=with_mistakes)
     best = break_even(_helped(entry), _harmed(base), prices, demand, with_mistakes=with_mistakes)
     worst = break_even(_harmed(entry), _helped(base), prices, demand, with_mistakes=with_mistakes)
-    if "unknown" in (stated.pays, best.pays, worst.pays) or best == worst:
+    once = by_one_measurement(_is_measured_once(entry), _is_measured_once(base))
+    if "unknown" in (stated.pays, best.pays, worst.pays):
         return stated
+    if best == worst:
+        return _qualified(stated, once)
     if (best.pays in CHEAPER) != (worst.pays in CHEAPER):
         return BreakEven("unclear", None, TOO_CLOSE)
     if stated.requests is None or best.requests is None or worst.requests is None:
-        return stated
+        return _qualified(stated, once)
     low, high = sorted((best.requests, worst.requests))
-    between = f" (between {low:,} and {high:,}, as far as the measurements vary)."
-    return replace(stated, low=low, high=high, sentence=stated.sentence.removesuffix(".") + between)
+    between = f"between {low:,} and {high:,}, as far as the measurements vary"
+    return replace(_qualified(stated, between, once), low=low, high=high)
+
+
+def by_one_measurement(its: bool, the_baselines: bool) -> str:
+    """Whose speed was measured only once, so that nobody knows how much it varies; empty where it was nobody's."""
+    whose = ["its"] * its + ["the baseline's"] * the_baselines
+    return f"by one measurement {'each ' if len(whose) > 1 else ''}of {listed(whose)} speed" if whose else ""
+
+
+def _is_measured_once(entry: Entry) -> bool:
+    return isinstance(entry.use, DeviceUse) and len(entry.use.passes) == 1
+
+
+def _qualified(found: BreakEven, *notes: str) -> BreakEven:
+    """The break-even with what qualifies it in brackets at the end of its sentence."""
+    words = "; ".join(filter(None, notes))
+    return replace(found, sentence=f"{found.sentence.removesuffix('.')} ({words}).") if words else found
 
 
 def _helped(entry: Entry) -> Entry:

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from experiments.evidence.verdicts import only_by_correction, points
+from experiments.ledger import by_one_measurement
 from experiments.wording import counted, listed
 
 Row = Mapping[str, Any]
@@ -89,11 +90,11 @@ def _plain_baseline(best: Row, rows: Mapping[str, Row]) -> str:
     return ""
 
 
-def measured_once(payload: Mapping[str, Any]) -> bool:
-    """Whether the speed of the best approach or of the baseline was measured in one pass only, so that nobody knows how much it varies."""
-    compared = {payload.get("best"), payload.get("baseline")}
+def measured_once(payload: Mapping[str, Any]) -> str:
+    """Whose speed was measured in one pass only, of the best approach and the baseline; empty where it was neither's."""
     lines = (payload.get("money") or {}).get("rows", [])
-    return any(line.get("passes") == 1 for line in lines if line["approach"] in compared)
+    once = {line["approach"] for line in lines if line.get("passes") == 1}
+    return by_one_measurement(payload.get("best") in once, payload.get("baseline") in once)
 
 
 def _money(best: Row, payload: Mapping[str, Any]) -> str:
@@ -103,12 +104,13 @@ def _money(best: Row, payload: Mapping[str, Any]) -> str:
     line = next((row for row in payload.get("money", {}).get("rows", []) if row["approach"] == best["approach"]), None)
     pays = (line or {}).get("break_even") or {"pays": "unknown"}
     requests, name = counted(pays.get("requests") or 0, "request"), best["name"]
-    between = f" (between {pays['low']:,} and {pays['high']:,}, as far as the measurements vary)" if pays.get("low") is not None else ""
-    between += ", by one measurement of speed" if measured_once(payload) else ""
+    between = f"between {pays['low']:,} and {pays['high']:,}, as far as the measurements vary" if pays.get("low") is not None else ""
+    notes = "; ".join(filter(None, [between, measured_once(payload)]))
+    sure = f" ({notes})" if notes else ""
     return {
-        "from": f"{name} pays from {requests} on{between}, with wrong answers not priced.",
-        "until": f"{name} costs less up to {requests}{between}, with wrong answers not priced.",
+        "from": f"{name} pays from {requests} on{sure}, with wrong answers not priced.",
+        "until": f"{name} costs less up to {requests}{sure}, with wrong answers not priced.",
         "unclear": f"Whether {name} costs less is too close to call: the measurements vary more than the costs differ.",
-        "always": f"{name} costs less at every volume as well.",
-        "never": f"{name} costs more at every volume, with wrong answers not priced.",
+        "always": f"{name} costs less at every volume as well{sure}.",
+        "never": f"{name} costs more at every volume{sure}, with wrong answers not priced.",
     }.get(pays["pays"], "")

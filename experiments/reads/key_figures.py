@@ -72,7 +72,7 @@ def _pays(best: Row, payload: Mapping[str, Any]) -> Pays:
         return Pays("Pays", "at once", ("nothing has to be paid back",))
     if plain["pays"] == "unknown":
         return Pays("Pays from", "unknown", (plain["sentence"].removeprefix("Unknown: "),))
-    once = "by one measurement of speed" if measured_once(payload) else ""
+    once = "" if plain["pays"] == "unclear" else measured_once(payload)
     notes = [once, _range(plain), _months(plain, ledger.get("demand") or {}), _mistakes(priced)]
     return Pays(*_worded(plain), tuple(note for note in notes if note))
 

@@ -109,8 +109,17 @@ def test_one_measurement_makes_up_no_range():
 
     result = likely_break_even(tuned, base, PRICES, DEMAND)
 
-    assert result == break_even(tuned, base, PRICES, DEMAND)
+    assert result == replace(break_even(tuned, base, PRICES, DEMAND), sentence=result.sentence)
     assert (result.low, result.high) == (None, None)
+    assert result.sentence.endswith(" on (by one measurement each of its and the baseline's speed).")
+
+
+def test_a_range_says_whose_speed_was_measured_once():
+    base, tuned = timed("base", 10, 10), timed("tuned", 20, 16, 25, seconds=3_600)
+
+    result = likely_break_even(tuned, base, PRICES, DEMAND)
+
+    assert result.sentence.endswith(", as far as the measurements vary; by one measurement of the baseline's speed).")
 
 
 def test_wrong_answers_are_priced_at_both_ends_of_the_interval_of_the_difference():

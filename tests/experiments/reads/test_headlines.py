@@ -82,7 +82,7 @@ def test_unknown_prices_leave_money_out():
     ("found", "passes", "words"),
     [
         ({"pays": "from", "requests": 72_001, "low": 60_001, "high": 96_001}, 2, "on (between 60,001 and 96,001, as far as"),
-        ({"pays": "from", "requests": 72_001}, 1, "Lora pays from 72,001 requests on, by one measurement of speed, with wrong"),
+        ({"pays": "from", "requests": 72_001}, 1, "Lora pays from 72,001 requests on (by one measurement of its speed), with wrong"),
         ({"pays": "unclear", "requests": None}, 2, "Whether Lora costs less is too close to call"),
     ],
 )

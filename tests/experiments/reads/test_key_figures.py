@@ -90,7 +90,14 @@ def test_a_volume_stands_with_its_range_and_one_within_the_spread_is_not_named()
 def test_one_measurement_of_speed_is_said_to_be_one():
     figures = key_figures(table(PROMPT, LORA, passes=1, break_even={"pays": "from", "requests": 9}))
 
-    assert figures.pays.notes[0] == "by one measurement of speed"
+    assert figures.pays.notes[0] == "by one measurement of its speed"
+
+
+def test_a_baseline_that_was_measured_once_is_not_taken_for_the_best():
+    payload = table(PROMPT, LORA, passes=2, break_even={"pays": "from", "requests": 6_236, "low": 5_095, "high": 6_236})
+    payload["money"]["rows"].append({"approach": "prompt", "passes": 1})
+
+    assert key_figures(payload).pays.notes[0] == "by one measurement of the baseline's speed"
 
 
 def test_a_shared_first_place_is_said_and_what_cannot_be_told_apart_is_counted():

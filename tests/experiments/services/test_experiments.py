@@ -223,6 +223,17 @@ def test_test_set_opens_by_itself_when_asked_to(workspace, alice, make_plan):
     assert compare_jobs("test").count() == 1
 
 
+def test_the_table_of_validation_rows_is_computed_again_once_test_rows_are_scored_for_their_passes_count_there(workspace, alice, make_plan):
+    experiment = launch(workspace, alice, make_plan(open_test_when_finished=True))
+
+    end_all(experiment, JobKind.RUN)
+    assert compare_jobs("validation").count() == 1
+    end_all(experiment, JobKind.EVALUATE)
+    advances.experiment_advance(experiment=experiment)
+
+    assert compare_jobs("validation").count() == 2
+
+
 def test_opening_the_test_set_twice_counts_once(workspace, alice, make_plan):
     experiment = launch(workspace, alice, make_plan())
     end_all(experiment, JobKind.RUN)
