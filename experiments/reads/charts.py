@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from experiments.reads.headlines import WRITTEN
 from experiments.reads.inks import line_ink
 from experiments.reads.table_view import cost_between
 from experiments.wording import listed
@@ -82,7 +83,7 @@ def quality_chart(payload: Mapping[str, Any]) -> Chart | None:
     points = [(row, float(row["cost"]["per_thousand"]) if by_money else float(row["tokens"]["computed"] or 0)) for row in shown]
     front = pareto_front([(x, row["accuracy"]) for row, x in points])
     unit = f"Cost of 1,000 requests ({shown[0]['cost']['currency']})" if by_money else "Computed tokens a request"
-    names = [points[index][0]["name"] for index in front]
+    names = _worth_naming([points[index][0] for index in front], payload)
     bars = " Bars sideways go from the fastest to the slowest measurement." if by_money and any(map(_cost_bar, shown)) else ""
     figure = {
         "data": [
@@ -103,6 +104,13 @@ def quality_chart(payload: Mapping[str, Any]) -> Chart | None:
             for row, x in points
         ),
     )
+
+
+def _worth_naming(front: Sequence[Mapping[str, Any]], payload: Mapping[str, Any]) -> list[str]:
+    """Names of the front without those worse than the baseline or the best written prompt: cheap alone is no recommendation."""
+    bars = [row for row in payload["rows"] if row["family"] in WRITTEN or row["approach"] == payload.get("baseline")]
+    bar = max((row["accuracy"] for row in bars), default=0.0)
+    return [row["name"] for row in front if row["high"] >= bar and (row.get("delta") or {}).get("verdict") != "worse"]
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
