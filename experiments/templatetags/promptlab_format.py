@@ -3,6 +3,7 @@
 A value that is missing becomes a dash; a missing amount of money becomes "unknown", never 0.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from math import isfinite, log10
@@ -34,6 +35,15 @@ def percent(value: Any, digits: int = 1) -> str:
     """A share from 0 to 1 as a percentage: 0.873 is "87.3%"."""
     number = _number(value)
     return MISSING if number is None else f"{number * 100:.{digits}f}%"
+
+
+@register.filter
+def seeds_between(spread: Mapping[str, Any]) -> str:
+    """What the seeds of an approach scored: "2 seeds from 97.8% to 98.9%", or "2 seeds, both 98.9%" where they agree as shown."""
+    lowest, highest, seeds = percent(spread["lowest"]), percent(spread["highest"]), counted_noun(spread["num_seeds"], "seed")
+    if lowest == highest:
+        return f"{seeds}, {'both' if spread['num_seeds'] == 2 else 'all'} {highest}"
+    return f"{seeds} from {lowest} to {highest}"
 
 
 @register.filter
