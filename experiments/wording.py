@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+CURRENCY_SIGNS = {"USD": "$", "EUR": "€", "GBP": "£"}
+
 
 def quoted(value: str, *, limit: int = 60) -> str:
     """A person's value in quotation marks, on one line and cut to `limit` characters."""
@@ -12,6 +14,11 @@ def quoted(value: str, *, limit: int = 60) -> str:
 def counted(number: int, singular: str, plural: str = "") -> str:
     """A number with its noun: "1 row", "1,204 rows"."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def currency_sign(currency: str) -> str:
+    """What stands before an amount: "$", or "CHF " where a currency has no sign here."""
+    return CURRENCY_SIGNS.get(currency, f"{currency} ")
 
 
 def lasting(seconds: float) -> str:

@@ -14,12 +14,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from experiments.wording import counted as counted_noun
+from experiments.wording import currency_sign
 
 register = template.Library()
 
 MISSING = "–"
 MINUS = "−"
-SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
 
 
 def _number(value: Any) -> float | None:
@@ -185,8 +185,7 @@ def money(value: Any, currency: str = "USD") -> str:
         return "unknown"
     size = abs(amount)
     digits = 2 if size >= 1 or size == round(size, 2) else min(2 - int(log10(size) // 1), 8)
-    symbol = SYMBOLS.get(currency, f"{currency} ")
-    return f"{MINUS if amount < 0 else ''}{symbol}{size:,.{digits}f}"
+    return f"{MINUS if amount < 0 else ''}{currency_sign(currency)}{size:,.{digits}f}"
 
 
 @register.filter

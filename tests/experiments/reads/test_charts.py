@@ -41,6 +41,8 @@ def test_quality_chart_uses_money_when_every_price_is_known(payload):
     chart = drawn(quality_chart(payload))
 
     assert chart.title == "Right answers against cost"
+    ticks = chart.figure["layout"]["xaxis"]
+    assert (ticks["exponentformat"], ticks["tickprefix"]) == ("none", "€"), "else Plotly writes 200μ"
     assert len(chart.rows) == len(payload["rows"])
     assert [trace["marker"]["color"] for trace in chart.figure["data"][1:]] == [f"token:approach-{place}" for place in range(1, 11)]
 
@@ -72,6 +74,7 @@ def test_quality_chart_falls_back_to_tokens_and_says_so(payload):
     chart = drawn(quality_chart(payload))
 
     assert chart.title == "Right answers against tokens"
+    assert "tickprefix" not in chart.figure["layout"]["xaxis"]
     assert chart.columns[1] == "Computed tokens a request"
 
 
