@@ -136,6 +136,11 @@ class LiveState:
         return sum(1 for line in self.lines if line.can_retry)
 
     @property
+    def under_way(self) -> frozenset[str]:
+        """Names of the approaches that have a run which waits or runs: a table that stands already will be computed anew."""
+        return frozenset(line.run.approach.name for line in self.lines if not line.current.has_ended)
+
+    @property
     def asks_hosted_models(self) -> bool:
         return any(line.run.approach.family == Family.HOSTED for line in self.lines)
 

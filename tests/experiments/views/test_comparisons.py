@@ -3,7 +3,7 @@
 import pytest
 from django.urls import reverse
 
-from experiments.models import Experiment, Job, JobKind, JobState, TestOpening
+from experiments.models import Evaluation, Experiment, Job, JobKind, JobState, TestOpening
 from experiments.reads.learning_curves import build_learning_curve
 from experiments.reads.reports import build_table
 from experiments.services.experiments import comparison_store
@@ -331,6 +331,30 @@ def test_failed_latency_pass_says_why_and_can_be_repeated(client_for, alice, fin
 
     assert "Latency could not be measured. The model is gone." in page
     assert "Measure latency</button>" in page
+
+
+@pytest.fixture
+def stopped(workspace):
+    """A comparison with a table that LoRA is not in, for somebody stopped its runs."""
+    experiment = make_finished_experiment(workspace)
+    Evaluation.objects.filter(run__approach__experiment=experiment, run__approach__name="LoRA").update(attempt=None)
+    Job.objects.filter(run__approach__experiment=experiment, run__approach__name="LoRA").update(state=JobState.CANCELLED)
+    comparison_store(experiment=experiment, split="validation", payload=build_table(experiment, "validation"), job=None)
+    return experiment
+
+
+def test_a_stopped_run_that_goes_on_is_not_called_stopped_and_no_report_is_urged(client_for, alice, stopped):
+    client = client_for(alice)
+    before = client.get(address("comparison-detail", stopped)).content.decode()
+
+    client.post(reverse("run-retry", args=["acme", stopped.approaches.get(name="LoRA").runs.first().pk]))
+    page = client.get(address("comparison-detail", stopped)).content.decode()
+
+    assert "stopped before it ended" in before
+    assert f'<a class="button" href="{address("report-create", stopped)}' in before
+    assert "stopped before it ended" not in page
+    assert "it goes on; the table is computed anew when it has ended" in page
+    assert f'<a class="button secondary" href="{address("report-create", stopped)}' in page
 
 
 def test_run_page_works_and_refuses_strangers(client_for, alice, charlie, finished):
