@@ -41,8 +41,8 @@ class RunLine:
 
     @property
     def can_go_on(self) -> bool:
-        """Somebody stopped it; it starts again where it was."""
-        return self.job.state == JobState.CANCELLED
+        """Somebody stopped it or its scoring of the test rows; it starts again where it was."""
+        return self.current.state == JobState.CANCELLED or self.job.state == JobState.CANCELLED
 
     @property
     def can_cancel(self) -> bool:
@@ -134,6 +134,10 @@ class LiveState:
     @property
     def num_unhappy(self) -> int:
         return sum(1 for line in self.lines if line.can_retry)
+
+    @property
+    def num_stopped(self) -> int:
+        return sum(1 for line in self.lines if line.can_go_on)
 
     @property
     def under_way(self) -> frozenset[str]:

@@ -175,15 +175,24 @@ def test_costs_stand_with_their_range_or_as_one_measurement(client_for, alice, f
     assert page.count("1 measurement<") == 1
 
 
-def test_latency_that_nobody_measured_is_told_once_with_when_it_will_be(client_for, alice, workspace):
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (JobState.RUNNING, "Latency has not been measured yet: that starts by itself when everything else has ended."),
+        (JobState.CANCELLED, "Latency has not been measured: where runs were stopped, it is measured on request only."),
+        (JobState.SUCCEEDED, "Latency has not been measured."),
+    ],
+)
+def test_latency_that_nobody_measured_is_told_once_with_when_it_will_be(client_for, alice, workspace, state, said):
     experiment = make_finished_experiment(workspace)
     table = experiment.tables.get()
     table.payload |= {"latency": None, "rows": [{**row, "latency": None} for row in table.payload["rows"]]}
     table.save()
+    Job.objects.filter(run=experiment.approaches.get(name="LoRA").runs.first()).update(state=state)
 
     page = client_for(alice).get(address("comparison-detail", experiment)).content.decode()
 
-    assert "Latency has not been measured; it is once the test set is opened." in page
+    assert said in page
     assert page.count("easured once") + page.count("not measured") + page.count("not been measured") == 1
 
 
