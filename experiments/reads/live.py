@@ -13,7 +13,7 @@ from experiments.recipe_kinds import ink_of
 from experiments.services.experiment_jobs import compare_key
 from experiments.services.job_queue import queues_health
 from experiments.services.latency import latency_key
-from experiments.wording import lasting
+from experiments.wording import counted, lasting
 
 CURVE_FIELDS = (
     *("approach__position", "seed", "approach__recipe__max_steps", "result__training__curve", "result__training__losses"),
@@ -57,13 +57,17 @@ class RunLine:
 
     @property
     def share(self) -> tuple[int, int] | None:
-        """(done, of) in the unit of the phase, while the run goes on and says so."""
-        progress = self.current.progress if self.current.state == JobState.RUNNING else {}
-        phases = {"step": ("training", "searching", "trying"), "rows": ("scoring", "loading", "teaching")}
-        for done, total in (("step", "steps"), ("rows", "rows_total")):
-            if progress.get("phase") in phases[done] and progress.get(total):
-                return int(progress.get(done) or 0), int(progress[total])
-        return None
+        return share_of(self.current)
+
+
+def share_of(job: Job) -> tuple[int, int] | None:
+    """(done, of) in the unit of the phase, while the job goes on and says so."""
+    progress = job.progress if job.state == JobState.RUNNING else {}
+    phases = {"step": ("training", "searching", "trying"), "rows": ("scoring", "loading", "teaching", "timing")}
+    for done, total in (("step", "steps"), ("rows", "rows_total")):
+        if progress.get("phase") in phases[done] and progress.get(total):
+            return int(progress.get(done) or 0), int(progress[total])
+    return None
 
 
 def progress_sentence(job: Job) -> str:
@@ -104,6 +108,14 @@ def _left(progress: Mapping[str, Any]) -> str:
         return ""
     seconds = (progress["steps"] - (progress.get("step") or 0)) * last["seconds"] / last["step"]
     return f", at most about {lasting(seconds)} of training left" if seconds > 0 else ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a comparison does now, as words over a bar; without a share, the bar only moves."""
+
+    words: str
+    share: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -158,6 +170,16 @@ class LiveState:
         """What a latency pass that has not ended is doing; empty when there is none."""
         job = self.latency_job
         return "" if job is None or job.has_ended else progress_sentence(job) or "waiting for its turn"
+
+    @property
+    def stage(self) -> Stage:
+        """What goes on: first the runs, then what is made of their answers."""
+        if self.num_ended < len(self.lines):
+            done = "scored on the test rows" if self.opening else "ended"
+            return Stage(f"{self.num_ended} of {counted(len(self.lines), 'run')} {done}", (self.num_ended, len(self.lines)))
+        if self.comparing or self.latency_job is None:
+            return Stage("Computing intervals and differences", None)
+        return Stage(f"Measuring latency: {self.measuring}", share_of(self.latency_job))
 
     @property
     def latency_problem(self) -> str:

@@ -332,6 +332,19 @@ def test_latency_is_measured_again_by_one_click_and_the_page_follows(client_for,
     assert (job.queue, job.payload) == ("gpu", {"experiment": str(finished.pk)})
 
 
+def test_the_bar_shows_how_far_the_latency_pass_is_and_only_moves_while_it_waits(client_for, alice, finished):
+    progress = {"phase": "timing", "rows": 440, "rows_total": 1800}
+    job = factories.make_job(finished.workspace, kind="latency", idempotency_key=f"latency:{finished.pk}:1", progress=progress)
+    client = client_for(alice)
+
+    waiting = client.get(address("comparison-state", finished)).content.decode()
+    Job.objects.filter(pk=job.pk).update(state=JobState.RUNNING)
+    running = client.get(address("comparison-state", finished)).content.decode()
+
+    assert '<progress aria-label="Measuring latency: waiting for its turn" ></progress>' in waiting
+    assert '<progress aria-label="Measuring latency: timing, request 440 of 1,800" value="440" max="1800"></progress>' in running
+
+
 def test_failed_latency_pass_says_why_and_can_be_repeated(client_for, alice, finished):
     key = f"latency:{finished.pk}:1"
     factories.make_job(finished.workspace, kind="latency", state="failed", error="The model is gone.", idempotency_key=key)
