@@ -76,7 +76,7 @@ def progress_sentence(job: Job) -> str:
     phase = progress.get("phase", "")
     if phase == "training" and progress.get("steps"):
         done = f"training, step {progress.get('step') or 0:,} of {progress['steps']:,}"
-        return done + _measured(progress.get("metrics") or {}) + _left(progress)
+        return done + _measured(progress) + _left(progress)
     if phase == "searching" and progress.get("steps"):
         best = (progress.get("metrics") or {}).get("validation_accuracy")
         so_far = "" if best is None else f", best so far {best:.1%}"
@@ -93,12 +93,20 @@ def progress_sentence(job: Job) -> str:
     return str(phase)
 
 
-def _measured(metrics: Mapping[str, Any]) -> str:
-    """The last loss and the last look at the rows that choose the step, where there were any."""
+def _measured(progress: Mapping[str, Any]) -> str:
+    """The last loss and the last look at the rows that choose the step, where there were any; a look is often older than the loss."""
+    metrics = progress.get("metrics") or {}
     said = [f"loss {metrics['train_loss']:.3f}"] if metrics.get("train_loss") is not None else []
-    looks = {"validation rows": metrics.get("validation_accuracy"), "train rows set aside": metrics.get("inner_accuracy")}
-    said += [f"{right:.1%} right on {rows}" for rows, right in looks.items() if right is not None]
+    for field, rows in (("validation_accuracy", "validation rows"), ("inner_accuracy", "train rows set aside")):
+        if metrics.get(field) is not None:
+            said.append(f"{metrics[field]:.1%} right on {rows}{_looked_at(progress, field)}")
     return "".join(f", {part}" for part in said)
+
+
+def _looked_at(progress: Mapping[str, Any], field: str) -> str:
+    """The step of the last look, where the curve knows it."""
+    steps = [point["step"] for point in progress.get("curve") or [] if point.get(field) is not None]
+    return f" (at step {steps[-1]:,})" if steps else ""
 
 
 def _left(progress: Mapping[str, Any]) -> str:

@@ -23,3 +23,12 @@ def test_nothing_is_guessed_before_any_step_was_measured(curve):
 
 def test_a_run_at_its_last_step_has_nothing_left_to_train():
     assert progress_sentence(training(curve=CURVE, step=250)) == "training, step 250 of 250"
+
+
+@pytest.mark.parametrize(("field", "rows"), [("validation_accuracy", "validation rows"), ("inner_accuracy", "train rows set aside")])
+def test_a_look_older_than_the_loss_beside_it_says_its_step(field, rows):
+    curve = [{"step": 0, "seconds": 0.0, field: 0.556}]
+
+    said = progress_sentence(training(step=43, steps=60, curve=curve, metrics={"train_loss": 0.116, field: 0.556}))
+
+    assert said == f"training, step 43 of 60, loss 0.116, 55.6% right on {rows} (at step 0)"
