@@ -15,6 +15,7 @@ class Curve:
         points: step, seconds, train loss since the look before, and validation accuracy of each look.
         losses: step, seconds and mean train loss of equal stretches; runs of earlier versions have none.
         steps: the most steps that it was given.
+        looks_at: validation rows of each look, where they are fewer than all; 0 where all were looked at or nobody knows.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Curve:
     points: tuple[Mapping[str, Any], ...]
     losses: tuple[Mapping[str, Any], ...] = ()
     steps: int = 0
+    looks_at: int = 0
 
     def of(self, field: str) -> list[Mapping[str, Any]]:
         """The points that have this value."""
@@ -119,7 +121,16 @@ def _curve_chart(curves: Sequence[Curve], against: str, unit: str, kind: CurveKi
         layout["xaxis"] |= {"range": [0, steps * 1.02]}  # while it trains, the empty part shows how much is still to come
     figure = {"data": traces, "layout": layout}
     keys = tuple(Key(curve.label, curve.hue, MARKERS[symbol(curve.member)], DASHES[dash(curve.seed)]) for curve in curves)
-    return Chart(kind.id, kind.title, kind.summary, figure, keys, ("Run", unit, kind.title), tuple(rows))
+    return Chart(kind.id, kind.title, kind.summary + _looks(curves, kind), figure, keys, ("Run", unit, kind.title), tuple(rows))
+
+
+def _looks(curves: Sequence[Curve], kind: CurveKind) -> str:
+    """On how many validation rows the looks were made: the table counts all, so its figures differ from the curve's end."""
+    numbers = sorted({curve.looks_at for curve in curves if curve.looks_at and curve.of(kind.field)})
+    if not numbers or not kind.field.startswith("validation"):
+        return ""
+    rows = f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
+    return f" Looks at {rows} validation rows; the results count all of them."
 
 
 def _curve_trace(curve: Curve, x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:

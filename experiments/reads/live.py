@@ -17,7 +17,7 @@ from experiments.wording import counted, lasting
 
 CURVE_FIELDS = (
     *("approach__position", "seed", "approach__recipe__max_steps", "result__training__curve", "result__training__losses"),
-    *("job__progress__curve", "job__progress__losses"),
+    *("job__progress__curve", "job__progress__losses", "approach__recipe__validation_rows"),
 )
 UNHAPPY = (JobState.FAILED, JobState.QUARANTINED)
 
@@ -260,10 +260,12 @@ def curves_of(experiment: Experiment, *, run: Run | None = None) -> list[Curve]:
     found = runs.filter(approach__family__in=["tuned", "hybrid"]).values_list("approach__name", "approach__family", *CURVE_FIELDS)
     members: dict[tuple[str, int], int] = {}
     curves = []
-    for name, family, position, seed, steps, points, losses, live_points, live_losses in found:
+    num_rows = experiment.dataset_version.split_counts.get(Split.VALIDATION, 0)
+    for name, family, position, seed, steps, points, losses, live_points, live_losses, rows in found:
         key = (family, position)
         member = members.setdefault(key, sum(1 for known, _ in members if known == family))
         # The record of an ended run counts whole: where it has no losses, those of the last message would belong to other points.
         looks, stretches = (points, losses) if points else (live_points, live_losses)
-        curves.append(Curve(name, ink_of(position), member, seed, tuple(looks or ()), tuple(stretches or ()), steps or 0))
+        looks_at = rows if rows and rows < num_rows else 0
+        curves.append(Curve(name, ink_of(position), member, seed, tuple(looks or ()), tuple(stretches or ()), steps or 0, looks_at))
     return curves

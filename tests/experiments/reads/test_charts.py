@@ -108,6 +108,18 @@ def test_curves_leave_out_looks_without_a_value():
     assert curve_charts([Curve("LoRA", "tuned", 0, 1, ())]) == []
 
 
+def test_looks_at_fewer_rows_than_the_results_count_say_so_at_the_chart():
+    points = ({"step": 5, "seconds": 2, "train_loss": 1.0, "validation_accuracy": 0.4},)
+
+    some, loss = curve_charts([Curve("LoRA", "tuned", 0, 1, points, looks_at=128)])
+    mixed, _ = curve_charts([Curve(name, "tuned", 0, 1, points, looks_at=rows) for name, rows in (("LoRA", 128), ("IA3", 1512))])
+    every, _ = curve_charts([Curve("LoRA", "tuned", 0, 1, points)])
+
+    assert some.summary.endswith("Looks at 128 validation rows; the results count all of them.")
+    assert "Looks at 128 to 1,512 validation rows" in mixed.summary
+    assert "ooks at" not in every.summary + loss.summary
+
+
 def test_looks_at_train_rows_set_aside_have_charts_of_their_own():
     points = ({"step": 5, "seconds": 2, "train_loss": 1.0, "validation_accuracy": None, "inner_accuracy": 0.4, "inner_loss": 2.0},)
 

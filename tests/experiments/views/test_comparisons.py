@@ -3,7 +3,7 @@
 import pytest
 from django.urls import reverse
 
-from experiments.models import Evaluation, Experiment, Job, JobKind, JobState, TestOpening
+from experiments.models import Approach, Evaluation, Experiment, Job, JobKind, JobState, TestOpening
 from experiments.reads.learning_curves import build_learning_curve
 from experiments.reads.reports import build_table
 from experiments.services.experiments import comparison_store
@@ -62,6 +62,16 @@ def test_another_axis_of_the_training_charts_keeps_the_split(client_for, alice, 
 
     assert '<a href="?split=validation&amp;curves=step#training" >by step</a>' in page
     assert '<a href="?split=validation&amp;curves=seconds#training" aria-current="true">by seconds</a>' in page
+
+
+@pytest.mark.parametrize(("rows", "is_said"), [(20, True), (512, False)])
+def test_training_charts_say_on_how_many_validation_rows_the_looks_were_made(client_for, alice, finished, rows, is_said):
+    for approach in finished.approaches.filter(family__in=["tuned", "hybrid"]):
+        Approach.objects.filter(pk=approach.pk).update(recipe=approach.recipe | {"validation_rows": rows})
+
+    page = client_for(alice).get(address("comparison-detail", finished)).content.decode()
+
+    assert ("Looks at 20 validation rows; the results count all of them." in page) is is_said
 
 
 def test_page_shows_every_figure_of_the_table(client_for, alice, finished):
