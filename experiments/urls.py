@@ -71,6 +71,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("w/<slug:slug>/comparisons/<uuid:experiment_id>/examples/", examples.comparison_examples, name="comparison-examples"),
     path("w/<slug:slug>/comparisons/<uuid:experiment_id>/open-test/", comparisons.comparison_open_test, name="comparison-open-test"),
     path("w/<slug:slug>/comparisons/<uuid:experiment_id>/cancel/", comparisons.comparison_cancel, name="comparison-cancel"),
+    path("w/<slug:slug>/comparisons/<uuid:experiment_id>/go-on/", comparisons.comparison_go_on, name="comparison-go-on"),
     path("w/<slug:slug>/comparisons/<uuid:experiment_id>/baseline/", comparisons.comparison_baseline, name="comparison-baseline"),
     path("w/<slug:slug>/comparisons/<uuid:experiment_id>/prices/", comparisons.comparison_prices, name="comparison-prices"),
     path("w/<slug:slug>/comparisons/<uuid:experiment_id>/budget/", comparisons.comparison_budget, name="comparison-budget"),

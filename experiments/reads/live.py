@@ -46,7 +46,8 @@ class RunLine:
 
     @property
     def can_cancel(self) -> bool:
-        return not self.current.has_ended
+        """It goes on, and nobody has asked it to stop; the scoring of test rows stops with the comparison."""
+        return _may_stop(self.job)
 
     @property
     def sentence(self) -> str:
@@ -58,6 +59,10 @@ class RunLine:
     @property
     def share(self) -> tuple[int, int] | None:
         return share_of(self.current)
+
+
+def _may_stop(job: Job | None) -> bool:
+    return job is not None and not job.has_ended and job.cancel_requested_at is None
 
 
 def share_of(job: Job) -> tuple[int, int] | None:
@@ -154,6 +159,11 @@ class LiveState:
     @property
     def num_unhappy(self) -> int:
         return sum(1 for line in self.lines if line.can_retry)
+
+    @property
+    def can_cancel(self) -> bool:
+        """Something goes on that nobody has asked to stop."""
+        return _may_stop(self.latency_job) or any(_may_stop(line.current) for line in self.lines)
 
     @property
     def num_stopped(self) -> int:

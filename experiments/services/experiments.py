@@ -146,6 +146,23 @@ def run_retry(*, run: Run, by: User | None) -> None:
         Experiment.objects.filter(pk=run.approach.experiment_id).update(finished_at=None)
 
 
+def experiment_go_on(*, experiment: Experiment, by: User | None) -> int:
+    """Start everything of a comparison again that somebody stopped, each run where it was. Returns how many runs.
+
+    Raises:
+        UserError: nothing was stopped.
+    """
+    stopped = Q(job__state=JobState.CANCELLED) | Q(evaluations__split=Split.TEST, evaluations__job__state=JobState.CANCELLED)
+    with transaction.atomic():
+        experiment = experiment_locked(experiment)
+        runs = list(runs_of(experiment).filter(stopped).distinct())
+        if not runs:
+            raise UserError("No run of this comparison is stopped, so there is nothing to go on with.")
+        for run in runs:
+            run_retry(run=run, by=by)
+    return len(runs)
+
+
 def comparison_retry(*, experiment: Experiment, by: User | None) -> None:
     """Try the latest comparisons again that could not be computed.
 

@@ -177,6 +177,12 @@ def comparison_cancel(request: HttpRequest, slug: str, experiment_id: UUID) -> H
 
 
 @require_POST
+def comparison_go_on(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
+    """Start all stopped runs again; each goes on where it was."""
+    return _asked(services.experiment_go_on, request, slug, experiment_id)
+
+
+@require_POST
 def comparison_baseline(request: HttpRequest, slug: str, experiment_id: UUID) -> HttpResponse:
     """Measure against another approach; an empty choice goes back to the best written prompt."""
     experiment = experiment_at(request, slug, experiment_id, write=True)

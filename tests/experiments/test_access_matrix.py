@@ -45,11 +45,11 @@ READ = names("""
 WRITE = names("""
     dataset-create dataset-edit dataset-version-create dataset-version-map dataset-version-divide dataset-version-retry
     dataset-version-discard prompt-create prompt-preview prompt-try prompt-promote prompt-edit prompt-rename comparison-create
-    comparison-estimate comparison-open-test comparison-cancel comparison-compute comparison-latency comparison-baseline share-create
+    comparison-estimate comparison-open-test comparison-cancel comparison-compute comparison-latency comparison-baseline comparison-go-on
     report-create share-revoke dataset-delete prompt-delete comparison-delete run-cancel run-retry backbone-create backbone-verify
     member-invite member-role member-remove invitation-withdraw api-key-list api-key-create api-key-revoke price-create price-delete
     audit-list run-explain run-teach
-    backbone-edit comparison-budget comparison-prices learning-curve-create
+    share-create backbone-edit comparison-budget comparison-prices learning-curve-create
     run-mistakes-find second-round-create answer-mark
 """)
 # Workspace keys only.
