@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from experiments.models import Approach
 from experiments.recipe_kinds import RecipeKind, RecipeOption
 from experiments.recipes import CATALOGUE
 from experiments.step_sizes import usual_steps
@@ -39,6 +40,12 @@ def kind_of(method: str, recipe: Mapping[str, Any], *, shows_examples: bool = Fa
     fitting = [kind for kind in CATALOGUE.values() if kind.method == method and kind.demonstrations in (None, shows_examples)]
     fitting = [kind for kind in fitting if all(recipe.get(option.name) == option.default for option in _fixed(kind))]
     return max(fitting, key=lambda kind: (set(recipe) <= {option.name for option in kind.options}, len(_fixed(kind))), default=None)
+
+
+def kind_of_approach(approach: Approach) -> RecipeKind | None:
+    """The line of the catalogue that an approach was made from; none where the catalogue no longer knows it."""
+    shows_examples = bool(approach.template_version and approach.template_version.demonstrations)
+    return kind_of(approach.method, approach.teaching | approach.recipe, shows_examples=shows_examples)
 
 
 def _fixed(kind: RecipeKind) -> list[RecipeOption]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.models import Approach, Experiment
 from experiments.models.comparisons import Family
-from experiments.reads.dial_lines import kind_of
+from experiments.reads.dial_lines import kind_of_approach
 from experiments.reads.teaching import teacher_of
 from experiments.recipe_kinds import BASELINE, ENGINEERED, RecipeKind
 from experiments.step_sizes import usual_steps
@@ -19,7 +19,7 @@ LONGEST_NAME = 120
 def form_values(experiment: Experiment) -> dict[str, Any]:
     """First values of the comparison form, by field; those of free answers stand under "answers"."""
     approaches = list(experiment.approaches.select_related("template_version", "backbone", "experiment"))
-    known = [(approach, kind) for approach in approaches if (kind := _kind_of(approach)) and kind.family != BASELINE]
+    known = [(approach, kind) for approach in approaches if (kind := kind_of_approach(approach)) and kind.family != BASELINE]
     own = [pair for pair in known if pair[0].family != Family.HOSTED]
     return {
         "name": f"{experiment.name[: LONGEST_NAME - 7]}, again",
@@ -44,11 +44,6 @@ def form_values(experiment: Experiment) -> dict[str, Any]:
         "answers": _answers(experiment),
         **{name: value for approach, kind in own for name, value in _dials(approach, kind)},
     }
-
-
-def _kind_of(approach: Approach) -> RecipeKind | None:
-    shows_examples = bool(approach.template_version and approach.template_version.demonstrations)
-    return kind_of(approach.method, approach.teaching | approach.recipe, shows_examples=shows_examples)
 
 
 def _shows_its_prompt(kind: RecipeKind) -> bool:

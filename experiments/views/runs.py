@@ -13,9 +13,10 @@ from django.views.decorators.http import require_POST, require_safe
 from experiments.access import get_run_for
 from experiments.errors import UserError
 from experiments.models import Run
+from experiments.plans import WITHOUT_MODEL
 from experiments.reads.charts import Chart
 from experiments.reads.curve_charts import curve_charts
-from experiments.reads.dial_lines import dial_lines
+from experiments.reads.dial_lines import dial_lines, kind_of_approach
 from experiments.reads.explanations import explanation_of
 from experiments.reads.live import curves_of, progress_sentence
 from experiments.reads.second_rounds import focus_of
@@ -46,6 +47,8 @@ def run_detail(request: HttpRequest, slug: str, run_id: UUID) -> HttpResponse:
         "evaluations": run.evaluations.exclude(split__in=TEACHABLE).select_related("job").prefetch_related("scores"),
         "curve_charts": _curves(run, against) if run.job.has_ended else [],
         "against": against,
+        "title": kind.name if (kind := kind_of_approach(run.approach)) else run.approach.method,
+        "uses_model": run.approach.method not in WITHOUT_MODEL,
         "dials": dial_lines(run.approach.method, run.approach.teaching | run.approach.recipe, run.approach.model_facts),
         "explanation": explanation_of(run),
         "teaching": teaching_view(run),

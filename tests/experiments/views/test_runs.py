@@ -63,6 +63,35 @@ def test_the_page_says_what_was_tried_and_what_came_of_it(client_for, alice, sea
     assert str(version) in page
 
 
+def facts_of(client, run: Run) -> str:
+    page = page_of(client, run)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page[page.index('id="asked-title"') :]))
+
+
+@pytest.mark.parametrize(
+    ("method", "family", "said", "unsaid"),
+    [
+        ("hard_prompt", "engineered", ["Approach Zero-shot", "Model ", "Prompt Careful v1"], ["hard_prompt", "Reads"]),
+        ("tfidf_logreg", "baseline", ["Approach TF-IDF + logistic regression", "Reads the columns of Careful v1"], ["Model ", "Prompt "]),
+        ("label_overlap", "baseline", ["Reads the columns and answer words of Careful v1"], ["Model ", "Prompt "]),
+        ("linear_probe", "baseline", ["Model ", "Reads the columns of Careful v1"], ["Prompt "]),
+        ("majority", "baseline", ["Approach Most frequent label"], ["Model ", "Prompt ", "Reads"]),
+    ],
+)
+def test_a_run_names_its_approach_in_words_and_only_what_it_uses(client_for, alice, workspace, method, family, said, unsaid):
+    version, model = factories.make_template_version(workspace), factories.make_backbone()
+    experiment = factories.make_experiment(workspace)
+    approach = factories.make_approach(experiment, method=method, family=family, template_version=version, backbone=model)
+    result = {"device": "cpu", "device_name": "AMD EPYC"}
+
+    facts = facts_of(client_for(alice), factories.make_run(approach, state="succeeded", result=result))
+
+    assert [words for words in said if words not in facts] == []
+    assert [words for words in unsaid if words in facts] == []
+    assert "AMD EPYC" in facts
+    assert "AMD EPYC," not in facts
+
+
 def test_the_prompts_page_names_the_search_and_the_version_it_started_from(client_for, alice, search):
     version = search_finish(run=search, search=SEARCH)
     assert version is not None
