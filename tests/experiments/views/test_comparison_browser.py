@@ -101,6 +101,24 @@ def test_pages_are_quiet_fit_the_screen_and_draw_their_charts(browser, stage, wi
     assert charts["run"] == (2, True)
 
 
+def test_the_account_menu_of_a_phone_keeps_an_address_in_one_piece_and_signing_out_is_a_quiet_line(browser, live_server, client_for):
+    owner = factories.make_user("martina.maintainer@localdomain.example")
+    factories.make_workspace(owner=owner)
+    context = browser.new_context(viewport={"width": 390, "height": 900})
+    context.add_cookies([{"name": "sessionid", "value": client_for(owner).cookies["sessionid"].value, "url": live_server.url}])
+    page = context.new_page()
+    page.goto(f"{live_server.url}/w/acme/comparisons/")
+    page.locator(".menu-end summary").click()
+    ground = "element => getComputedStyle(element).backgroundColor"
+    note, link = (page.locator(f".menu-end {part}").first for part in (".menu-note", ".menu-list a"))
+
+    assert page.get_by_role("button", name="Sign out").evaluate(ground) == link.evaluate(ground)
+    assert note.evaluate("element => element.offsetHeight") < 2 * link.evaluate(
+        "element => parseFloat(getComputedStyle(element).lineHeight)"
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_shared_page_works_without_a_cookie_and_asks_no_other_host(browser, stage, live_server):
     pages, _ = stage
     context = browser.new_context()
