@@ -1,16 +1,17 @@
-"""A comparison as the form would have to be filled in to ask for it again, so that a person changes one thing and starts anew.
+"""First values of the comparison form: those of a comparison that is asked for again, or those that suit a prompt.
 
-Reads one comparison; writes nothing. What the form does not offer (names given over the API) is left behind.
+Reads; writes nothing. What the form does not offer (names given over the API) is left behind.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-from experiments.models import Approach, Experiment
+from experiments.models import Approach, DatasetVersion, Experiment, TemplateVersion
 from experiments.models.comparisons import Family
 from experiments.reads.dial_lines import kind_of_approach
 from experiments.reads.teaching import teacher_of
 from experiments.recipe_kinds import BASELINE, ENGINEERED, RecipeKind
+from experiments.services.prompts import columns_of
 from experiments.step_sizes import usual_steps
 
 LONGEST_NAME = 120
@@ -44,6 +45,19 @@ def form_values(experiment: Experiment) -> dict[str, Any]:
         "answers": _answers(experiment),
         **{name: value for approach, kind in own for name, value in _dials(approach, kind)},
     }
+
+
+def prompt_values(prompt: TemplateVersion) -> dict[str, Any]:
+    """First values of the form for one prompt: itself, and the data that it was written for."""
+    version = _data_of(prompt)
+    return {"templates": [prompt.pk], **({"dataset_version": version.pk} if version else {})}
+
+
+def _data_of(prompt: TemplateVersion) -> DatasetVersion | None:
+    """The newest version of a prompt's own data that can be compared on; without such data, of any that has its columns."""
+    known = DatasetVersion.objects.complete().filter(dataset__workspace=prompt.template.workspace_id).order_by("-created_at")
+    own = known.filter(dataset=prompt.template.dataset_id).first()
+    return own or next((version for version in known if columns_of(prompt) <= set(version.columns)), None)
 
 
 def _shows_its_prompt(kind: RecipeKind) -> bool:

@@ -11,10 +11,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from experiments.access import get_experiment_for, get_membership_for, get_workspace_for
+from experiments.access import get_experiment_for, get_membership_for, get_template_version_for, get_workspace_for
 from experiments.errors import UserError
 from experiments.forms.comparisons import BudgetForm, ComparisonForm
-from experiments.models import Experiment, Role, Split, TestOpening
+from experiments.models import Experiment, Role, Split, TemplateVersion, TestOpening
 from experiments.plan_checks import plan_problems
 from experiments.plan_notes import plan_notes
 from experiments.reads.charts import Chart, break_even_chart, quality_chart, spent_chart
@@ -29,7 +29,7 @@ from experiments.reads.key_figures import key_figures
 from experiments.reads.learning_view import curve_panel
 from experiments.reads.live import LiveState, curves_of, live_state
 from experiments.reads.second_rounds import focus_sentences
-from experiments.reads.set_up_again import form_values
+from experiments.reads.set_up_again import form_values, prompt_values
 from experiments.reads.table_view import table_view
 from experiments.services import advances, launches
 from experiments.services import experiments as services
@@ -68,7 +68,7 @@ def comparison_list(request: HttpRequest, slug: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def comparison_create(request: HttpRequest, slug: str) -> HttpResponse:
     workspace = get_membership_for(viewer(request), slug, needs=Role.DOMAIN_EXPERT).workspace
-    form = ComparisonForm(request.POST or None, workspace=workspace, initial=_again(request, slug))
+    form = ComparisonForm(request.POST or None, workspace=workspace, initial=_first_values(request, slug))
     if request.method == "POST" and form.is_valid():
         try:
             plan = form.plan()
@@ -80,13 +80,21 @@ def comparison_create(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "comparison_create.html", {"form": form})
 
 
-def _again(request: HttpRequest, slug: str) -> dict[str, Any]:
-    """First values of the form: those of the comparison that the address names, if it names one."""
-    named = request.GET.get("again", "")
+def _first_values(request: HttpRequest, slug: str) -> dict[str, Any]:
+    """First values of the form: those of the comparison or for the prompt that the address names, if it names one."""
+    again, prompt = request.GET.get("again", ""), request.GET.get("prompt", "")
     try:
-        return form_values(experiment_at(request, slug, UUID(named))) if named else {}
+        if again:
+            return form_values(experiment_at(request, slug, UUID(again)))
+        return prompt_values(_prompt_at(request, slug, UUID(prompt))) if prompt else {}
     except ValueError as error:
-        raise Http404("There is no such comparison.") from error
+        raise Http404("There is no such comparison or prompt.") from error
+
+
+def _prompt_at(request: HttpRequest, slug: str, version_id: UUID) -> TemplateVersion:
+    version = get_template_version_for(viewer(request), version_id)
+    require_here(version.template.workspace, slug)
+    return version
 
 
 @require_POST

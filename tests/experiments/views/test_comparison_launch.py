@@ -90,6 +90,30 @@ def test_prompts_that_were_written_for_the_data_are_ticked_before_others_that_wo
     assert "Own v1 (written for Support mail)" in page
 
 
+@pytest.mark.parametrize("has_data", [True, False])
+def test_a_prompt_leads_to_a_form_with_itself_ticked_and_its_data_chosen(client_for, alice, workspace, has_data):
+    mail = factories.make_dataset_version(workspace)
+    template = PromptTemplate.objects.create(workspace=workspace, name="Own", dataset=mail.dataset if has_data else None)
+    own = factories.make_template_version(workspace, template=template)
+    factories.make_template_version(workspace, template=template)
+    cities = factories.make_dataset_version(workspace, dataset=factories.make_dataset(workspace, name="Cities"), columns=["city"])
+    factories.make_template_version(workspace, name="Where", user="Where is {{city}}?")
+    factories.make_backbone()
+    client = client_for(alice)
+
+    link = re.search(r'href="([^"]*/comparisons/new/[^"]*)"', client.get(f"/w/acme/prompts/{template.pk}/?version=1").content.decode())
+    page = client.get(link.group(1)).content.decode()
+
+    assert re.findall(r'name="templates" value="([^"]+)"[^>]* checked', page) == [str(own.pk)]
+    assert re.search(rf'<option value="{mail.pk}"[^>]* selected', page)
+    assert not re.search(rf'<option value="{cities.pk}"[^>]* selected', page)
+
+
+@pytest.mark.parametrize("named", ["not-an-id", "00000000-0000-0000-0000-000000000000"])
+def test_a_prompt_that_is_not_there_leads_to_no_form(client_for, alice, ready, named):
+    assert client_for(alice).get(reverse("comparison-create", args=["acme"], query={"prompt": named})).status_code == 404
+
+
 def test_a_prompt_of_two_steps_is_ticked_where_the_data_has_the_columns_of_both(client_for, alice, workspace, ready):
     step = {"text": "{{text}}", "max_tokens": 8, "stop": []}
     chain = factories.make_template_version(workspace, name="Two steps", user="Wish: {{step_1}}", first_step=step)
