@@ -30,6 +30,7 @@ class RowSink:
         self.names: list[str] = []
         self.notes: list[str] = []
         self.num_rows = self.num_blank = self.num_bad = self.num_problems = 0
+        self._first_blank: int | None = None
         self._output = output
         self._problems: list[Problem] = []
         self._preview: list[tuple[int, tuple[str, ...]]] = []
@@ -60,6 +61,7 @@ class RowSink:
         """Take one row. A blank row is counted; a bad one is left out and reported."""
         if not any(cells):
             self.num_blank += 1
+            self._first_blank = self._first_blank or number
             return
         cells = cells if len(cells) <= len(self.names) else self._without_empty_end(cells)
         line = self._encoded(number, cells)
@@ -106,9 +108,16 @@ class RowSink:
             num_bad_rows=self.num_bad,
             num_problems=self.num_problems + len(whole),
             problems=(*whole, *self._problems),
-            notes=tuple(self.notes),
+            notes=(*self.notes, *self._blank_note()),
             preview=tuple((number, (*cells, *[""] * (len(self.names) - len(cells)))) for number, cells in self._preview),
         )
+
+    def _blank_note(self) -> tuple[str, ...]:
+        """That rows were skipped, so that whoever counts them in a spreadsheet finds the difference."""
+        if not self._first_blank:
+            return ()
+        skipped = counted(self.num_blank, "row has no text in any cell and was", "rows have no text in any cell and were")
+        return (f"{skipped} skipped: {'the first is ' if self.num_blank > 1 else ''}row {self._first_blank:,} of the file.",)
 
     def _without_empty_end(self, cells: Sequence[str]) -> Sequence[str]:
         width = len(self.names)

@@ -61,7 +61,10 @@ def test_the_first_sheet_of_a_workbook_is_read(parse):
     assert cells[0] == ("Grüße 👋", "a", "2026-01-02", "3")
     assert cells[1][1:] == ("b", "", "1.5")
     assert (report.sheet, report.num_blank_rows) == ("Data", 1)
-    assert report.notes == ("The workbook has 2 sheets; the first, “Data”, was read.",)
+    assert report.notes == (
+        "The workbook has 2 sheets; the first, “Data”, was read.",
+        "1 row has no text in any cell and was skipped: row 3 of the file.",
+    )
 
 
 def test_a_parquet_file_is_read(parse):

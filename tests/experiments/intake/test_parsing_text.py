@@ -43,6 +43,14 @@ def test_a_plain_file_gives_its_rows_numbered_as_a_spreadsheet_shows_them(parse,
     assert report.preview[0] == (2, ("hello", "greeting"))
 
 
+def test_rows_that_are_wholly_empty_are_skipped_with_a_word(parse):
+    one, two = parse(HEADER + b"hello,a\n,\nbye,b\n"), parse(HEADER + b"hello,a\n,\nbye,b\n\n")
+
+    assert one.notes == ("1 row has no text in any cell and was skipped: row 3 of the file.",)
+    assert two.notes == ("2 rows have no text in any cell and were skipped: the first is row 3 of the file.",)
+    assert parse(HEADER + b"hello,a\nbye,\n").notes == ()
+
+
 def test_column_facts_say_what_a_column_may_mean(parse):
     report = parse(b"text,label,note\nhello,a,\nhi you,b,\nbye,a,x\n")
 
