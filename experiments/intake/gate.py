@@ -57,7 +57,7 @@ def gate_check(rows: Iterable[GateRow], *, task: Literal["classification", "extr
     Args:
         task: for extraction the label is a reference text, so the checks of the label set do not apply.
     """
-    tally = tally_rows(rows)
+    tally = tally_rows(rows, may_contradict=task == "classification")
     steps = [checks.check_empty, checks.check_splits, checks.check_repeats, checks.check_unlabelled]
     if task == "classification":
         steps += [checks.check_contradictions, checks.check_label_set, checks.check_label_spelling]

@@ -72,12 +72,13 @@ def check_repeats(tally: Tally) -> Iterator[Finding]:
             "What was seen in training is no test; leave the repeated rows out of all but the last split.",
         )
     if (found := tally.repeated).count:
+        apart = " Those with another label are counted as contradictions alone." if tally.contradiction.count else ""
         yield _of_rows(
             "duplicates",
             "notes",
             found,
             f"{_repeat(found)} a text of the same split ({found.example}). "
-            "Repeats count twice in every figure; remove them if that is not meant.",
+            f"Repeats count twice in every figure; remove them if that is not meant.{apart}",
         )
 
 

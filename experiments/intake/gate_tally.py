@@ -68,8 +68,13 @@ class _Seen:
 
 @dataclass
 class Tally:
-    """Counts, and the rows with each fault. `labels` counts rows by label and split; `first_row` is by label."""
+    """Counts, and the rows with each fault. `labels` counts rows by label and split; `first_row` is by label.
 
+    Args:
+        may_contradict: whether equal texts with different labels contradict each other; reference texts may well differ.
+    """
+
+    may_contradict: bool = True
     num_rows: int = 0
     splits: Counter[str] = field(default_factory=Counter)
     labels: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -108,11 +113,14 @@ class Tally:
         seen = self._texts.setdefault(fingerprint(row.texts), _Seen(row.number, row.label, {row.split}))
         if seen.number == row.number:
             return
-        if seen.label != row.label and seen.label.strip() and row.label.strip():
+        contradicts = self.may_contradict and seen.label != row.label and seen.label.strip() and row.label.strip()
+        if contradicts:
             labels = f"row {seen.number:,} says {quoted(seen.label)}, row {row.number:,} {quoted(row.label)}"
             self.contradiction.add(row.number, labels, twin=seen.number)
-        repeats = f"row {row.number:,} ({row.split}) repeats row {seen.number:,}"
-        self._found_in(row, seen.splits).add(row.number, repeats, twin=seen.number)
+        found = self._found_in(row, seen.splits)
+        # Within a split a contradiction is no mere repeat; across splits it is a leak as well.
+        if not contradicts or found is not self.repeated:
+            found.add(row.number, f"row {row.number:,} ({row.split}) repeats row {seen.number:,}", twin=seen.number)
         seen.splits.add(row.split)
         if row.label.strip() and not seen.label.strip():
             seen.number, seen.label = row.number, row.label
@@ -124,9 +132,9 @@ class Tally:
         return self.also_in_train if {PLACES[split] for split in splits} == {PLACES[row.split]} else self.overlap
 
 
-def tally_rows(rows: Iterable[GateRow]) -> Tally:
+def tally_rows(rows: Iterable[GateRow], *, may_contradict: bool = True) -> Tally:
     """The tally of all rows; the rows are read once."""
-    tally = Tally()
+    tally = Tally(may_contradict)
     for row in rows:
         tally.add(row)
     return tally

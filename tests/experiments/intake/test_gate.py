@@ -81,10 +81,28 @@ def test_all_rows_of_a_finding_stand_by_the_rows_that_they_repeat():
     report = gate_check(rows)
     repeats = report.found["duplicates"]
 
-    assert [(row.number, row.twin) for row in repeats[:3]] == [(452, 3), (451, 10), (453, 10)]
-    assert len(repeats) == found(rows, "duplicates").count == 22
+    assert [(row.number, row.twin) for row in repeats[:3]] == [(451, 10), (453, 10), (454, 10)]
+    assert len(repeats) == found(rows, "duplicates").count == 21
     assert report.found["contradicting_labels"] == [(452, 3)]
     assert gate_check(extra(rows, (" ", "label 0", "test"))).found["empty_text"] == [(473, None)]
+
+
+def test_a_contradicting_row_of_the_same_split_counts_once_and_one_of_another_split_is_a_leak_too():
+    more = [("train text 0", "label 1", "train"), ("train text 0", "label 0", "train"), ("train text 1", "label 0", "test")]
+    rows = extra(clean_rows(), *more)
+    report = gate_check(rows)
+
+    assert report.found["contradicting_labels"] == [(451, 1), (453, 2)]
+    assert report.found["duplicates"] == [(452, 1)]
+    assert report.found["split_overlap"] == [(453, 2)]
+    assert found(rows, "duplicates").sentence.endswith("Those with another label are counted as contradictions alone.")
+
+
+def test_reference_texts_contradict_nothing_so_that_each_repeat_is_one():
+    rows = extra(clean_rows(), ("train text 0", "label 1", "train"))
+
+    assert gate_check(rows, task="extraction").found["duplicates"] == [(451, 1)]
+    assert "contradictions" not in found(rows, "duplicates", task="extraction").sentence
 
 
 def test_contradicting_labels_show_both():
