@@ -55,6 +55,11 @@ class ColumnFacts:
     longest: int
     values: dict[str, int] | None
 
+    @property
+    def repeats(self) -> bool:
+        """Whether some value is known to stand more often than another, so that the first of `values` are the most frequent."""
+        return len(set((self.values or {}).values())) > 1
+
 
 @dataclass(frozen=True)
 class ParseReport:

@@ -148,6 +148,18 @@ def test_a_bad_row_is_named_and_left_out(upload, dora_client, line, sentence):
     assert page.index("1 row of the file could not be read and is left out.") < page.index('id="parse-problems"') < page.index(sentence)
 
 
+def test_the_mapping_page_says_what_was_skipped_and_which_values_it_shows(upload, dora_client):
+    upload(CSV + b",\none more,b\n")
+    work_off()
+    page = page_of(dora_client)
+
+    assert "1 row has no text in any cell and was skipped: row 62 of the file." in page
+    assert re.findall(r'<span class="cell-note">(most frequent|first in the file)</span>\s*<span class="sample">([^<]*)<', page) == [
+        ("first in the file", "message number 0"),
+        ("most frequent", "b"),
+    ]
+
+
 def test_a_file_without_bad_rows_has_no_warning_about_them(upload, dora_client):
     upload()
     work_off()
