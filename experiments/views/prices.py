@@ -29,10 +29,11 @@ def price_list(request: HttpRequest, slug: str) -> HttpResponse:
 def price_create(request: HttpRequest, slug: str) -> HttpResponse:
     """A new price book, with the newest one's prices to begin on."""
     workspace = get_membership_for(viewer(request), slug, needs=WRITE_ROLES[PriceBook]).workspace
-    form = PriceForm(request.POST or None, initial=_newest_prices(workspace))
+    newest = workspace.price_books.first()
+    form = PriceForm(request.POST or None, initial=_prices_of(newest) if newest else None)
     if request.method == "POST" and form.is_valid() and _stored(request, workspace, form):
         return redirect("price-list", slug)
-    return render(request, "price_create.html", {"form": form}, status=422 if form.errors else 200)
+    return render(request, "price_create.html", {"form": form, "newest": newest}, status=422 if form.errors else 200)
 
 
 @require_POST
@@ -59,10 +60,7 @@ def _stored(request: HttpRequest, workspace: Workspace, form: PriceForm) -> bool
     return True
 
 
-def _newest_prices(workspace: Workspace) -> dict[str, str]:
-    """The newest prices as a person would type them: 0.42, not 0.420000."""
-    newest = workspace.price_books.first()
-    if newest is None:
-        return {}
-    prices = {name: price for name in PRICES if (price := getattr(newest, name)) is not None}
-    return {"currency": newest.currency} | {name: format(price.normalize(), "f") for name, price in prices.items()}
+def _prices_of(book: PriceBook) -> dict[str, str]:
+    """A book's prices as a person would type them: 0.42, not 0.420000."""
+    prices = {name: price for name in PRICES if (price := getattr(book, name)) is not None}
+    return {"currency": book.currency} | {name: format(price.normalize(), "f") for name, price in prices.items()}

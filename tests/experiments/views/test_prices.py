@@ -36,11 +36,13 @@ def test_used_prices_offer_no_delete_and_refuse_one(client_for, dora, workspace)
     assert PriceBook.objects.filter(pk=book.pk).exists()
 
 
-def test_next_prices_begin_with_the_newest(client_for, dora, workspace):
+def test_next_prices_begin_with_the_newest_and_say_so(client_for, dora, workspace):
     expert = client_for(dora)
+    assert "taken over" not in expert.get("/w/acme/settings/prices/new/").content.decode()
     expert.post("/w/acme/settings/prices/new/", TYPED)
 
     page = expert.get("/w/acme/settings/prices/new/").content.decode()
 
+    assert "all prices are taken over from “2026”: change what differs" in page
     assert 'value="0.42"' in page
     assert 'value="EUR"' in page
