@@ -4,6 +4,11 @@
 (() => {
   let last = null;
 
+  /* A refused prompt begins at the first field that needs another word; a folded part opens for it. */
+  const wrong = document.querySelector("#prompt-form [aria-invalid=true]");
+  wrong?.closest("details")?.setAttribute("open", "");
+  wrong?.focus();
+
   document.addEventListener("focusin", (event) => {
     if (event.target.matches("textarea[data-slots]")) last = event.target;
   });

@@ -6,12 +6,12 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 
-from experiments.chains import MAX_TOKENS, STEP_SLOT, FirstStep
+from experiments.chains import MAX_TOKENS, STEP_SLOT, FirstStep, first_step_problems, steps_problems
 from experiments.models import DatasetVersion
 from experiments.models.datasets import Task
 from experiments.prompt_wording import MAX_DEMONSTRATIONS, MAX_TEXT, PromptWording
 from experiments.reads.prompts import demonstrations_draw
-from experiments.services.prompts import BadPrompt, demonstrations_of
+from experiments.services.prompts import BadPrompt, demonstrations_of, shape_of
 
 WORDS_APART = "|"
 LISTED_LABELS = 30
@@ -157,9 +157,20 @@ class PromptForm(forms.Form):
         return demonstrations_of(self.version, [pk for pk in ids if pk in kept][:MAX_DEMONSTRATIONS])
 
     def add_problems(self, error: Exception) -> None:
-        """Show a refusal of the service, one sentence a line."""
+        """Show a refusal of the service, one sentence a line, beside the text whose slots it is about."""
+        fields = self._slot_problems()
         for sentence in error.problems if isinstance(error, BadPrompt) else [str(error)]:
-            self.add_error(None, sentence)
+            self.add_error(fields.get(sentence), sentence)
+
+    def _slot_problems(self) -> dict[str, str]:
+        """{sentence: field} of what each text would be refused for if it stood alone; the prompt itself answers for all others."""
+        if self.version is None:
+            return {}
+        wording, shape = self.wording(), shape_of(self.version)
+        first, data = wording.first_step, {"columns": shape.columns, "hidden": shape.hidden}
+        texts = {"answer_cue": wording.answer_cue, "system": wording.system, "user": wording.user}
+        fields = {sentence: name for name, text in texts.items() for sentence in steps_problems(first, [text], **data)}
+        return fields | dict.fromkeys(first_step_problems(first, [STEP_SLOT], **data) if first else (), "first_text")
 
 
 def first_wording(version: DatasetVersion | None) -> PromptWording:

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from django.utils import timezone
 
@@ -144,6 +146,24 @@ def test_a_prompt_is_saved_and_saving_it_unchanged_makes_no_version(dora_client,
 
     dora_client.post(edit, {**GOOD, "data": version.pk, "user": "Which one? {{text}}"})
     assert TemplateVersion.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "field"),
+    [
+        ({"user": "Which queue?"}, "user"),
+        ({"user": "{{txt}}"}, "user"),
+        ({"system": "You know {{label}}."}, "system"),
+        ({"first_text": "Shorten {{txt}}.", "user": "{{step_1}}"}, "first_text"),
+        ({"first_text": "Shorten {{text}}."}, "user"),
+    ],
+)
+def test_a_refused_slot_marks_the_text_in_which_it_stands(dora_client, version, typed, field):
+    page = dora_client.post("/w/acme/prompts/new/", {**GOOD, "data": version.pk, **typed}).content.decode()
+
+    assert re.findall(r'<(?:textarea|input) [^>]*name="(\w+)"[^>]*aria-invalid="true"', page) == [field]
+    assert re.search(rf'aria-describedby="[^"]*id_{field}_error"', page)
+    assert f'id="id_{field}_error"' in page
 
 
 def test_a_viewer_may_not_write(client_for, bob, version):
