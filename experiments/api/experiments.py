@@ -145,8 +145,8 @@ def experiment_latency(request: KeyRequest, experiment_id: UUID) -> Experiment:
 
 @router.post("/experiments/{uuid:experiment_id}/learning-curve", response={202: ExperimentDetail}, summary="Draw the learning curve")
 def learning_curve_create(request: KeyRequest, experiment_id: UUID) -> Experiment:
-    """Makes the approaches that learn on 16, 64, 256 and 1,024 train rows, scored on validation rows. Answers with the comparison that
-    its runs stand in, which can be watched and stopped like any other; a repeated call gives its state."""
+    """Makes the approaches that learn on 16, 64, 256 and 1,024 train rows, as far as there are so many, scored on validation rows.
+    Answers with the comparison that its runs stand in, which can be watched and stopped like any other; a repeated call gives its state."""
     experiment = get_for(request.auth, Experiment, experiment_id, write=True)
     return learning_curve_start(experiment=experiment, by=request.auth.created_by)
 

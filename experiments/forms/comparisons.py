@@ -158,8 +158,8 @@ class ComparisonForm(BudgetForm):
     curve_when_finished = forms.BooleanField(
         required=False,
         label="Draw a learning curve when every run has ended",
-        help_text="The approaches that learn are made again on 16, 64, 256 and 1,024 train rows, to see how many it takes. It can be drawn "
-        "later as well.",
+        help_text="The approaches that learn are made again on 16, 64, 256 and 1,024 train rows, as far as there are so many, to see how "
+        "many it takes; the point of all train rows is this comparison itself. It can be drawn later as well.",
     )
     open_test_when_finished = forms.BooleanField(
         required=False,
