@@ -74,6 +74,7 @@
   function start() {
     showTimes(document);
     showCurrentPart();
+    hintAtScrolling();
     document.body.addEventListener("htmx:afterSettle", (event) => showTimes(event.target));
     document.body.addEventListener("htmx:beforeSwap", leaveWhenSignedOut);
     document.body.addEventListener("htmx:beforeSwap", (event) => { showAgain = event.detail.target.matches("[hx-trigger^=every]") ? keepView(event.detail.target) : null; });
@@ -117,6 +118,14 @@
   function showNeeded() {
     document.querySelectorAll("[data-needs]").forEach((part) => {
       part.hidden = !document.querySelector(`${part.dataset.needs}:checked`);
+    });
+  }
+
+  /* Words about a table that scrolls sideways stand above it only where it does. */
+  function hintAtScrolling() {
+    document.querySelectorAll("[data-if-scrolls]").forEach((hint) => {
+      const box = hint.nextElementSibling;
+      new ResizeObserver(() => { hint.hidden = box.scrollWidth <= box.clientWidth; }).observe(box);
     });
   }
 

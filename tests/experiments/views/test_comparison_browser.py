@@ -78,6 +78,18 @@ def test_every_result_is_seen_on_a_common_screen_and_a_phone_says_that_more_stan
         assert (name, page.evaluate(RESULTS_CUT_OFF), hint.is_visible()) == (name, int(is_narrow), is_narrow)
 
 
+@pytest.mark.parametrize(("width", "is_cut_off"), [(1280, True), (390, False)])  # a phone shows a card a row
+def test_rows_that_are_cut_off_say_that_they_scroll_and_others_do_not(browser, stage, width, is_cut_off):
+    pages, cookie = stage
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    context.add_cookies([cookie])
+    page = context.new_page()
+    page.goto(pages["rows"])
+
+    page.get_by_text("the table scrolls sideways").wait_for(state="visible" if is_cut_off else "hidden")
+    assert page.evaluate("(box => box.scrollWidth > box.clientWidth)(document.querySelector('.table-scroll'))") == is_cut_off
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
 def test_pages_are_quiet_fit_the_screen_and_draw_their_charts(browser, stage, width, scheme):
     pages, cookie = stage
