@@ -1,5 +1,6 @@
 """The comparison form's own fields: rows that say what they are when they are offered, seeds, and the dials of an approach."""
 
+import json
 from typing import Any
 
 from django import forms
@@ -11,12 +12,13 @@ from experiments.wording import counted
 
 
 class DataSelect(forms.Select):
-    """Each choice says its task, so that the page shows only what matters for the chosen data."""
+    """Each choice says its task and its columns, so that the page shows only what matters for the chosen data."""
 
     def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         option: dict[str, Any] = super().create_option(name, value, *args, **kwargs)
         if version := getattr(value, "instance", None):
-            option["attrs"] |= {"data-task": version.task, "data-dataset": version.dataset_id}
+            about = {"data-task": version.task, "data-dataset": version.dataset_id, "data-columns": json.dumps(version.columns)}
+            option["attrs"] |= about
         return option
 
 

@@ -90,6 +90,25 @@ def test_rows_that_are_cut_off_say_that_they_scroll_and_others_do_not(browser, s
     assert page.evaluate("(box => box.scrollWidth > box.clientWidth)(document.querySelector('.table-scroll'))") == is_cut_off
 
 
+def test_only_columns_of_the_chosen_data_can_be_cut(browser, stage):
+    pages, cookie = stage
+    reviews = factories.make_dataset(Workspace.objects.get(), name="Reviews")
+    factories.make_dataset_version(Workspace.objects.get(), dataset=reviews, columns=["review"])
+    context = browser.new_context()
+    context.add_cookies([cookie])
+    page = context.new_page()
+    page.goto(pages["form"])
+    offered = "[...document.querySelector('[name=truncate_column]').options].filter(o => !o.disabled && !o.hidden).map(o => o.value)"
+    assert page.evaluate(offered) == ["", "review"]
+
+    mail = page.locator("""[name=dataset_version] option[data-columns='["text"]']""").first.get_attribute("value")
+    page.locator("[name=truncate_column]").evaluate("select => select.value = 'review'")
+    page.select_option("[name=dataset_version]", mail)
+
+    assert page.evaluate(offered) == ["", "text"]
+    assert page.locator("[name=truncate_column]").evaluate("select => select.value") == ""
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
 def test_pages_are_quiet_fit_the_screen_and_draw_their_charts(browser, stage, width, scheme):
     pages, cookie = stage
