@@ -55,6 +55,15 @@ class ColumnFacts:
     longest: int
     values: dict[str, int] | None
 
+    def to_json(self) -> dict[str, Any]:
+        """The facts as plain JSON values. The counts are pairs, because PostgreSQL keeps no order of keys."""
+        return {**asdict(self), "values": None if self.values is None else list(self.values.items())}
+
+    @classmethod
+    def from_json(cls, facts: dict[str, Any]) -> "ColumnFacts":
+        """The facts that `to_json` gave."""
+        return cls(**{**facts, "values": None if facts["values"] is None else dict(facts["values"])})
+
     @property
     def repeats(self) -> bool:
         """Whether some value is known to stand more often than another, so that the first of `values` are the most frequent."""
@@ -94,7 +103,7 @@ class ParseReport:
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values."""
-        return asdict(self)
+        return {**asdict(self), "columns": [column.to_json() for column in self.columns]}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "ParseReport":
@@ -102,7 +111,7 @@ class ParseReport:
         return cls(
             **{
                 **{name.name: values[name.name] for name in fields(cls)},
-                "columns": tuple(ColumnFacts(**column) for column in values["columns"]),
+                "columns": tuple(ColumnFacts.from_json(column) for column in values["columns"]),
                 "problems": tuple(Problem(**problem) for problem in values["problems"]),
                 "notes": tuple(values["notes"]),
                 "preview": tuple((number, tuple(cells)) for number, cells in values["preview"]),
