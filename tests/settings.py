@@ -3,7 +3,11 @@
 import os
 import tempfile
 
-os.environ.setdefault("PROMPTLAB_HOME", tempfile.mkdtemp(prefix="promptlab-tests-"))
+# Processes of pytest-xdist inherit the environment of the one that starts them; with one home, each would throw away files of the others.
+if "PROMPTLAB_HOME" not in os.environ or os.environ.get("PROMPTLAB_HOME_OF") != os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ["PROMPTLAB_HOME"] = tempfile.mkdtemp(prefix="promptlab-tests-")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ["PROMPTLAB_HOME_OF"] = os.environ["PYTEST_XDIST_WORKER"]
 os.environ.setdefault("SECRET_KEY", "test-" + "k" * 60)
 
 from promptlab.settings import *  # noqa: F403
