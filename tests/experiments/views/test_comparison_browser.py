@@ -157,7 +157,7 @@ def test_shared_page_works_without_a_cookie_and_asks_no_other_host(browser, stag
     page.on("request", lambda request: asked.append(request.url))
     page.goto(pages["share"], wait_until="networkidle")
 
-    assert "LoRA" in page.inner_text("h1 + .key-figures")
+    assert "TF-IDF + logistic regression" in page.inner_text("h1 + .key-figures")
     assert all(url.startswith((live_server.url, "data:")) for url in asked)
     assert context.cookies() == []
     assert page.evaluate("document.referrer") == ""
