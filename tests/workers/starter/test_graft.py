@@ -4,6 +4,7 @@ import json
 import random
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 from transformers import AttentionInterface, BertConfig, BertLMHeadModel, BertModel, PreTrainedTokenizerFast
@@ -27,6 +28,7 @@ def write_encoder(folder: Path, tokenizer: PreTrainedTokenizerFast, blocks: int)
     return encoder
 
 
+@pytest.mark.slow
 def test_the_encoder_stands_below_the_top_of_the_earlier_model_and_learns_its_states(
     source: EpisodeSource, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:

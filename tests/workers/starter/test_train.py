@@ -50,6 +50,7 @@ def test_the_rate_rises_then_falls_to_its_floor_at_the_end_of_the_time() -> None
     assert rates[-1] == pytest.approx(train.FLOOR)
 
 
+@pytest.mark.slow
 def test_updates_lower_the_loss_and_the_saved_folder_is_the_average(
     trainer: train.Trainer, source: EpisodeSource, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
