@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from workers.engine.answers import AnswerTrie
 from workers.engine.artifacts import load_tuning, save_artifact, start_from
 from workers.engine.backbone import Backbone
 from workers.engine.baselines import Predict, fit_baseline
@@ -91,14 +92,10 @@ class Prompted:
 
     def predict(self, items: Sequence[Item], on_rows: OnRows) -> list[Prediction]:
         """An answer for every row, in order; labels are scored, extractions are written."""
-        if self.frame.trie is None:
-            return self._with_search(self._write(items, on_rows), items)
-        scorer = Scorer(self.backbone, self.frame.trie, self.virtual(), self.plain_reason, on_rows)
         if not self.probed:
-            self._probe(scorer, items)
-            scorer = replace(scorer, plain_reason=self.plain_reason)
-        told = len(self.frame.warnings)
-        predictions = predict_labels(self.frame, scorer, items, self._label_bias(), by_rules=True)
+            self._probe(items)
+        told = len(self.frame.warnings)  # what the probe's rows made it say is said again for all rows
+        predictions = self._write(items, on_rows) if self.frame.trie is None else self._score(self.frame.trie, items, on_rows)
         self.run.warnings += self.frame.warnings[told:]
         return self._with_search(predictions, items)
 
@@ -169,16 +166,13 @@ class Prompted:
             self.tuning.remove()
         self.backbone.model.requires_grad_(False).eval()
 
+    def _score(self, trie: AnswerTrie, items: Sequence[Item], on_rows: OnRows) -> list[Prediction]:
+        scorer = Scorer(self.backbone, trie, self.virtual(), self.plain_reason, on_rows)
+        return predict_labels(self.frame, scorer, items, self._label_bias(), by_rules=True)
+
     def _write(self, items: Sequence[Item], on_rows: OnRows) -> list[Prediction]:
-        virtual = self.virtual()
-        if not self.probed and (rows := [row.ids for row in self.frame.encode(list(items[:2])) if row.error is None]):
-            self.plain_reason = writing_reason(self.backbone, virtual, rows)
-            self.probed = True
-        generator = Generator(self.backbone, self.run.spec.generation, virtual, self.plain_reason, on_rows)
-        told = len(self.frame.warnings)
-        predictions = predict_texts(self.frame, generator, items)
-        self.run.warnings += self.frame.warnings[told:]
-        return predictions
+        generator = Generator(self.backbone, self.run.spec.generation, self.virtual(), self.plain_reason, on_rows)
+        return predict_texts(self.frame, generator, items)
 
     def _warm_writer(self) -> Callable[[Item], object]:
         generator = Generator(self.backbone, self.run.spec.generation, self.virtual(), self.plain_reason)
@@ -202,11 +196,17 @@ class Prompted:
                 prediction.computed_tokens += neighbours.tokens_of(item)
         return predictions
 
-    def _probe(self, scorer: Scorer, items: Sequence[Item]) -> None:
+    def _probe(self, items: Sequence[Item]) -> None:
+        """Ask the model on two rows whether a shared prefix gives what whole rows give."""
         rows = [row.ids for row in self.frame.encode(list(items[:2])) if row.error is None]
         if rows:
-            self.plain_reason = scoring_reason(scorer, rows)
+            self.plain_reason = self._reason_on(rows)
             self.probed = True
+
+    def _reason_on(self, rows: Sequence[Sequence[int]]) -> str | None:
+        if self.frame.trie is None:
+            return writing_reason(self.backbone, self.virtual(), rows)
+        return scoring_reason(Scorer(self.backbone, self.frame.trie, self.virtual(), self.plain_reason), rows)
 
 
 @dataclass
