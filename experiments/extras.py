@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from experiments.models import Backbone, Queue
-from experiments.services.job_queue import extras_of
+from experiments.presence import extras_of
 from experiments.wording import listed, quoted
 
 DSPY = "dspy"

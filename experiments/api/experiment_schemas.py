@@ -12,9 +12,9 @@ from pydantic import StringConstraints
 from experiments.api.fields import LongText, Name, Seed, ShortText, WaitingFor
 from experiments.generation import HELP
 from experiments.models import Approach, Experiment, Focus, Run, TestOpening
+from experiments.presence import queues_health
 from experiments.recipes import PACK
 from experiments.services.experiment_jobs import open_jobs
-from experiments.services.job_queue import queues_health
 
 OptionValue = int | float | str | list[str] | None
 State = Literal["planned", "running", "finished"]

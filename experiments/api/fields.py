@@ -9,8 +9,8 @@ from ninja.pagination import LimitOffsetPagination
 from pydantic import AfterValidator, StringConstraints
 
 from experiments.models import Job
+from experiments.presence import job_health
 from experiments.services.feedback import MAX_ANSWER, MAX_NOTE
-from experiments.services.job_queue import job_health
 
 MAX_TEXT = 100_000
 # What results and reports can be about: train and unlabelled rows are learned from, and nothing is judged by them.

@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments.evidence.rates import Estimate, paired_difference
 from experiments.models import Artifact, Job, Run
-from experiments.services.job_queue import job_health
+from experiments.presence import job_health
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from django.db.models import QuerySet
 
 from experiments.models import DatasetVersion, Experiment, Job, JobState, TemplateVersion, Workspace
 from experiments.models.base import Noun
+from experiments.presence import queues_health
 from experiments.reads.comparison_rows import comparison_rows
-from experiments.services.job_queue import queues_health
 
 NUM_RECENT = 6
 # Title, text, name of the address that begins it, words of the link.

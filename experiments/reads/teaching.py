@@ -7,7 +7,7 @@ from typing import Any
 from experiments.economics import TokenUse
 from experiments.models import Approach, Evaluation, JobState, Run
 from experiments.models.comparisons import Family
-from experiments.services.job_queue import job_health
+from experiments.presence import job_health
 from experiments.teachers import TEACHABLE, TERMS_WARNING, Teacher, answers_heard
 
 

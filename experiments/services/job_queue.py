@@ -1,21 +1,12 @@
-"""Jobs before anybody does them: queued, hinted at, and whether a worker is there for them. Knows no ending."""
+"""Jobs before anybody does them: queued and hinted at. Knows no ending and no worker."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
 
-from experiments.database_clock import from_now
 from experiments.dispatch import hint_on_commit
-from experiments.models import Job, JobKind, Queue, User, Worker, Workspace
-
-WORKER_GONE_SECONDS = 15.0  # three missed heartbeats of an idle worker
-WORK = {
-    Queue.GPU: "tuning and scoring",
-    Queue.IO: "reading data and computing comparisons",
-    Queue.INTERACTIVE: "trying prompts and checking models",
-}
+from experiments.models import Job, JobKind, Queue, User, Workspace
 
 
 def job_create(
@@ -37,30 +28,3 @@ def job_create(
             Job.objects.filter(pk=job.pk).update(dispatched_at=Now())
             hint_on_commit(job)
     return job
-
-
-def queue_health(queue: Queue | str) -> str | None:
-    """A sentence when no worker serves the queue, else None."""
-    if Worker.objects.filter(queue=queue, seen_at__gte=from_now(-WORKER_GONE_SECONDS)).exists():
-        return None
-    return (
-        f"No worker for {WORK[Queue(queue)]} is running, so this waits. Nothing is lost: it starts by itself once a worker for the "
-        f"queue “{queue}” is there. Ask whoever runs this installation to start one."
-    )
-
-
-def queues_health(queues: Iterable[Queue | str]) -> list[str]:
-    """The sentences of those queues that no worker serves, each once."""
-    return [sentence for queue in sorted(set(queues)) if (sentence := queue_health(queue))]
-
-
-def job_health(job: Job | None) -> str | None:
-    """A sentence when a job waits for a worker that is not there, else None."""
-    return None if job is None or job.has_ended else queue_health(job.queue)
-
-
-def extras_of(queue: Queue | str) -> set[str]:
-    """The extras that every running worker of a queue has; none where no worker runs. Any of them may get the job."""
-    serving = Worker.objects.filter(queue=queue, seen_at__gte=from_now(-WORKER_GONE_SECONDS))
-    known = [set(device.get("extras", [])) for device in serving.values_list("device", flat=True)]
-    return set.intersection(*known) if known else set()

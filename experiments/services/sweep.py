@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from experiments.database_clock import from_now
 from experiments.dispatch import send_hint
 from experiments.models import Job, JobState, Queue, Worker
-from experiments.services.job_queue import WORKER_GONE_SECONDS
+from experiments.presence import WORKER_GONE_SECONDS
 from experiments.services.jobs import job_end_cancelled
 from experiments.services.leases import lease_expire
 

@@ -12,8 +12,8 @@ from experiments.errors import UserError
 from experiments.forms.backbones import BackboneForm
 from experiments.forms.endpoints import EndpointForm
 from experiments.models import Backbone, EndpointKey, Queue
+from experiments.presence import queue_health
 from experiments.services.backbones import backbone_inspect
-from experiments.services.job_queue import queue_health
 from experiments.views.viewer import require_here, viewer
 
 

@@ -16,10 +16,10 @@ from experiments.forms.datasets import DatasetForm, MappingForm, NewDatasetForm,
 from experiments.intake.mapping import ColumnMapping, mapping_guess
 from experiments.intake.parsing import ParseReport
 from experiments.models import Dataset, DatasetVersion, Queue, Split
+from experiments.presence import queue_health
 from experiments.reads import datasets as reads
 from experiments.reads.finding_rows import finding_page, num_found, row_findings
 from experiments.services import datasets
-from experiments.services.job_queue import queue_health
 from experiments.services.jobs import job_retry
 from experiments.storage import open_stored
 from experiments.uploads import upload_refused

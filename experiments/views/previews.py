@@ -11,8 +11,8 @@ from experiments.access import get_preview_for, get_prompt_template_for
 from experiments.errors import UserError
 from experiments.forms.prompts import PromptForm
 from experiments.models import Backbone, Preview, PromptTemplate, Queue, Workspace
+from experiments.presence import queue_health
 from experiments.reads import prompts as reads
-from experiments.services.job_queue import queue_health
 from experiments.services.previews import preview_create
 from experiments.services.prompts import BadPrompt
 from experiments.views.prompts import chosen_version, writable_workspace

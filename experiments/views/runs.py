@@ -14,6 +14,7 @@ from experiments.access import get_run_for
 from experiments.errors import UserError
 from experiments.models import Run
 from experiments.plans import WITHOUT_MODEL
+from experiments.presence import job_health
 from experiments.reads.charts import Chart
 from experiments.reads.curve_charts import curve_charts
 from experiments.reads.dial_lines import dial_lines, kind_of_approach
@@ -24,7 +25,6 @@ from experiments.reads.teaching import teaching_view
 from experiments.reads.trials import is_sweep, search_view, trials_of
 from experiments.services import experiments as services
 from experiments.services.explanations import explanation_start
-from experiments.services.job_queue import job_health
 from experiments.teachers import TEACHABLE
 from experiments.views.viewer import require_here, viewer
 

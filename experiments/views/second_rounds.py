@@ -11,8 +11,8 @@ from experiments.errors import UserError
 from experiments.forms.second_rounds import OddsForm, SecondRoundForm
 from experiments.mistakes import train_evaluation
 from experiments.models import Run
+from experiments.presence import job_health
 from experiments.reads.second_rounds import RoundPreview, round_preview
-from experiments.services.job_queue import job_health
 from experiments.services.second_rounds import mistakes_find, second_round_start
 from experiments.views.runs import run_at
 from experiments.views.viewer import viewer

@@ -9,7 +9,7 @@ from experiments.approach_choice import Choice, approaches_expand
 from experiments.models import Worker
 from experiments.plan_checks import plan_problems
 from experiments.plans import ExperimentPlan
-from experiments.services.job_queue import extras_of
+from experiments.presence import extras_of
 from tests import factories
 
 pytestmark = pytest.mark.django_db

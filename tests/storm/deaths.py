@@ -22,7 +22,7 @@ def main() -> None:
     from django.core.management import call_command
 
     from experiments.models import Job, Queue
-    from experiments.services.job_queue import queue_health
+    from experiments.presence import queue_health
     from tests.storm import ledger
 
     call_command("migrate", verbosity=0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.services.job_queue import WORKER_GONE_SECONDS
+from experiments.presence import WORKER_GONE_SECONDS
 from tests.storm.test_storm import OVER_FILES, run_in_a_process
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from experiments.database_clock import from_now
 from experiments.models import Worker
-from experiments.services.job_queue import extras_of, queue_health
+from experiments.presence import extras_of, queue_health
 from workers import presence
 from workers.presence import Presence
 

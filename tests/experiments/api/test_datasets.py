@@ -5,7 +5,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from experiments.models import Dataset, DatasetVersion, Job, Role
-from experiments.services.job_queue import queue_health
+from experiments.presence import queue_health
 from tests.factories import make_dataset_version, make_worker
 from workers.tasks import execute_job
 

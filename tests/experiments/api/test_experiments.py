@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 
 from experiments.models import ComparisonTable, Experiment, Job, Role, Run
-from experiments.services.job_queue import queue_health
+from experiments.presence import queue_health
 from tests.comparison_data import make_price_book
 from tests.factories import (
     make_approach,

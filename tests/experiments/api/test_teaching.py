@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.models import Approach, DatasetVersion, Evaluation
-from experiments.services.job_queue import queue_health
+from experiments.presence import queue_health
 from tests import factories
 from tests.experiments.api.test_experiments import plan  # noqa: F401
 

@@ -5,7 +5,8 @@ from django.db import transaction
 
 from experiments.database_clock import from_now
 from experiments.models import AuditEntry, Job, JobKind, JobState, Queue, User, Worker, Workspace
-from experiments.services.job_queue import job_create, job_health, queue_health, queues_health
+from experiments.presence import job_health, queue_health, queues_health
+from experiments.services.job_queue import job_create
 from experiments.services.jobs import JobAlreadyEnded, JobNotStopped, job_cancel, job_retry
 from experiments.services.leases import job_claim
 from tests.factories import make_job
