@@ -304,6 +304,17 @@ def recipe_options(key: str, given: Mapping[str, Any], facts: Mapping[str, Any] 
     return {name: _read(kind, option, given.get(name, option.default)) for name, option in known.items()}
 
 
+def kind_of(method: str, recipe: Mapping[str, Any], *, shows_examples: bool = False) -> RecipeKind | None:
+    """The line of the catalogue that a stored approach was made from; where several fit, one that has all its dials, most of them fixed.
+
+    Args:
+        shows_examples: whether its prompt shows examples, which tells few-shot from zero-shot.
+    """
+    fitting = [kind for kind in CATALOGUE.values() if kind.method == method and kind.demonstrations in (None, shows_examples)]
+    fitting = [kind for kind in fitting if all(recipe.get(option.name) == option.default for option in _fixed(kind))]
+    return max(fitting, key=lambda kind: (set(recipe) <= {option.name for option in kind.options}, len(_fixed(kind))), default=None)
+
+
 def split_teaching(options: Mapping[str, OptionValue]) -> tuple[dict[str, OptionValue], dict[str, OptionValue]]:
     """Written-out options as the method's own, and what is learned from a teacher; the latter is empty where the recipe has no teacher."""
     names = {option.name for option in dials.TEACHING}
@@ -313,6 +324,10 @@ def split_teaching(options: Mapping[str, OptionValue]) -> tuple[dict[str, Option
 def teaching_defaults() -> dict[str, OptionValue]:
     """What is learned from a teacher when a recipe without dials for it gets one."""
     return {option.name: option.default for option in dials.TEACHING}
+
+
+def _fixed(kind: RecipeKind) -> list[RecipeOption]:
+    return [option for option in kind.options if option.fixed]
 
 
 def _read(kind: RecipeKind, option: RecipeOption, value: Any) -> OptionValue:

@@ -8,8 +8,8 @@ from experiments.generation import GenerationPlan
 from experiments.mistakes import USUAL_ODDS, Mistakes
 from experiments.models import Artifact, Run
 from experiments.plans import ApproachPlan, ExperimentPlan, FocusPlan
-from experiments.reads.dial_lines import kind_of
 from experiments.recipe_kinds import OptionValue
+from experiments.recipes import kind_of
 from experiments.wording import counted
 
 MAX_TIMES = 20

@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.models import Approach
 from experiments.recipe_kinds import RecipeKind, RecipeOption
-from experiments.recipes import CATALOGUE
+from experiments.recipes import kind_of
 from experiments.step_sizes import usual_steps
 
 
@@ -31,25 +31,10 @@ def dial_lines(method: str, recipe: Mapping[str, Any], facts: Mapping[str, Any] 
     return list(_lines(kind, recipe, usual_steps(method, facts)))
 
 
-def kind_of(method: str, recipe: Mapping[str, Any], *, shows_examples: bool = False) -> RecipeKind | None:
-    """The line of the catalogue that a stored approach was made from; where several fit, one that has all its dials, most of them fixed.
-
-    Args:
-        shows_examples: whether its prompt shows examples, which tells few-shot from zero-shot.
-    """
-    fitting = [kind for kind in CATALOGUE.values() if kind.method == method and kind.demonstrations in (None, shows_examples)]
-    fitting = [kind for kind in fitting if all(recipe.get(option.name) == option.default for option in _fixed(kind))]
-    return max(fitting, key=lambda kind: (set(recipe) <= {option.name for option in kind.options}, len(_fixed(kind))), default=None)
-
-
 def kind_of_approach(approach: Approach) -> RecipeKind | None:
     """The line of the catalogue that an approach was made from; none where the catalogue no longer knows it."""
     shows_examples = bool(approach.template_version and approach.template_version.demonstrations)
     return kind_of(approach.method, approach.teaching | approach.recipe, shows_examples=shows_examples)
-
-
-def _fixed(kind: RecipeKind) -> list[RecipeOption]:
-    return [option for option in kind.options if option.fixed]
 
 
 def _lines(kind: RecipeKind | None, recipe: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[DialLine]:
