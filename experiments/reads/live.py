@@ -140,6 +140,7 @@ class LiveState:
         health: a sentence for each kind of worker that is needed and absent.
         compare_problem: which results could not be computed, and why.
         latency_job: the latest latency pass.
+        num_ahead: jobs of other comparisons that the same workers do first, while nothing of this one has its turn.
     """
 
     lines: tuple[RunLine, ...]
@@ -151,6 +152,7 @@ class LiveState:
     comparing: bool
     num_tables: int
     latency_job: Job | None
+    num_ahead: int
 
     @property
     def num_ended(self) -> int:
@@ -230,7 +232,17 @@ def live_state(experiment: Experiment) -> LiveState:
         comparing=comparing,
         num_tables=len(stored),
         latency_job=latency_job,
+        num_ahead=_num_ahead(open_jobs),
     )
+
+
+def _num_ahead(jobs: list[Job]) -> int:
+    """How many jobs were queued for the same workers before the first of these, as long as none of these has begun."""
+    if not jobs or any(job.state != JobState.QUEUED for job in jobs):
+        return 0
+    first = min(jobs, key=lambda job: job.created_at)
+    earlier = Job.objects.filter(queue=first.queue, created_at__lt=first.created_at)
+    return earlier.filter(state__in=[JobState.QUEUED, JobState.RUNNING]).exclude(pk__in=[job.pk for job in jobs]).count()
 
 
 def _lines(experiment: Experiment) -> tuple[RunLine, ...]:

@@ -248,6 +248,24 @@ def test_nobody_to_do_the_work_is_said(client_for, alice, ready):
     assert "No worker for tuning and scoring is running" in page
 
 
+def test_a_comparison_behind_another_says_how_much_comes_first(client_for, alice, ready):
+    client = client_for(alice)
+    for key in ("form-1", "form-2"):
+        client.post(reverse("comparison-create", args=["acme"]), ready | {"key": key})
+    first, second = (Experiment.objects.get(launch_key=key) for key in ("form-1", "form-2"))
+    Job.objects.filter(run__approach__experiment=first, run__approach__method="lora").update(state=JobState.SUCCEEDED)
+    num_first = Job.objects.filter(run__approach__experiment=first, state=JobState.QUEUED).count()
+    said, state = "Waiting for its turn", client.get(address("comparison-state", second)).content.decode()
+
+    assert f"{said}: {num_first} earlier jobs of these workers come first" in state
+    assert said not in client.get(address("comparison-state", first)).content.decode()
+
+    job = Job.objects.filter(run__approach__experiment=second).first()
+    assert job is not None
+    Job.objects.filter(pk=job.pk).update(state=JobState.RUNNING)
+    assert said not in client.get(address("comparison-state", second)).content.decode()
+
+
 def test_failed_run_shows_its_sentence_and_can_be_tried_again(client_for, alice, ready):
     client = client_for(alice)
     client.post(reverse("comparison-create", args=["acme"]), ready)
