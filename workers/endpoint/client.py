@@ -6,6 +6,7 @@ Retries are the scheduler's (`workers.endpoint.rounds`), because each of them is
 import email.utils
 import json
 import math
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from workers.engine.outcome import storable
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 NO_KEY = "none"  # servers of one's own often want no key, but the client sends the header all the same
 SAID_CHARACTERS = 200
+SECRET_CHARACTERS = 12  # a shorter key, such as "EMPTY", may be a word of an answer as well
+SLOWER = (408, 409, 425, 429)  # of the refusals, those that say "later"; all others say that this request is not liked
 # The environment's own settings of the client belong to nobody here.
 NOT_OURS: Any = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
 
@@ -105,24 +108,29 @@ class EndpointClient:
             raise self._status_fault(error) from None  # the client's own error carries the request, and with it the key
         except (openai.APIError, httpx2.HTTPError) as error:
             raise self._network_fault(error) from None
-        return read_reply(answer.content, protocol, self.endpoint.host, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        try:
+            return read_reply(self._without_secret(answer.content), protocol, seconds)
+        except NoReply:
+            raise self._garbled_fault(answer.content) from None
 
     def close(self) -> None:
         self._client.close()
 
     def _status_fault(self, error: openai.APIStatusError) -> Fault:
         status, host = error.status_code, self.endpoint.host
-        said = self._said(error.response)
+        told = message_in(error.response.content)
+        said = self._said(told)
         if 300 <= status < 400:
-            to = quoted(error.response.headers.get("location", "elsewhere"), limit=100)
+            to = quoted(self._without_key(error.response.headers.get("location", "elsewhere")), limit=100)
             return Fault(
                 Trouble.FINAL, f"The endpoint {host} sends on to {to}, which is not followed. Give that address itself.", status=status
             )
-        if status == 402 or "insufficient_quota" in said:
+        if status == 402 or "insufficient_quota" in told:
             return Fault(Trouble.FINAL, f"The account at {host} has no credit left{said}. Top it up, then try again.", status=status)
         if status in FINAL:
             return Fault(Trouble.FINAL, FINAL[status].format(host=host, model=quoted(self.endpoint.model), said=said), status=status)
-        if status in (400, 413, 415, 422):
+        if 400 <= status < 500 and status not in SLOWER:
             return Fault(Trouble.ROW, f"The endpoint {host} refused the request ({status}){said}.", status=status)
         what = "asks to be called more slowly" if status == 429 else "could not answer"
         retry_after = _retry_after(error.response.headers)
@@ -139,21 +147,51 @@ class EndpointClient:
         host, seconds = self.endpoint.host, self.endpoint.timeout_seconds
         causes = list(_causes(error))
         if any(isinstance(cause, AnswerTooLong) for cause in causes):
-            return Fault(Trouble.GARBLED, f"The endpoint {host} sent more than an answer can hold. Check its address.", may_be_billed=True)
+            sentence = f"The endpoint {host} sent more than an answer can hold. Check its address, and the tokens that an answer may have."
+            return Fault(Trouble.GARBLED, sentence, may_be_billed=True)
         if forbidden := next((cause for cause in causes if isinstance(cause, ForbiddenAddress)), None):
             return Fault(Trouble.FINAL, str(forbidden))
+        if tls := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
+            return self._tls_fault(tls)
         if any(isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout) for cause in causes):
             return Fault(Trouble.BUSY, f"The endpoint {host} cannot be reached. Check its address and whether it runs.")
         if any(isinstance(cause, httpx2.TimeoutException) for cause in causes):
             return Fault(Trouble.BUSY, f"The endpoint {host} gave no answer within {seconds:g} seconds.", may_be_billed=True)
         return Fault(Trouble.BUSY, f"The endpoint {host} broke off in the middle of its answer.", may_be_billed=True)
 
-    def _said(self, answer: httpx2.Response) -> str:
-        """The endpoint's own words about a refusal, shortened, without a key that it repeats; empty when they are a web page."""
-        text = _message_in(answer.text)
-        if self.endpoint.key:
-            text = text.replace(self.endpoint.key, "[key]")
-        return f": {quoted(text, limit=SAID_CHARACTERS)}" if text.strip() else ""
+    def _tls_fault(self, error: ssl.SSLError) -> Fault:
+        host = self.endpoint.host
+        if isinstance(error, ssl.SSLCertVerificationError):
+            sentence = f"The certificate of the endpoint {host} is not trusted ({error.verify_message}). Check the address, or ask whoever "
+            return Fault(Trouble.FINAL, sentence + "runs this installation to trust who signed it.")
+        if error.reason == "WRONG_VERSION_NUMBER":
+            return Fault(Trouble.FINAL, f"The endpoint {host} does not speak https at this address. Check the address and its port.")
+        return Fault(Trouble.BUSY, f"The endpoint {host} cannot be reached: no encrypted connection came about. Check its address.")
+
+    def _garbled_fault(self, content: bytes) -> Fault:
+        host, told = self.endpoint.host, message_in(content)
+        if content.lstrip()[:1] == b"<":
+            sentence = f"The endpoint {host} answered with a web page instead of JSON. Check the address; it often ends in /v1."
+        elif told.strip():
+            sentence = f"The endpoint {host} answered with an error in place of an answer{self._said(told)}."
+        else:
+            sentence = (
+                f"The endpoint {host} answered with something that is no answer of an OpenAI-compatible API. "
+                "Check the address and the server."
+            )
+        return Fault(Trouble.GARBLED, sentence, may_be_billed=True)
+
+    def _said(self, told: str) -> str:
+        """The endpoint's own words, as the end of a sentence, shortened and without a key that it repeats; empty when there are none."""
+        return f": {quoted(self._without_key(told), limit=SAID_CHARACTERS)}" if told.strip() else ""
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self.endpoint.key, "[key]") if self.endpoint.key else text
+
+    def _without_secret(self, content: bytes) -> bytes:
+        """An answer without a key that it repeats, as a server that mirrors its requests does: answers are shown and exported."""
+        key = self.endpoint.key or ""
+        return content.replace(key.encode(), b"[key]") if len(key) >= SECRET_CHARACTERS else content
 
 
 FINAL = {
@@ -165,11 +203,15 @@ FINAL = {
 }
 
 
-def read_reply(content: bytes, protocol: str, host: str, seconds: float) -> Reply:
+class NoReply(ValueError):
+    """The body is a web page, no JSON, or JSON of another kind."""
+
+
+def read_reply(content: bytes, protocol: str, seconds: float) -> Reply:
     """The answer in a body that came with a good status.
 
     Raises:
-        Fault: the body is a web page, no JSON, or JSON of another kind.
+        NoReply: there is none in it.
     """
     try:
         value = json.loads(content.decode("utf-8"))
@@ -178,25 +220,19 @@ def read_reply(content: bytes, protocol: str, host: str, seconds: float) -> Repl
         if not isinstance(text, str | None):
             raise TypeError
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
-        raise Fault(Trouble.GARBLED, _garbled(content, host), may_be_billed=True) from None
+        raise NoReply from None
     usage = value.get("usage") if isinstance(value.get("usage"), dict) else {}
     details = usage.get("prompt_tokens_details")
     return Reply(
         text=storable(text or ""),
         top=_top(choice.get("logprobs"), protocol),
-        finish=str(choice.get("finish_reason") or "")[:40],
+        finish=storable(str(choice.get("finish_reason") or ""))[:40],
         model=storable(str(value.get("model") or ""))[:200],
         input_tokens=_count(usage.get("prompt_tokens")),
         output_tokens=_count(usage.get("completion_tokens")),
         seconds=seconds,
         cached_tokens=_count(details.get("cached_tokens")) if isinstance(details, dict) else None,
     )
-
-
-def _garbled(content: bytes, host: str) -> str:
-    if content.lstrip()[:1] == b"<":
-        return f"The endpoint {host} answered with a web page instead of JSON. Check the address; it often ends in /v1."
-    return f"The endpoint {host} answered with something that is no answer of an OpenAI-compatible API. Check the address and the server."
 
 
 def _top(logprobs: Any, protocol: str) -> tuple[tuple[tuple[str, float], ...], ...]:
@@ -209,7 +245,7 @@ def _top(logprobs: Any, protocol: str) -> tuple[tuple[tuple[str, float], ...], .
         else:
             tokens = [list(token.items()) for token in logprobs["top_logprobs"] or ()]
         return tuple(_alternatives(token) for token in tokens)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return ()
 
 
@@ -222,10 +258,13 @@ def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
 
 
-def _message_in(text: str) -> str:
+def message_in(content: bytes) -> str:
+    """What an endpoint says about itself in a body of JSON; empty when it says nothing or the body is none."""
     try:
-        value = json.loads(text)
+        value = json.loads(content.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
+        return ""
+    if not isinstance(value, dict | str):
         return ""
     for key in ("error", "detail"):
         if isinstance(value, dict) and value.get(key):
@@ -243,8 +282,11 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         except (KeyError, ValueError):
             continue
         return seconds if math.isfinite(seconds) and seconds >= 0 else None
-    moment = email.utils.parsedate_tz(headers.get("retry-after") or "")
-    return max(0.0, email.utils.mktime_tz(moment) - time.time()) if moment else None
+    try:
+        moment = email.utils.parsedate_tz(headers.get("retry-after") or "")
+        return max(0.0, email.utils.mktime_tz(moment) - time.time()) if moment else None
+    except (ValueError, OverflowError):  # a day that no calendar has
+        return None
 
 
 def _causes(error: BaseException | None) -> Any:

@@ -18,6 +18,8 @@ from experiments.endpoints import Network, address_check
 
 CONNECT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 4 * 2**20
+# Every answer is read as JSON in UTF-8. A coding that it names itself may be none of text, or unpack into more than there is memory.
+NOT_BELIEVED = (b"content-encoding", b"content-type")
 
 
 class AnswerTooLong(httpx2.TransportError):
@@ -86,7 +88,7 @@ class GuardedBackend(httpcore2.NetworkBackend):
     def _addresses(self, host: str, port: int) -> list[str]:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # a name that cannot be one is not known either
             raise httpcore2.ConnectError(f"The name {host} is not known.") from error
         names = dict.fromkeys(str(place[0]) for *_, place in found)
         return [address_check(name, private=self._private, is_encrypted=self._is_encrypted) for name in names]
@@ -144,7 +146,7 @@ class GuardedTransport(httpx2.BaseTransport):
                 if answer.status >= 500:
                     # Servers that stumbled often close the connection a moment later, and the next request would be lost on it.
                     answer.extensions["network_stream"].close()
-                headers = [(name, value) for name, value in answer.headers if name.lower() != b"content-encoding"]
+                headers = [(name, value) for name, value in answer.headers if name.lower() not in NOT_BELIEVED]
                 return httpx2.Response(answer.status, headers=headers, content=body, request=request)
         except httpcore2.ConnectTimeout as error:
             raise httpx2.ConnectTimeout(str(error)) from error

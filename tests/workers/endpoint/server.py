@@ -1,12 +1,14 @@
 """Small HTTP servers that answer as a test scripts them, well or badly. Standard library only; nothing leaves the machine."""
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -94,6 +96,12 @@ class Server:
 
     def always(self, answer: Answer) -> None:
         self.script = lambda asked: answer
+
+    def encrypt(self, certificate: Path) -> None:
+        """Speak https from now on, by a certificate with its key in one file."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
 
     def close(self) -> None:
         self.closing.set()
