@@ -1,7 +1,8 @@
 """What an answer means: which label the alternatives of its first tokens favour, else which label its text is. Pure.
 
 Scores restrict the choice to the labels, as the engine's own scoring does. They decide only where what the endpoint did not tell
-could not change the choice; where it could, the text decides; and a text that is no label is "no label", which counts as wrong.
+could not change the choice; where it could, the text decides, and so it does where it is a label in a spelling that the scores do not
+know. A text that is no label is "no label", which counts as wrong.
 """
 
 import math
@@ -31,9 +32,13 @@ def read_label(reply: Reply, words: Words) -> Reading:
         words: {label: its answer words}.
     """
     scores, is_decided = score_labels(reply.top, words)
-    if is_decided:
-        return Reading(max(scores, key=scores.__getitem__), "log-probabilities", _with_floor(scores, reply.top, words))
     text = read_text(reply.text, words)
+    if is_decided:
+        best = max(scores, key=scores.__getitem__)
+        # Alternatives count for a label as it is written. What was answered counted for none when it is a label in another spelling,
+        # “Refund” or quoted, so that the likeliest of all is missing among the scores.
+        if text in (None, best) or owners_of(reply.text, words):
+            return Reading(best, "log-probabilities", _with_floor(scores, reply.top, words))
     return Reading(text, "text" if text is not None else "no label")
 
 

@@ -44,6 +44,27 @@ def test_label_that_may_hide_behind_the_last_alternative_leaves_it_to_the_text()
     assert read_label(Reply("no idea", (shares(("I", 0.5), ("You", 0.4), ("card", 0.02)),)), WORDS).label is None
 
 
+@pytest.mark.parametrize(
+    "tokens",
+    [["Refund"], [" REF", "UND"], ['"', "refund"], ["**", "Money", " back"]],
+    ids=["capital", "capitals in two tokens", "quoted", "bold"],
+)
+def test_label_in_another_spelling_is_not_overruled_by_a_far_less_likely_one(tokens):
+    """Almost all of the probability lies on one label as chat models like to write, and a little on another as it is written."""
+    top = tuple(shares((token, 0.95), ("card", 0.04), ("x", 0.0001)) for token in tokens)
+
+    reading = read_label(Reply("".join(tokens), top), WORDS)
+
+    assert (reading.label, reading.how, reading.scores) == ("refund", "text", {})
+
+
+@pytest.mark.parametrize("text", ["It is a refund", "Item"])
+def test_beginning_of_a_sentence_is_no_label_that_begins_alike(text):
+    words = {"refund": ["refund"], "item_return": ["item_return"]}
+
+    assert read_label(Reply(text, (shares(("It", 0.9), ("refund", 0.08), ("x", 0.01)),)), words).label == "refund"
+
+
 def test_several_words_of_a_label_add_up():
     scores, is_decided = score_labels((shares(("money", 0.3), ("card", 0.35), ("ref", 0.3), ("x", 0.01)),), WORDS)
 
