@@ -19,6 +19,10 @@ EXAMPLE = "https://api.example.com/v1"
 # Where clouds hand out credentials: refused even inside a network that the operator allows.
 METADATA = frozenset(map(ipaddress.ip_address, ("169.254.169.254", "169.254.170.2", "100.100.100.200", "fd00:ec2::254")))
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# All that is given out to the public of IPv6. Outside of it lie spellings of private addresses that `is_global` does not know in every
+# Python: ::127.0.0.1, a translator's own prefix, what once was site-local.
+PUBLIC_IPV6 = ipaddress.ip_network("2000::/3")
+HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -106,7 +110,7 @@ def address_check(address: str, *, private: Sequence[Network], is_encrypted: boo
     """
     found = _embedded(ipaddress.ip_address(address.split("%", 1)[0]))
     is_allowed = any(found in network for network in private if network.version == found.version)
-    if found in METADATA or (not is_allowed and (not found.is_global or found.is_multicast)):
+    if found in METADATA or (not is_allowed and not _is_public(found)):
         raise ForbiddenAddress(
             "The endpoint's address leads into a private network, where this installation does not go. Its operator can allow a "
             "network with ENDPOINT_PRIVATE_NETWORKS."
@@ -114,6 +118,12 @@ def address_check(address: str, *, private: Sequence[Network], is_encrypted: boo
     if not is_encrypted and not is_allowed:
         raise ForbiddenAddress("The endpoint would get the key and the rows without encryption. Give an address that begins with https://.")
     return str(found)
+
+
+def _is_public(address: Address) -> bool:
+    if address.version == 6 and address not in PUBLIC_IPV6:
+        return False
+    return address.is_global and not address.is_multicast
 
 
 def literal_check(url: str, *, private: Sequence[Network]) -> None:
@@ -176,7 +186,23 @@ def _split(text: str) -> SplitResult:
         raise UserError(f"The address {quoted(text)} begins with {quoted(parts.scheme + '://')}. An endpoint's begins with https://.")
     if not parts.hostname or not has_port or _is_odd_number(parts.hostname):
         raise UserError(f"The address {quoted(text)} names no host. Write it like {EXAMPLE}.")
+    if not parts.hostname.isascii():
+        # The same name in two spellings of the world's letters can be two hosts, and the key must go to the one that is read here.
+        raise UserError(
+            f"The host of the address {quoted(text)} holds other letters than a to z. Write it in the form that begins with xn--."
+        )
+    if not _is_host(parts.hostname, is_bracketed="[" in parts.netloc):
+        raise UserError(f"{quoted(parts.hostname)} cannot be the name of a host. Write the address like {EXAMPLE}.")
     return parts
+
+
+def _is_host(host: str, *, is_bracketed: bool) -> bool:
+    if not is_bracketed:
+        return bool(HOST_NAME.fullmatch(host))
+    try:
+        return bool(ipaddress.ip_address(host.split("%", 1)[0]))
+    except ValueError:
+        return False
 
 
 def _is_odd_number(host: str) -> bool:

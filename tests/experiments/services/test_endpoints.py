@@ -31,6 +31,8 @@ def hosted(workspace) -> Backbone:
         ("https://api.example.com/v1/chat/completions", URL),
         ("http://localhost:8080", "http://localhost:8080"),
         ("https://[2606:4700::1]:8443/v1", "https://[2606:4700::1]:8443/v1"),
+        ("https://xn--mnchen-3ya.example./v1", "https://xn--mnchen-3ya.example./v1"),
+        ("http://model_server:8000/v1", "http://model_server:8000/v1"),
     ],
 )
 def test_address_is_kept_in_one_spelling(typed, kept):
@@ -52,6 +54,14 @@ def test_address_is_kept_in_one_spelling(typed, kept):
         ("http://0177.0.0.1/v1", "names no host"),
         ("http://2130706433/v1", "names no host"),
         ("https://[::1/v1", "is no address"),
+        ("https://[v1.x]/v1", "is no address|cannot be the name of a host"),
+        ("https://münchen.example/v1", "xn--"),
+        ("https://１２７.0.0.1/v1", "xn--"),
+        ("https://a..example.com/v1", "cannot be the name of a host"),
+        ("https://" + "a" * 64 + ".example.com/v1", "cannot be the name of a host"),
+        ("https://exa<mple.com/v1", "cannot be the name of a host"),
+        ("https://exa\\mple.com/v1", "cannot be the name of a host"),
+        ("https://%31%32%37.0.0.1/v1", "cannot be the name of a host"),
         ("https://api.example.com/v1\nX-Evil: 1", "one line"),
         ("https://" + "a" * 500, "at most 400 characters"),
     ],
@@ -61,10 +71,27 @@ def test_what_is_no_address_is_refused_in_a_sentence(typed, words):
         endpoint_url(typed)
 
 
-@pytest.mark.parametrize("address", ["https://127.0.0.1/v1", "https://[::1]/v1", "https://10.0.0.8/v1", "https://169.254.169.254/latest"])
-def test_private_address_is_refused_at_once(workspace, address):
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "[::1]",
+        "10.0.0.8",
+        "169.254.169.254",
+        "[::ffff:10.0.0.8]",
+        "[::10.0.0.8]",
+        "[64:ff9b::a00:8]",
+        "[64:ff9b:1::a00:8]",
+        "[2002:a00:8::1]",
+        "[fec0::1]",
+        "[fd00::1]",
+        "[fe80::1]",
+        "[ff0e::1]",
+    ],
+)
+def test_private_address_is_refused_at_once(workspace, host):
     with pytest.raises(UserError, match="ENDPOINT_PRIVATE_NETWORKS"):
-        endpoint_register(workspace=workspace, name="Inside", wish=wish(url=address), by=None)
+        endpoint_register(workspace=workspace, name="Inside", wish=wish(url=f"https://{host}/v1"), by=None)
 
 
 def test_private_address_is_allowed_by_the_operator(workspace, settings):
