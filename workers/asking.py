@@ -12,12 +12,21 @@ from django.conf import settings
 from experiments.endpoints import EndpointLimits
 from experiments.errors import UserError
 from experiments.models import Backbone, CallState, EndpointCall, Experiment, Job
-from experiments.services.endpoint_calls import BudgetUsed, CallEnd, Intent, call_settle, calls_forget_open, calls_intend, calls_kept
+from experiments.services.endpoint_calls import (
+    BudgetUsed,
+    CallEnd,
+    Intent,
+    call_settle,
+    calls_failed,
+    calls_forget_open,
+    calls_intend,
+    calls_kept,
+)
 from experiments.services.endpoints import endpoint_key_open
 from experiments.services.leases import Lease
 from workers.endpoint.client import Endpoint, EndpointClient, Reply
 from workers.endpoint.faults import Fault, Trouble
-from workers.endpoint.rounds import NoRoom, Pace, Question, Rounds
+from workers.endpoint.rounds import FAILURES_A_ROW, NoRoom, Pace, Question, Rounds
 from workers.endpoint.wording import Dialect, fingerprint, most_input_tokens
 from workers.engine.spec import Item
 from workers.host import Wish
@@ -82,11 +91,16 @@ class Asking:
         )
         self.num_unrecorded = calls_forget_open(lease=lease)
         self.kept = calls_kept(lease=lease)
+        self.failed = calls_failed(lease=lease)
 
     def ask_of(self, body: dict[str, Any], dialect: Dialect, item: Item | None = None) -> Ask:
         """The request with its fingerprint; two that are equal are one."""
         sha256 = fingerprint(self.backbone.source, self.backbone.remote_model, body)
         return Ask(item, body, dialect.protocol, sha256, int(body[dialect.token_field]))
+
+    def question_of(self, ask: Ask) -> Question:
+        """The request as it is asked. What failed before is asked twice more, lest a row that always fails keeps the job from its end."""
+        return Question(ask, min(self.failed[ask.key], FAILURES_A_ROW - 2))
 
     def known(self, ask: Ask) -> Reply | None:
         """The answer that an earlier attempt of this job got to the same request."""
@@ -116,7 +130,7 @@ class Asking:
     def rounds(self, on_end: Callable[[Question, Reply | Fault], None]) -> Rounds:
         """A scheduler over this way."""
         pace = Pace(self.limits.concurrency, self.limits.requests_per_minute, settings.ENDPOINT_PATIENCE_SECONDS)
-        return Rounds(self.call, self, pace, self.look, on_end)
+        return Rounds(self.call, self, pace, self.look, on_end, has_answered=bool(self.kept))
 
 
 def end_of(outcome: Reply | Fault) -> CallEnd:

@@ -3,6 +3,7 @@
 Knows what is asked and what answers mean; how calls are made and kept is the business of `workers.asking`.
 """
 
+import random
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.endpoints import endpoint_host
-from experiments.models import CallState, EndpointCall
+from experiments.models import CallState, EndpointCall, JobKind
 from experiments.wording import counted
 from workers.asking import KINDS, Ask, Asking, EndpointGivenUp
 from workers.endpoint.client import Reply
@@ -68,6 +69,8 @@ class HostedRun:
     spec: RunSpec
     outcomes: dict[tuple[int | None, str], Reply | Fault] = field(default_factory=dict)
     again: int = 0
+    num_asks: int = 0
+    num_asked: int = 0
 
     def execute(self, out: Path) -> RunResult:
         """Ask, and leave predictions in the folder as the engine does.
@@ -99,7 +102,7 @@ class HostedRun:
         check_columns(self.spec, items[0])
         started = time.monotonic()
         rows = self._answers(items, dialect)
-        seconds = time.monotonic() - started
+        seconds = self._whole_seconds(time.monotonic() - started, rows)
         readings: dict[str, int] = {}
         predictions = [self._prediction(row, readings) for row in rows]
         result.metrics[target.name] = target_metrics(self.spec, target, predictions, FormatChecker(self.spec.answer_format), seconds)
@@ -115,6 +118,12 @@ class HostedRun:
             "latency": latency_of(replies),
             "read_by": _merged(result.endpoint.get("read_by", {}), readings),
         }
+
+    def _whole_seconds(self, seconds: float, rows: Sequence[Asked]) -> float:
+        """What all rows take, by those that this attempt asked; what an earlier one was answered took it no time."""
+        if self.num_asked:
+            return seconds * self.num_asks / self.num_asked
+        return sum(row.whole.seconds for row in rows if isinstance(row.whole, Reply)) / self.asking.limits.concurrency
 
     def _answers(self, items: Sequence[Item], dialect: Dialect) -> list[Asked]:
         """Each row's answer; where the prompt has a first step, it is asked of all rows, and its texts are read by the second."""
@@ -151,7 +160,7 @@ class HostedRun:
 
         rounds = self.asking.rounds(on_end)
         try:
-            rounds.run([Question(ask) for ask in open_asks.values()])
+            rounds.run(self._mixed(list(open_asks.values())))
         except GivenUp as error:
             raise EndpointGivenUp(f"{error.sentence} {where}{self._answered(asks)}", KINDS[error.fault.trouble]) from error
         except NoRoom as error:
@@ -160,7 +169,20 @@ class HostedRun:
             ) from error
         finally:
             self.again += rounds.num_again
+        self.num_asks, self.num_asked = self.num_asks + len(asks), self.num_asked + len(open_asks)
+        self._refuse_without_answer(asks, where)
         return [Asked(item, ask, self.outcomes[ask.key]) for item, ask in zip(items, asks, strict=True)]
+
+    def _mixed(self, asks: list[Ask]) -> list[Question]:
+        """The requests in another order in each attempt: rows that the endpoint refuses often lie together, and would end each alike."""
+        random.Random(f"{self.asking.lease.job_id} {self.asking.lease.fence}").shuffle(asks)  # noqa: S311 - an order
+        return [self.asking.question_of(ask) for ask in asks]
+
+    def _refuse_without_answer(self, asks: Sequence[Ask], where: str) -> None:
+        """An endpoint that refused every row has said nothing about the prompt. A preview shows what it said beside its rows."""
+        faults = [outcome for ask in asks if isinstance(outcome := self.outcomes[ask.key], Fault)]
+        if faults and len(faults) == len(asks) and self.asking.job.kind != JobKind.PREVIEW:
+            raise EndpointGivenUp(f"{faults[-1].sentence} {where}{self._answered(asks)}", KINDS[faults[-1].trouble])
 
     def _most_tokens(self, spec: RunSpec) -> int:
         """A label is short, but a model may think first; free text may need more than the endpoint's own setting."""

@@ -17,7 +17,7 @@ from workers.asking import KINDS, Ask, Asking, EndpointGivenUp
 from workers.endpoint.client import Reply
 from workers.endpoint.faults import Fault
 from workers.endpoint.reading import read_label
-from workers.endpoint.rounds import GivenUp, NoRoom, Question
+from workers.endpoint.rounds import GivenUp, NoRoom
 from workers.endpoint.wording import Dialect, cut_at_stop
 from workers.engine.candidate import hash_of
 from workers.engine.errors import Unsupported
@@ -96,7 +96,7 @@ class HostedModel:
         if known is None:
             rounds = self.asking.rounds(lambda question, outcome: self.outcomes.__setitem__(ask.key, outcome))
             try:
-                rounds.run([Question(ask)])
+                rounds.run([self.asking.question_of(ask)])
             except GivenUp as error:
                 raise EndpointGivenUp(f"{error.sentence} {self._so_far()}", KINDS[error.fault.trouble]) from error
             except NoRoom as error:

@@ -3,6 +3,7 @@
 An answered call is kept with its job whatever becomes of the attempt, so that nothing is asked and paid for twice knowingly.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -22,6 +23,7 @@ from experiments.wording import counted
 MILLION = 1_000_000
 OPEN = [CallState.ASKED, CallState.UNKNOWN]
 PAID = [CallState.ANSWERED, *OPEN]
+NOT_RECORDED = "The worker ended before an answer was recorded."
 
 
 class BudgetUsed(UserError):
@@ -88,16 +90,21 @@ def call_settle(*, call: EndpointCall, end: CallEnd) -> None:
 
 def calls_forget_open(*, lease: Lease) -> int:
     """Mark the calls that earlier attempts left without a recorded answer. Returns how many of the job there are: perhaps paid twice."""
-    problem = "The worker ended before an answer was recorded."
     earlier = EndpointCall.objects.filter(job=lease.job_id, state=CallState.ASKED).exclude(attempt=lease.attempt_id)
-    earlier.update(state=CallState.UNKNOWN, problem=problem)
-    return EndpointCall.objects.filter(job=lease.job_id, state=CallState.UNKNOWN, problem=problem).count()
+    earlier.update(state=CallState.UNKNOWN, problem=NOT_RECORDED)
+    return EndpointCall.objects.filter(job=lease.job_id, state=CallState.UNKNOWN, problem=NOT_RECORDED).count()
 
 
 def calls_kept(*, lease: Lease) -> dict[tuple[int | None, str], EndpointCall]:
     """{(row, what was asked): call} of the job's answered calls, from every attempt."""
     answered = EndpointCall.objects.filter(job=lease.job_id, state=CallState.ANSWERED)
     return {(call.example_id, call.request_sha256): call for call in answered}
+
+
+def calls_failed(*, lease: Lease) -> Counter[tuple[int | None, str]]:
+    """How often the endpoint stumbled over each question of the job, in every attempt; calls that a lost worker left are not its doing."""
+    failed = EndpointCall.objects.filter(job=lease.job_id, state=CallState.UNKNOWN).exclude(problem=NOT_RECORDED)
+    return Counter(failed.values_list("example_id", "request_sha256"))
 
 
 def endpoint_budget_set(*, experiment: Experiment, requests: int | None, money: Decimal | None, by: User | None) -> None:

@@ -21,8 +21,11 @@ LOOK_SECONDS = 0.25
 MOST_PAUSE_SECONDS = 60.0
 FAILURES_A_ROW = 6
 HEAR_OUT_SECONDS, HEAR_OUT_BRIEFLY = 60.0, 8.0
-# So many refusals or unreadable answers in a row, and no row of this run gets an answer: before any good one, and after.
+# After so many unreadable answers in a row no row of this run gets an answer: before any good one, and after. They may be billed, which
+# refusals are not.
 ENOUGH_AT_FIRST, ENOUGH_LATER = 3, 20
+# A row is asked again among others, so that one that the endpoint stumbles over shows itself while others are answered.
+AGAIN_AFTER = 8
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class Rounds:
         look: what the outside wants, asked often.
         on_end: hears of each question that is done with, with its Reply or Fault.
         is_probe: one refusal is enough; only an endpoint that asks to be called more slowly is waited for.
+        has_answered: whether it answered other rows of the same work before.
     """
 
     ask: Callable[[Question], Reply]
@@ -100,6 +104,7 @@ class Rounds:
     look: Callable[[], Wish]
     on_end: Callable[[Question, Reply | Fault], None]
     is_probe: bool = False
+    has_answered: bool = False
     num_again: int = 0
     _waiting: deque[Question] = field(default_factory=deque)
     _under_way: dict["Future[Reply]", tuple[Any, Question, float]] = field(default_factory=dict)
@@ -198,14 +203,15 @@ class Rounds:
             self._wait_for(fault, started)
         else:
             self._streak += 1
-            if self._streak >= (ENOUGH_LATER if self._has_succeeded else ENOUGH_AT_FIRST):
+            may_be_rows = self._has_succeeded or fault.trouble is Trouble.ROW
+            if self._streak >= (ENOUGH_LATER if may_be_rows else ENOUGH_AT_FIRST):
                 raise GivenUp(fault.sentence, fault)
         question.failures += fault.may_lie_in_row
-        if fault.trouble is Trouble.ROW or (question.failures >= FAILURES_A_ROW and self._has_succeeded):
+        if fault.trouble is Trouble.ROW or (question.failures >= FAILURES_A_ROW and (self._has_succeeded or self.has_answered)):
             self.on_end(question, fault)
         else:
             self.num_again += 1
-            self._waiting.append(question)
+            self._waiting.insert(AGAIN_AFTER, question)
 
     def _wait_for(self, fault: Fault, started: float) -> None:
         """Pause everything, longer each time and no shorter than the endpoint asks; give up when that is longer than there is patience."""

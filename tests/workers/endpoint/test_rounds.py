@@ -178,6 +178,50 @@ def test_row_that_the_endpoint_stumbles_over_is_left_after_six_failures(clock, f
     assert book.begun.count(1) == 6
 
 
+def test_rows_that_the_endpoint_stumbles_over_are_left_one_by_one_while_others_are_answered(clock):
+    """Kept for the end, they would look like an endpoint that has gone away."""
+    bad = {3, 4, 5, 6, 7}
+
+    _, outcomes = go(lambda mark: TOO_SLOW if mark in bad else GOOD, 120, concurrency=1, first_pause_seconds=1.0, patience_seconds=300.0)
+
+    assert outcomes == {row: TOO_SLOW if row in bad else GOOD for row in range(120)}
+
+
+def test_row_that_failed_in_earlier_attempts_is_left_sooner_when_others_were_answered_then(clock):
+    outcomes: dict[Any, Any] = {}
+    book = Book()
+    pace = Pace(concurrency=1, patience_seconds=300.0)
+    rounds = Rounds(
+        lambda question: raised(TOO_SLOW),
+        book,
+        pace,
+        lambda: Wish.GO_ON,
+        lambda question, outcome: outcomes.update({question.mark: outcome}),
+        has_answered=True,
+    )
+
+    rounds.run([Question(number, failures=4) for number in range(3)])
+
+    assert outcomes == dict.fromkeys(range(3), TOO_SLOW)
+    assert len(book.begun) == 6
+
+
+def refusing_first(rows: int) -> Callable[[int], Reply | Fault]:
+    """Refuses so many rows and answers all after them."""
+    return lambda mark: Fault(Trouble.ROW, "Too long.", status=400) if mark < rows else GOOD
+
+
+def test_first_rows_that_are_refused_do_not_end_the_run():
+    _, outcomes = go(refusing_first(19), 30, concurrency=1)
+
+    assert [row for row, outcome in outcomes.items() if outcome is not GOOD] == list(range(19))
+
+
+def test_endpoint_that_refuses_row_after_row_is_given_up():
+    with pytest.raises(GivenUp, match="Too long"):
+        go(refusing_first(25), 30, concurrency=1)
+
+
 def test_endpoint_that_asks_for_hours_is_given_up_at_once():
     asked: list[int] = []
 
