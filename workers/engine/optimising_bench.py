@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workers.engine.candidate import Candidate
-from workers.engine.errors import BadSpec
+from workers.engine.errors import BadData, BadSpec
 from workers.engine.optimising import Model, Said, Tally
 from workers.engine.spec import Item, RunSpec
 from workers.engine.template_spec import Demonstration, TemplateSpec, slot_names
@@ -34,6 +34,7 @@ class Bench:
 
     Args:
         spec: the written prompt, its labels, the method's options.
+        train, validation: rows; those that read alike in this prompt are kept once, and none of validation in train.
         told: hears of every look, as a line of the journal.
         on_progress: called with the evaluations spent and the best share of right answers so far; may raise to stop.
     """
@@ -54,8 +55,14 @@ class Bench:
     def __post_init__(self) -> None:
         self.instruction, self.rest = split_instruction(self.spec.template)
         self.columns = {column: name for name, column in zip(_field_names(self.spec), sorted(self.spec.template.slots()), strict=True)}
-        self.rows = {self._key(item.fields): item for item in (*self.train, *self.validation)}
-        self.validation_keys = {self._key(item.fields) for item in self.validation}
+        # DSPy names a row by what it reads, so rows that read alike are one; what judges must not stand among the examples.
+        judging = self._once(self.validation)
+        learning = {key: item for key, item in self._once(self.train).items() if key not in judging}
+        if not learning:
+            raise BadData("Every train row reads the same as a validation row, so the search has nothing to learn from. Add train rows.")
+        self.rows = {**learning, **judging}
+        self.validation_keys = set(judging)
+        self.train, self.validation = tuple(learning.values()), tuple(judging.values())
         self.tally_of(self.instruction, ())
 
     def __deepcopy__(self, memo: Any) -> "Bench":
@@ -132,6 +139,13 @@ class Bench:
             return step()
         except Exception as error:
             raise Over(error) from error
+
+    def _once(self, items: Sequence[Item]) -> dict[tuple[str, ...], Item]:
+        """The first of all rows that read alike, in order."""
+        found: dict[tuple[str, ...], Item] = {}
+        for item in items:
+            found.setdefault(self._key(item.fields), item)
+        return found
 
     def _key(self, fields: Mapping[str, str]) -> tuple[str, ...]:
         return tuple(fields[column] for column in self.columns)
