@@ -283,7 +283,10 @@ def columns_of(payload: Mapping[str, Any]) -> list[Column]:
         return list(COLUMNS)
     at = COLUMNS.index(MACRO_F1)
     exact = replace(BY_KEY["accuracy"], label="Exact match", help="Answers equal to the reference, of all rows; 95% Wilson interval.")
-    computed = replace(COMPUTED, help="Tokens run for a request: its prompt and the answer that it wrote, without learned tokens.")
+    said = (
+        "Tokens run for a request once the prefix that all requests share is cached: the rest of the prompt and the answer that it wrote."
+    )
+    computed = replace(COMPUTED, help=said)
     other = {"accuracy": exact, "computed": computed}
     columns = [*COLUMNS[:at], *closeness_of(payload), *COLUMNS[at + 1 :]]
     return [other.get(column.key, column) for column in columns]

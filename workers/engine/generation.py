@@ -58,7 +58,7 @@ class Generator:
         seconds = [0.0] * len(rows)
         plain = self.reason_for(rows) is not None
         with torch.inference_mode():
-            shared = () if plain else shared_ids(rows)
+            shared = rows[0][: self.num_shared(rows)]
             prefix = None if plain else prefix_of(self.backbone.model, self.virtual, shared)
 
             def answers_of(group: Sequence[int]) -> list[list[int]]:
@@ -94,6 +94,18 @@ class Generator:
         """Why these rows are run whole for every token, or None when their states are kept."""
         longest = max(map(len, rows)) + self.virtual.length + self.rules.max_new_tokens
         return self.plain_reason or self.backbone.plain_reason or sliding_reason(self.backbone.sliding, longest)
+
+    def num_shared(self, rows: Sequence[Sequence[int]]) -> int:
+        """Tokens at the beginning of all rows that are run once for all of them."""
+        return 0 if self.reason_for(rows) else len(shared_ids(rows))
+
+    def computed_tokens(self, rows: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[int]:
+        """Tokens that were run for each row behind what all rows share: the rest of the row, and the answer but for its last token.
+
+        A row that is run whole begins with the learned part; that it is run anew for every token is not counted.
+        """
+        ahead = self.virtual.length if self.reason_for(rows) else -self.num_shared(rows)
+        return [ahead + len(row) + self.num_tokens(answer) - 1 for row, answer in zip(rows, answers, strict=True)]
 
     def draws(self, names: Sequence[str]) -> list[list[float]]:
         """[B][max_new_tokens] uniform numbers, each row's its own; empty when nothing is drawn."""
@@ -278,15 +290,16 @@ def predict_texts(frame: Frame, generator: Generator, items: Sequence[Item]) -> 
     """A free answer for every row, in the order of the rows; rows that cannot be run carry the reason."""
     encoded = frame.encode(items)
     usable = [row for row in encoded if row.error is None]
-    answers, seconds = generator.write([row.ids for row in usable], [row.item.id for row in usable]) if usable else ([], [])
+    contexts = [row.ids for row in usable]
+    answers, seconds = generator.write(contexts, [row.item.id for row in usable]) if usable else ([], [])
+    computed = generator.computed_tokens(contexts, answers) if usable else []
     predictions = []
-    made = iter(zip(answers, seconds, strict=True))
+    made = iter(zip(answers, seconds, computed, strict=True))
     for row in encoded:
         prediction = blank_prediction(frame, generator.virtual.length, row)
         if row.error is None:
-            ids, prediction.seconds = next(made)
+            ids, prediction.seconds, prediction.computed_tokens = next(made)
             prediction.text = prediction.predicted = generator.text_of(ids)
             prediction.completion_tokens = generator.num_tokens(ids)
-            prediction.computed_tokens = len(row.ids) + len(ids)
         predictions.append(prediction)
     return predictions

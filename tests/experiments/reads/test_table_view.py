@@ -24,6 +24,7 @@ def test_computed_tokens_above_the_context_are_noticed(context, computed, is_mor
 def test_computed_tokens_are_explained_by_what_the_engine_runs():
     assert "answer words of every label" in help_of("computed", {})
     assert "label" not in help_of("computed", {"task": "extraction"})
+    assert all("prefix that all requests share is cached" in help_of("computed", {"task": task}) for task in ("", "extraction"))
 
 
 def test_figures_that_belong_together_share_a_column_of_cells():

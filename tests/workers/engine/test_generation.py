@@ -10,7 +10,7 @@ from tests.workers.engine.fakes import FAMILIES, QUICK, make_backbone, make_fram
 from workers.engine.answer_rules import Generation
 from workers.engine.errors import BadSpec
 from workers.engine.generation import Generator, predict_texts, sample, stop_place
-from workers.engine.prefix import Virtual
+from workers.engine.prefix import NO_VIRTUAL, Virtual, prefix_of
 from workers.engine.spec import Recipe
 from workers.engine.tuning import create_tuning
 
@@ -178,6 +178,39 @@ def test_the_tokens_of_an_answer_count_the_terminator_only_where_it_was_written(
     made = predict_texts(frame, Generator(backbone, frame.spec.generation), make_items(3))
 
     assert all(each.completion_tokens <= 2 for each in made)
+
+
+@pytest.mark.parametrize("limit", [2, 24])
+def test_computed_tokens_are_those_that_the_model_reads_behind_what_all_rows_share(limit):
+    backbone = make_backbone("llama")
+    frame = make_frame(backbone, task="extraction", labels=(), generation=Generation(max_new_tokens=limit, stop=("e",)))
+    generator, items = Generator(backbone, frame.spec.generation), make_items(4)
+    rows = [row.ids for row in frame.encode(items)]
+    shared = rows[0][: generator.num_shared(rows)]
+    prefix = prefix_of(backbone.model, NO_VIRTUAL, shared)
+    read: list[int] = []
+    counting = backbone.model.register_forward_pre_hook(lambda _, __, asked: read.append(asked["input_ids"].numel()), with_kwargs=True)
+    counts = []
+    try:
+        for row, item in zip(rows, items, strict=True):
+            read.clear()
+            generator.write_one(row, item.id, shared, prefix)
+            counts.append(sum(read))
+    finally:
+        counting.remove()
+
+    assert len(shared) > 5
+    assert [each.computed_tokens for each in predict_texts(frame, generator, items)] == counts
+
+
+def test_a_row_that_is_run_whole_computes_all_of_it_and_the_learned_part():
+    backbone = make_backbone("llama")
+    frame = make_frame(backbone, task="extraction", labels=(), generation=GREEDY)
+    whole = Generator(backbone, GREEDY, Virtual(vectors=torch.randn(4, 32)), plain_reason="told")
+
+    made = predict_texts(frame, whole, make_items(3))
+
+    assert [each.computed_tokens for each in made] == [4 + each.prompt_tokens + each.completion_tokens - 1 for each in made]
 
 
 @pytest.mark.parametrize(
