@@ -14,7 +14,9 @@ def test_case_punctuation_articles_and_spaces_do_not_count():
     assert token_f1("The cat sat.", "a cat, sat") == 1.0
 
 
-@pytest.mark.parametrize(("text", "expected"), [("1.5", "15"), ("-5", "5"), ("2026-11-22", "20261122"), ("!", "?"), ("the", "a")])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1.5", "15"), ("-5", "5"), (".5", "5"), ("-.5", ".5"), ("2026-11-22", "20261122"), ("!", "?"), ("the", "a")]
+)
 def test_what_the_usual_normalisation_would_confuse_is_no_exact_match(text, expected):
     assert not exact_match(text, expected)
 
@@ -27,6 +29,32 @@ def test_punctuation_outside_numbers_is_no_difference(text, expected):
 def test_json_objects_are_compared_by_value():
     assert exact_match('{"due": "12 May", "total": 1.5}', '{ "total":1.50, "due":"12 May"}')
     assert not exact_match('{"total": 1}', '{"total": 2}')
+    assert exact_match('{"city": "london"}', '{"city": "London."}')
+    assert exact_match('{"rate": NaN}', '{ "rate": NaN }')
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"paid": 1}', '{"paid": true}'),
+        ('{"total": "1"}', '{"total": 1}'),
+        ('{"due": "null"}', '{"due": null}'),
+        ('{"names": {}}', '{"names": []}'),
+        ('["Ann, Lee"]', '["Ann", "Lee"]'),
+        ('{"a": {"b": 1}}', '{"a": "b 1"}'),
+        ('{"total": 5', '{"total": 5}'),
+        ("total 5", '{"total": 5}'),
+    ],
+)
+def test_json_of_another_shape_or_kind_is_no_exact_match(text, expected):
+    assert not exact_match(text, expected)
+
+
+def test_json_that_is_nested_without_end_is_compared_as_written():
+    deep = "[" * 100_000
+
+    assert exact_match(deep, deep)
+    assert not exact_match(deep, "[[]]")
 
 
 def test_token_f1_counts_shared_words_with_their_number():
