@@ -11,6 +11,9 @@ from typing import Any
 import regex
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
 from experiments.errors import UserError
 from experiments.wording import quoted
@@ -148,14 +151,30 @@ def _schema_problems(schema: Mapping[str, Any]) -> Iterator[str]:
     try:
         written = json.dumps(schema)
         Draft202012Validator.check_schema(dict(schema))
+        resource = DRAFT202012.create_resource(dict(schema))
+        lost = list(_lost_references(resource, Registry().resolver_with_root(resource)))
     except SchemaError as error:
         yield f"The JSON schema is not valid: {error.message[:200]}."
         return
     except RecursionError:
         yield "The JSON schema is nested too deeply. Make it flatter."
         return
+    for reference in dict.fromkeys(lost):
+        yield f"The JSON schema refers to {quoted(reference[:80])}, which it does not hold. Write that part into the schema."
     if len(written) > MAX_SCHEMA:
         yield f"The JSON schema has {len(written):,} characters; {MAX_SCHEMA:,} are allowed."
     # The library matches their names without a time limit, so a crafted name would stop the worker.
     if "patternProperties" in written:
         yield "The JSON schema uses patternProperties, which is not supported. Name the properties instead."
+
+
+def _lost_references(resource: Any, resolver: Any) -> Iterator[str]:
+    """References at any level of a schema that lead nowhere: nothing is fetched from elsewhere."""
+    said = resource.contents if isinstance(resource.contents, dict) else {}
+    for reference in filter(None, (said.get("$ref"), said.get("$dynamicRef"))):
+        try:
+            resolver.lookup(reference)
+        except Unresolvable:
+            yield reference
+    for part in resource.subresources():
+        yield from _lost_references(part, resolver.in_subresource(part))

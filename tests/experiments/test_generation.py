@@ -21,6 +21,7 @@ from tests import factories
         ({"stop": ("",)}, "Give at most 16 stop texts of 1 to 100 characters each."),
         ({"json_schema": {"patternProperties": {}}}, "patternProperties"),
         ({"json_schema": {"type": "thing"}}, "The JSON schema is not valid"),
+        ({"json_schema": {"properties": {"x": {"$ref": "#/$defs/y"}}}}, "refers to “#/$defs/y”, which it does not hold"),
         ({"pattern": "("}, "no regular expression"),
     ],
 )

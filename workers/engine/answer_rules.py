@@ -66,6 +66,13 @@ class AnswerFormat:
     max_characters: int = 0
 
     def __post_init__(self) -> None:
+        if self.json_schema is not None and not isinstance(self.json_schema, Mapping):
+            raise BadSpec('answer_format.json_schema must be a JSON object, such as {"type": "object"}.')
+        if not isinstance(self.pattern, str):
+            raise BadSpec(f"answer_format.pattern is {self.pattern!r}; it must be a text.")
+        for name in ("min_characters", "max_characters"):
+            if isinstance(value := getattr(self, name), bool) or not isinstance(value, int):
+                raise BadSpec(f"answer_format.{name} is {value!r}; it must be a whole number.")
         if min(self.min_characters, self.max_characters) < 0 or 0 < self.max_characters < self.min_characters:
             raise BadSpec("answer_format: the fewest characters must not be more than the most, and neither below 0.")
 

@@ -1,4 +1,4 @@
-import time
+import json
 
 import pytest
 
@@ -63,11 +63,51 @@ def test_a_form_that_nothing_could_keep_is_refused(asked, sentence):
         FormatChecker(AnswerFormat(**asked))
 
 
-def test_a_schema_never_fetches_from_elsewhere():
-    started = time.monotonic()
+@pytest.mark.parametrize("reference", ["http://192.0.2.1/schema.json", "#/$defs/missing", "https://json-schema.org/draft/2020-12/schema"])
+def test_a_reference_that_the_schema_does_not_hold_is_refused_and_never_fetched(reference):
+    with pytest.raises(BadSpec, match="which it does not hold"):
+        FormatChecker(AnswerFormat(json_schema={"properties": {"total": {"$ref": reference}}}))
 
-    assert "cannot be applied" in problem("{}", json_schema={"$ref": "http://192.0.2.1/schema.json"})
-    assert time.monotonic() - started < 30  # a connection to that address would hang far longer
+
+def test_references_inside_the_schema_are_followed():
+    schema = {"$id": "https://x.org/a", "$defs": {"code": {"$anchor": "code", "type": "string"}}, "properties": {"code": {"$ref": "#code"}}}
+
+    assert problem('{"code": "AB"}', json_schema=schema) is None
+    assert problem('{"code": 5}', json_schema=schema) == "['code'] breaks the schema’s rule “type”."
+
+
+ENDLESS = {"pattern": r"^(?:(x+x+)+\1)+[yz]\d$"}
+DRAFT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"code": ENDLESS}},
+        DRAFT | {"properties": {"inner": {"$ref": "#"}, "code": ENDLESS}},
+        {"properties": {"code": DRAFT | ENDLESS}},
+    ],
+    ids=["plain", "refers to itself", "names its draft again"],
+)
+def test_a_pattern_in_a_schema_has_a_time_limit_wherever_it_stands(schema):
+    checker = FormatChecker(AnswerFormat(json_schema=schema))
+    checker._timeouts = 9
+    answer = json.dumps({"inner": {"code": "x" * 60 + "y1a"}, "code": "x" * 60 + "y1a"})
+
+    assert checker.problem(answer) == "The schema took longer than 0.5 seconds."
+    assert checker.problem(answer) == "It was not checked: the schema took too long on earlier answers."
+
+
+def test_references_that_multiply_have_the_same_limit():
+    twice = {f"a{at}": {"allOf": [{"$ref": f"#/$defs/a{at + 1}"}] * 2} for at in range(40)}
+
+    assert "took longer" in problem("{}", json_schema={"$defs": {**twice, "a40": {}}, "$ref": "#/$defs/a0"})
+
+
+@pytest.mark.parametrize("wrong", [{"json_schema": True}, {"pattern": 5}, {"max_characters": "9"}, {"min_characters": 1.5}])
+def test_a_form_of_the_wrong_kind_is_refused(wrong):
+    with pytest.raises(BadSpec, match=f"answer_format.{next(iter(wrong))}"):
+        AnswerFormat(**wrong)
 
 
 def test_a_schema_that_refers_to_itself_without_end_is_a_problem_of_the_answer_not_a_crash():
