@@ -298,15 +298,9 @@ def _prompted(run: Run) -> Prompted:
     tuning = create_tuning(backbone, frame, spec.recipe, spec.seed)
     run.warnings += tuning.warnings
     approach = _reserved(Prompted(run, frame, tuning))
-    start = approach.virtual().vectors
     run.watch.start("train")
     try:
-        if spec.num_configurations > 1:
-            start = _sweep(approach, lessons)
-        else:
-            if spec.start_from is not None:
-                start_from(Path(spec.start_from), tuning, backbone)
-            approach.training = learn(run, frame, tuning, lessons)
+        start = _sweep(approach, lessons) if spec.num_configurations > 1 else _learned(approach, tuning, lessons)
         if lessons:
             approach.learned["distillation"] = _compared(approach, lessons)
     except BaseException:
@@ -331,8 +325,7 @@ def _lessons(run: Run, backbone: Backbone) -> Lessons:
 
 
 def _teacher(run: Run, backbone: Backbone) -> Ask | None:
-    spec = run.spec
-    if spec.teacher is None:
+    if (spec := run.spec).teacher is None:
         return None
     plain: dict[str, Any] = {"recipe": Recipe("hard_prompt"), "teacher": None, "start_from": None, "keep_prompts": False}
     # A row that is too long for the teacher teaches nothing, and stops nothing.
@@ -348,6 +341,15 @@ def _compared(approach: Prompted, lessons: Lessons) -> dict[str, Any]:
     if not lessons.checked:
         return lessons.facts(approach.run.spec)
     return lessons.facts(approach.run.spec) | lessons.agreement(approach.predict(lessons.checked, lambda done: None))
+
+
+def _learned(approach: Prompted, tuning: Tuning, lessons: Lessons | None) -> Tensor | None:
+    """Train the one configuration that was set; returns what its learned vectors started from."""
+    if (folder := approach.run.spec.start_from) is not None:
+        start_from(Path(folder), tuning, approach.backbone)
+    start = approach.virtual().vectors
+    approach.training = learn(approach.run, approach.frame, tuning, lessons)
+    return start
 
 
 def _sweep(approach: Prompted, lessons: Lessons | None) -> Tensor | None:

@@ -57,6 +57,17 @@ def test_a_soft_prompt_takes_the_vectors_of_other_methods(tmp_path, way):
     assert first.validation_accuracy == pytest.approx(expected["accuracy"])
 
 
+def test_drift_is_measured_from_the_tuned_part_that_it_starts_from(tmp_path):
+    folder = make_tuned(tmp_path, "prompt_tuning", learning_rate=2.0, max_steps=30, evaluate_every=10, num_virtual_tokens=4)
+    moved = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["learned_tokens"]["tokens"]
+    options = {"num_virtual_tokens": 4, "learning_rate": 1e-5, "max_steps": 1}
+
+    result = execute(make_run(tmp_path / "next", make_backbone(), "prompt_tuning", options=options, start_from=str(folder)))
+
+    assert min(token["drift"] for token in moved) > 1.0
+    assert max(token["drift"] for token in result.learned_tokens["tokens"]) < 1e-3
+
+
 @pytest.mark.parametrize(
     ("made_by", "made_with", "method", "options", "sentence"),
     [
