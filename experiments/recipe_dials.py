@@ -144,7 +144,7 @@ _LORA = (
     _rate_by_size(2e-3, 2e-4),
     *_TRAINING,
     RecipeOption("rank", "Rank", 8, "Width of the learned update of each weight matrix.", 1, 512, shapes=True),
-    RecipeOption("alpha", "Alpha", 16.0, "Scale of the update; alpha divided by rank (rsLoRA: by its root) multiplies it.", 0.0, 4096.0),
+    RecipeOption("alpha", "Alpha", 16.0, "Scale of the update; alpha divided by rank (rsLoRA: by its root) multiplies it.", 0.01, 4096.0),
     RecipeOption("dropout", "Dropout", 0.0, "Share of the update's inputs that training leaves out.", 0.0, 0.9),
     RecipeOption(
         "target_modules", "Matrices", None, "Weight matrices to adapt, comma-separated; empty takes all in the blocks.", shapes=True

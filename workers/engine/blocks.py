@@ -1,10 +1,12 @@
 """Finds the repeated blocks of a model and the weight matrices inside them, by structure and not by family."""
 
+from collections.abc import Sequence
+
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from workers.engine.errors import Unsupported
+from workers.engine.errors import BadSpec, Unsupported
 from workers.engine.families import keeps_running_state
 
 _MAMBA_INNER = ("mixer.out_proj", "mamba.out_proj")
@@ -41,6 +43,22 @@ def block_linears(model: nn.Module) -> list[str]:
     if not names:
         raise Unsupported("The repeated blocks of this model were not found, so LoRA has no matrices to adapt.")
     return names
+
+
+def chosen_matrices(model: nn.Module, names: Sequence[str]) -> list[str]:
+    """Names of weight matrices that a person gave: PEFT takes each as the end of a path, and passes over one that it does not find.
+
+    Raises:
+        BadSpec: a name stands for no weight matrix of the model.
+    """
+    paths = [path for path, part in model.named_modules() if isinstance(part, nn.Linear | Conv1D | nn.Embedding)]
+    for name in names:
+        if not any(path == name or path.endswith(f".{name}") for path in paths):
+            raise BadSpec(
+                f"No weight matrix of this model is called {name!r}. Those of its blocks are: {', '.join(block_linears(model))}. "
+                "Name some of them, or none to adapt all."
+            )
+    return list(names)
 
 
 def sublayer_outputs(model: PreTrainedModel) -> dict[str, str]:

@@ -3,6 +3,7 @@
 Forms, help texts and the README read this table; `tuning` and `training` read the resolved values.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -261,7 +262,7 @@ METHODS: dict[str, Method] = {
                 choices=("plain", "rslora", "dora"),
             ),
             "rank": Option(8, "Width of the learned update of each weight matrix.", 1, 512),
-            "alpha": Option(16.0, "Scale of the update; alpha / rank multiplies it (alpha / root of rank for rsLoRA).", 0.0, 4096.0),
+            "alpha": Option(16.0, "Scale of the update; alpha / rank multiplies it (alpha / root of rank for rsLoRA).", 0.01, 4096.0),
             "dropout": Option(0.0, "Share of inputs of the update that training drops.", 0.0, 0.9),
             "target_modules": Option(None, "Names of the weight matrices to adapt; empty takes all in the blocks."),
         },
@@ -358,11 +359,19 @@ def _check(name: str, option: Option, value: OptionValue) -> None:
         if value not in option.choices:
             raise BadSpec(f"{name} is {value!r}; it must be one of: {', '.join(option.choices)}.")
         return
+    if option.default is None:
+        _check_names(name, value)
     if isinstance(option.default, bool) or not isinstance(option.default, int | float):
         return
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not is_number or (isinstance(option.default, int) and value != int(value)):  # type: ignore[arg-type]
         kind = "a whole number" if isinstance(option.default, int) else "a number"
         raise BadSpec(f"{name} is {value!r}; it must be {kind}.")
     if option.low is not None and option.high is not None and not option.low <= float(value) <= option.high:  # type: ignore[arg-type]
         raise BadSpec(f"{name} is {value}; it must lie between {option.low:g} and {option.high:g} {option.unit}".rstrip() + ".")
+
+
+def _check_names(name: str, value: OptionValue) -> None:
+    """An option without a default is a list of names that may be left out."""
+    if value is not None and not (isinstance(value, list) and all(isinstance(each, str) and each for each in value)):
+        raise BadSpec(f"{name} is {value!r}; it must be a list of names, or be left out.")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import (
@@ -31,7 +32,7 @@ from torch import Tensor, nn
 from transformers import EncoderDecoderCache
 
 from workers.engine.backbone import Backbone
-from workers.engine.blocks import block_linears
+from workers.engine.blocks import block_linears, chosen_matrices
 from workers.engine.bottleneck import create_bottleneck
 from workers.engine.context import context_loss, context_tokens
 from workers.engine.errors import BadSpec, Unsupported
@@ -290,7 +291,12 @@ def _cpt(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: list[str], 
 
 
 def _lora(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: list[str], seed: int) -> _Built:
-    options = recipe.options
+    options, width = recipe.options, int(backbone.facts["hidden_size"])
+    if int(options["rank"]) > width:  # type: ignore[arg-type]
+        warnings.append(
+            f"The rank {options['rank']} is larger than the model is wide ({width}): what is beyond that costs memory and adds little."
+        )
+    names: Any = options["target_modules"]
     config = LoraConfig(
         task_type=_TASK,
         r=options["rank"],
@@ -298,7 +304,7 @@ def _lora(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: list[str],
         lora_dropout=options["dropout"],
         use_rslora=options["variant"] == "rslora",
         use_dora=options["variant"] == "dora",
-        target_modules=options["target_modules"] or block_linears(backbone.model),
+        target_modules=chosen_matrices(backbone.model, names) if names else block_linears(backbone.model),
     )
     return config, None
 
@@ -329,7 +335,9 @@ _OWN: dict[str, Callable[[Backbone, Recipe], Tuning]] = {"bottleneck": create_bo
 def _count(recipe: Recipe) -> int:
     count = int(recipe.options["num_virtual_tokens"])  # type: ignore[arg-type]
     if count < 1:
-        raise BadSpec(f"num_virtual_tokens must be at least 1 for {recipe.method}.")
+        raise BadSpec(
+            "0 learned tokens means as many as the start text has, and this start is no text. Set num_virtual_tokens to 1 or more."
+        )
     return count
 
 
@@ -343,7 +351,8 @@ def _start_vectors(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: l
     if init == "vocabulary":
         ids: Sequence[int] = _sample_vocabulary(backbone, _count(recipe), generator)
     elif init == "label_words":
-        ids = _fit(_label_ids(frame), _count(recipe), "the label words", warnings)
+        words = _label_ids(frame)
+        ids = _fit(words, reserved_positions(recipe) or len(words), "the label words", warnings)
     else:
         ids = _text_ids(backbone, frame, recipe, warnings)
     with torch.no_grad():

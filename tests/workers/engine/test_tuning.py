@@ -193,6 +193,50 @@ def test_lora_reaches_all_block_matrices_and_not_the_head():
     assert not any("cls" in name for name in adapted)
 
 
+@pytest.mark.parametrize("names", [["nothing"], ["q_proj", "qproj"], ["input_layernorm"]])
+def test_matrices_that_the_model_does_not_have_are_refused_with_those_that_it_has(names):
+    backbone = make_backbone("llama")
+
+    with pytest.raises(BadSpec, match=f"No weight matrix of this model is called {names[-1]!r}.*self_attn.q_proj, .*mlp.down_proj"):
+        create_tuning(backbone, make_frame(backbone), Recipe("lora", {"target_modules": names}), 0)
+
+
+def test_matrices_that_somebody_names_are_adapted_and_no_others():
+    backbone = make_backbone("llama")
+
+    tuning = create_tuning(backbone, make_frame(backbone), Recipe("lora", {"target_modules": ["q_proj", "mlp.up_proj"]}), 0)
+
+    assert {name.split(".lora_")[0].split(".")[-1] for name in tuning.parameters()} == {"q_proj", "up_proj"}
+
+
+def test_a_rank_above_the_width_of_the_model_works_and_is_said(tmp_path):
+    result = execute(make_run(tmp_path, make_backbone("llama"), "lora", options={"rank": 33, "max_steps": 1}))
+
+    assert result.warnings == ["The rank 33 is larger than the model is wide (32): what is beyond that costs memory and adds little."]
+
+
+@pytest.mark.parametrize("init", ["template", "label_words"])
+def test_no_number_of_learned_tokens_takes_as_many_as_the_words_have(init):
+    backbone = make_backbone()
+    frame = make_frame(backbone)
+
+    tuning = create_tuning(backbone, frame, Recipe("prompt_tuning", {"num_virtual_tokens": 0, "init": init}), 0)
+
+    texts = {"template": frame.opening_ids, "label_words": [token for answer in trie_of(frame).answers for token in answer.ids[:-1]]}
+    assert tuning.virtual().length == len(texts[init])
+    assert tuning.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [("prompt_tuning", {"init": "random"}), ("prefix_tuning", {"init": "zero"}), ("p_tuning", {})]
+)
+def test_no_number_of_learned_tokens_is_refused_where_no_text_says_it(method, options):
+    backbone = make_backbone()
+
+    with pytest.raises(BadSpec, match=r"this start is no text\. Set num_virtual_tokens to 1 or more"):
+        create_tuning(backbone, make_frame(backbone), Recipe(method, {"num_virtual_tokens": 0, **options}), 0)
+
+
 def test_an_artifact_of_another_model_is_refused(tmp_path):
     execute(make_run(tmp_path, make_backbone("llama"), "prompt_tuning"))
     other = make_run(tmp_path / "other", make_backbone("gpt2"), "prompt_tuning", artifact=str(tmp_path / "out" / "artifact"))
