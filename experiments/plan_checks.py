@@ -20,7 +20,7 @@ from experiments.prompt_checks import answer_problems, demonstration_problems
 from experiments.recipe_kinds import BASELINE
 from experiments.recipes import recipe_options, teaching_defaults
 from experiments.slots import slot_names
-from experiments.starts import start_problems
+from experiments.starts import start_problems, text_problems
 from experiments.step_sizes import ADAFACTOR_FAMILIES
 from experiments.teachers import teacher_problems
 from experiments.wording import counted, listed, quoted
@@ -54,7 +54,7 @@ def plan_problems(plan: ExperimentPlan) -> list[str]:
         list(dict.fromkeys(each.kind.name for each in writing)), list(dict.fromkeys(each.backbone for each in writing))
     )
     for approach in plan.approaches:
-        problems += endpoint_problems(approach) or [*_approach_problems(approach), *_teacher_problems(approach, plan)]
+        problems += endpoint_problems(approach) or [*_approach_problems(approach, plan), *_teacher_problems(approach, plan)]
     return list(dict.fromkeys(problems))
 
 
@@ -202,13 +202,14 @@ def _budget_problems(plan: ExperimentPlan) -> Iterator[str]:
         yield BUDGET_NEEDS_PRICES
 
 
-def _approach_problems(approach: ApproachPlan) -> Iterator[str]:
+def _approach_problems(approach: ApproachPlan, plan: ExperimentPlan) -> Iterator[str]:
     try:
         options = recipe_options(approach.recipe, approach.options, approach.backbone.facts)
     except UserError as error:
         yield str(error)
         return
     yield from _sweep_problems(approach, options)
+    yield from text_problems(approach.kind, options, approach.template_version, plan.dataset_version, approach.backbone)
     if approach.start:
         yield from start_problems(approach.kind, options, approach.backbone, approach.start)
     yield from _full_problems(approach)

@@ -132,7 +132,7 @@ SOFT = (_rate_by_size(0.5, 0.05, relative=True), *_TRAINING, _OPTIMIZER, _VIRTUA
 P_TUNING = (
     _learning_rate(1e-3),
     *_TRAINING,
-    _VIRTUAL_TOKENS,
+    replace(_VIRTUAL_TOKENS, low=1, help="Learned vectors in front of the row, the virtual tokens; they take room in it."),
     RecipeOption(
         "encoder_hidden_size", "Network width", 128, "Width of the small network that writes the learned tokens.", 8, 8192, shapes=True
     ),

@@ -1,4 +1,4 @@
-"""Starting a training from a tuned prompt of the library: which ones a recipe can take, and what stands against one.
+"""What learned tokens start from: a text, or a tuned prompt of the library; what stands against either.
 
 Knows artifacts by their manifests and the engine's method names as plain text (tests/architecture compares them); writes nothing.
 """
@@ -6,14 +6,17 @@ Knows artifacts by their manifests and the engine's method names as plain text (
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from experiments.models import Artifact, Backbone
+from experiments.models import Artifact, Backbone, DatasetVersion, TemplateVersion
 from experiments.recipe_kinds import RecipeKind, RecipeOption
 from experiments.recipes import CATALOGUE
+from experiments.slots import slot_iterate
 from experiments.wording import counted, listed, quoted
 
 # A soft prompt is one vector a token, whichever of these methods learned it.
 VECTOR_METHODS = ("prompt_tuning", "p_tuning", "cpt")
 VIRTUAL_TOKENS = "num_virtual_tokens"
+# Starts whose words say how many learned tokens "as many as there are" would be.
+_WORDS = ("template", "label_words")
 STARTABLE = tuple(kind for kind in CATALOGUE.values() if kind.is_tuned)
 
 
@@ -26,6 +29,33 @@ def start_name(artifact: Artifact) -> str:
     """How a tuned prompt is told from others of the same approach."""
     run = artifact.run
     return f"{run.approach.name} · seed {run.seed} · {run.approach.experiment.name}"
+
+
+def text_problems(
+    kind: RecipeKind, options: Mapping[str, Any], template: TemplateVersion, version: DatasetVersion, backbone: Backbone
+) -> Iterator[str]:
+    """What stands against learned tokens that are to start from words which are not there."""
+    init = options.get("init")
+    if options.get(VIRTUAL_TOKENS) == 0 and init not in _WORDS:
+        yield f"{kind.name}: 0 learned tokens means as many as its start text has, and it starts from no text. Set them to 1 or more."
+    elif init == "label_words" and not version.labels:
+        yield f"{kind.name} is to start from the answer words, but {version} has free answers. Let it start from the written prompt."
+    elif init == "template" and not options["init_text"] and not _text_before_row(template, backbone):
+        yield (
+            f"{kind.name} is to start from the text before the row, but {quoted(str(template))} has none there. Give it a start text, "
+            "or let it start from the answer words or the vocabulary."
+        )
+
+
+def _text_before_row(template: TemplateVersion, backbone: Backbone) -> bool:
+    """Whether anything stands before the first column; a chat template puts words there, and so may one that nobody has looked for."""
+    if backbone.facts.get("has_chat_template") is not False:
+        return True
+    if template.demonstrations and not template.system.strip():
+        return True
+    text = template.system if template.system.strip() else template.user
+    slot = next(iter(slot_iterate(text)), None)
+    return bool((text[: slot.start] if slot else text).strip())
 
 
 def start_problems(kind: RecipeKind, options: Mapping[str, Any], backbone: Backbone, artifact: Artifact) -> Iterator[str]:

@@ -5,9 +5,11 @@ from typing import Any, cast
 
 import pytest
 
+from experiments.plan_notes import FEWEST_INNER_ROWS
 from experiments.recipe_dials import TEACHING
 from experiments.recipes import CATALOGUE, recipe_options, split_teaching
 from experiments.starts import methods_to_start_from
+from workers.engine import learning
 from workers.engine.recipes import METHODS, may_start_from, rate_grid, resolve_options
 from workers.engine.teaching_rules import LEARNS_ON, MOST_ROWS, MOST_TEMPERATURE, TARGETS, Teaching
 
@@ -75,3 +77,7 @@ def test_every_tuned_method_of_the_engine_is_choosable():
     tuned = {name for name, method in METHODS.items() if method.family == "tuned"}
 
     assert tuned <= {kind.method for kind in CATALOGUE.values()}
+
+
+def test_pages_and_engine_find_as_few_rows_set_aside_too_few():
+    assert FEWEST_INNER_ROWS == learning.FEWEST_INNER_ROWS

@@ -97,6 +97,51 @@ def test_learned_tokens_beyond_the_window(make_plan):
     assert problem_of(plan).startswith("Soft prompt: 600 learned tokens do not fit into the 512 tokens")
 
 
+@pytest.mark.parametrize(
+    ("recipe", "options"),
+    [("soft_prompt", {"init": "random"}), ("prefix", {"init": "zero"}), ("hybrid", {"init": "vocabulary"})],
+)
+def test_as_many_learned_tokens_as_a_text_that_is_not_there(make_plan, recipe, options):
+    problem = problem_of(make_plan(recipes=[recipe], options={recipe: {**options, "num_virtual_tokens": 0}}))
+
+    assert "0 learned tokens means as many as its start text has, and it starts from no text." in problem
+
+
+@pytest.mark.parametrize("init", ["template", "label_words"])
+def test_as_many_learned_tokens_as_the_words_have(make_plan, init):
+    assert plan_problems(make_plan(recipes=["soft_prompt"], options={"soft_prompt": {"num_virtual_tokens": 0, "init": init}})) == []
+
+
+def test_no_text_before_the_row_to_start_from(make_plan, workspace):
+    bare = factories.make_template_version(workspace, user="{{text}}\nWhich queue?")
+    plain, version = factories.make_backbone(facts={"has_chat_template": False}), factories.make_dataset_version(workspace)
+
+    def problems(backbone=plain, template=bare, **options):
+        recipes = ["soft_prompt", "lora", "p_tuning"]
+        return plan_problems(
+            make_plan(version=version, templates=[template], backbone=backbone, recipes=recipes, options={"soft_prompt": options})
+        )
+
+    assert problems() == [
+        "Soft prompt is to start from the text before the row, but “Careful v1” has none there. Give it a start text, "
+        "or let it start from the answer words or the vocabulary."
+    ]
+    assert problems(init="label_words") == problems(init_text="Sort the mail.") == []
+    assert problems(factories.make_backbone(name="Chat", facts={"has_chat_template": True})) == []
+    shown = [{"fields": {"text": "Where is it?"}, "label": "delivery"}]
+    for name, text in {"system": "Sort the mail.", "demonstrations": shown}.items():
+        assert problems(template=factories.make_template_version(workspace, name=name, user="{{text}}", **{name: text})) == []
+
+
+def test_no_answer_words_to_start_from_where_answers_are_free(make_plan, workspace):
+    version = factories.make_dataset_version(workspace, task="extraction", labels=[])
+    plan = make_plan(version=version, recipes=["soft_prompt"], options={"soft_prompt": {"init": "label_words"}})
+
+    assert problem_of(plan) == (
+        "Soft prompt is to start from the answer words, but Support mail v1 has free answers. Let it start from the written prompt."
+    )
+
+
 def test_an_approach_that_the_models_family_cannot_run(make_plan):
     backbone = factories.make_backbone(name="State space", facts={"family": "mamba"})
 

@@ -49,3 +49,22 @@ def test_a_training_shorter_than_its_warm_up_or_its_looks_is_said_once_for_all_t
 
 def test_a_warm_up_and_looks_that_fit_into_the_steps_are_not_mentioned(make_plan):  # noqa: F811
     assert plan_notes(make_plan(options={"lora": {"max_steps": "50", "warmup_steps": "49", "evaluate_every": 50}})) == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "sentence"),
+    [
+        ("lora", {"batch_size": 4096}, "LoRA: a batch of 4,096 rows, but 4 train rows in all, so every step takes all."),
+        (
+            "soft_prompt",
+            {"chosen_on": "inner", "inner_share": "0.5"},
+            "Soft prompt: 2 train rows set aside would be too few to choose the step by, so validation rows choose it. "
+            "Set a larger share aside, or add train rows.",
+        ),
+        ("dora", {"rank": 65}, "DoRA: the rank 65 is above the model's width (64); what is beyond that costs memory and adds little."),
+    ],
+)
+def test_a_dial_that_is_larger_than_what_there_is_is_said(make_plan, recipe, options, sentence):  # noqa: F811
+    backbone = factories.make_backbone(facts={"hidden_size": 64})
+
+    assert plan_notes(make_plan(backbone=backbone, recipes=[recipe], options={recipe: options})) == [sentence]

@@ -207,7 +207,7 @@ METHODS: dict[str, Method] = {
         "P-tuning",
         _training(Option(1e-3, "Step size.", 1e-7, 1.0))
         | {
-            "num_virtual_tokens": _PROMPT["num_virtual_tokens"],
+            "num_virtual_tokens": Option(20, "Learned vectors in front of the row.", 1, 2000, unit="tokens"),
             "template_text": _PROMPT["template_text"],
             "encoder_hidden_size": Option(128, "Width of the network that writes the vectors.", 8, 8192),
         },

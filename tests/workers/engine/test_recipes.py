@@ -45,6 +45,7 @@ def test_every_step_of_a_grid_is_a_valid_recipe(method):
         ("lora", "learning_rate", 0, "learning_rate is 0; it must lie between 1e-07 and 1."),
         ("lora", "learning_rate", -0.1, "learning_rate is -0.1; it must lie between 1e-07 and 1."),
         ("lora", "patience", -1, "patience is -1; it must lie between 0 and 10000."),
+        ("p_tuning", "num_virtual_tokens", 0, "num_virtual_tokens is 0; it must lie between 1 and 2000 tokens."),
         ("lora", "alpha", 0, "alpha is 0; it must lie between 0.01 and 4096."),
         ("lora", "target_modules", "q_proj", "target_modules is 'q_proj'; it must be a list of names, or be left out."),
         ("lora", "target_modules", ["q_proj", 3], "target_modules is ['q_proj', 3]; it must be a list of names, or be left out."),

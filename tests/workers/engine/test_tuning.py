@@ -227,9 +227,7 @@ def test_no_number_of_learned_tokens_takes_as_many_as_the_words_have(init):
     assert tuning.warnings == []
 
 
-@pytest.mark.parametrize(
-    ("method", "options"), [("prompt_tuning", {"init": "random"}), ("prefix_tuning", {"init": "zero"}), ("p_tuning", {})]
-)
+@pytest.mark.parametrize(("method", "options"), [("prompt_tuning", {"init": "random"}), ("prefix_tuning", {"init": "zero"})])
 def test_no_number_of_learned_tokens_is_refused_where_no_text_says_it(method, options):
     backbone = make_backbone()
 
