@@ -10,7 +10,9 @@ OptionValue: TypeAlias = int | float | str | list[str] | None
 
 ENGINEERED, TUNED, HYBRID, BASELINE = "engineered", "tuned", "hybrid", "baseline"
 FULL = "full"
-NUM_INKS = 10  # as many as static/tokens.css has; with more approaches, colours come again with other markers
+NUM_INKS = 10  # as many as static/tokens.css has; with more approaches, colours come again with other shapes
+# Plotly's names. Eight beside ten colours: no two of the first forty approaches share both.
+SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down")
 
 
 def hue_of(family: str, method: str) -> str:
@@ -21,6 +23,16 @@ def hue_of(family: str, method: str) -> str:
 def ink_of(position: int) -> str:
     """The name of the colour an approach has inside its comparison, by its place in the plan: its own up to NUM_INKS of them."""
     return f"approach-{position % NUM_INKS + 1}"
+
+
+def shape_of(position: int) -> str:
+    """The name of the mark an approach has inside its comparison, by its place in the plan."""
+    return SHAPES[position % len(SHAPES)]
+
+
+def mark_of(position: int) -> str:
+    """The classes of the style sheet for the mark in front of an approach's name inside its comparison: its colour and its shape."""
+    return f"ink-{ink_of(position)} shape-{shape_of(position)}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from experiments.models.datasets import DatasetVersion, Split
 from experiments.models.jobs import Job
 from experiments.models.pricing import PriceBook
 from experiments.models.prompts import PromptTemplate, TemplateVersion
-from experiments.recipe_kinds import hue_of, ink_of
+from experiments.recipe_kinds import hue_of, mark_of
 
 
 class Family(models.TextChoices):
@@ -138,9 +138,9 @@ class Approach(Noun):
         return hue_of(self.family, self.method)
 
     @property
-    def ink(self) -> str:
-        """The name of its own colour inside its comparison."""
-        return ink_of(self.position)
+    def mark(self) -> str:
+        """The classes of its own mark inside its comparison; see `recipe_kinds.mark_of`."""
+        return mark_of(self.position)
 
     @property
     def model_facts(self) -> dict[str, Any]:

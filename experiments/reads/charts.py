@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.reads.headlines import WRITTEN
-from experiments.reads.inks import line_ink
+from experiments.reads.inks import line_ink, line_shape
 from experiments.reads.table_view import cost_between
 from experiments.wording import currency_sign, listed
 
@@ -62,14 +62,9 @@ def plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def symbol(member: int) -> str:
-    """The marker that tells the members of a family apart."""
-    return list(MARKERS)[member % len(MARKERS)]
-
-
-def dash(member: int) -> str:
-    """The dash that tells the members of a family, or the seeds of one, apart."""
-    return list(DASHES)[member % len(DASHES)]
+def dash(number: int) -> str:
+    """The dash that tells approaches, or the seeds of one, apart."""
+    return list(DASHES)[number % len(DASHES)]
 
 
 def quality_chart(payload: Mapping[str, Any]) -> Chart | None:
@@ -100,7 +95,7 @@ def quality_chart(payload: Mapping[str, Any]) -> Chart | None:
         "Right answers against cost" if by_money else "Right answers against tokens",
         f"Higher is better, further left is cheaper. Nothing is both cheaper and better than {listed(names, most=8)}.{bars}",
         figure,
-        tuple(Key(row["name"], line_ink(row), marker=MARKERS[symbol(row["member"])]) for row in shown),
+        tuple(Key(row["name"], line_ink(row), marker=MARKERS[line_shape(row)]) for row in shown),
         ("Approach", unit, "Right", "95% interval"),
         tuple(
             (row["name"], f"{x:,.4g}", percent_text(row["accuracy"]), f"{percent_text(row['low'])} to {percent_text(row['high'])}")
@@ -152,7 +147,7 @@ def _point(row: Mapping[str, Any], x: float, unit: str) -> dict[str, Any]:
             "thickness": 1.5,
             "width": 4,
         },
-        "marker": {"symbol": symbol(row["member"]), "size": 11, "color": f"token:{line_ink(row)}"},
+        "marker": {"symbol": line_shape(row), "size": 11, "color": f"token:{line_ink(row)}"},
         "hoverinfo": "text",
         "hovertext": [text],
     }
@@ -201,7 +196,7 @@ def break_even_chart(payload: Mapping[str, Any]) -> Chart | None:
         "Cost by number of requests",
         "One-off cost plus serving, both axes in powers of ten. Where two lines cross, the cheaper one changes.",
         {"data": traces, "layout": layout},
-        tuple(Key(row["name"], line_ink(row), dash=DASHES[dash(row["member"])]) for row in rows),
+        tuple(Key(row["name"], line_ink(row), dash=DASHES[dash(row["position"])]) for row in rows),
         ("Approach", *(f"{volumes[at]:,}" for at in shown)),
         tuple((row["name"], *(f"{totals[row['approach']][at]:,.2f}" for at in shown)) for row in rows),
     )
@@ -224,7 +219,7 @@ def _money_line(row: Mapping[str, Any], volumes: Sequence[int], totals: Sequence
         "name": plain(row["name"]),
         "x": list(volumes),
         "y": [max(total, 1e-9) for total in totals],
-        "line": {"color": f"token:{line_ink(row)}", "width": 2, "dash": dash(row["member"])},
+        "line": {"color": f"token:{line_ink(row)}", "width": 2, "dash": dash(row["position"])},
     }
 
 
@@ -233,13 +228,14 @@ class Spending:
     """What came of device seconds: of a run, or of one configuration of a run.
 
     Args:
+        shape: of the mark on its points, one of MARKERS.
         seed: of a run; None where all lines are of one seed.
         points: (device seconds spent, share right on validation rows).
     """
 
     name: str
     hue: str
-    member: int
+    shape: str
     seed: int | None
     points: Sequence[Sequence[float]]
 
@@ -250,7 +246,8 @@ class Spending:
 
 def spent_chart(payload: Mapping[str, Any]) -> Chart | None:
     """Of each run, the best validation score so far against the device seconds that making it took."""
-    lines = [Spending(line["name"], line_ink(line), line["member"], line["seed"], line["points"]) for line in payload.get("spending") or []]
+    spending = payload.get("spending") or []
+    lines = [Spending(line["name"], line_ink(line), line_shape(line), line["seed"], line["points"]) for line in spending]
     summary = "The best validation score so far against the device seconds that making it took, every configuration counted."
     return spending_chart("chart-spending", lines, title="What device time bought", summary=summary)
 
@@ -268,11 +265,11 @@ def spending_chart(chart_id: str, lines: Sequence[Spending], *, title: str, summ
             "x": [seconds for seconds, _ in line.points],
             "y": [share for _, share in line.points],
             "line": {"color": f"token:{line.hue}", "width": 2, "dash": dash(line.seed or 0), "shape": "hv"},
-            "marker": {"symbol": symbol(line.member), "size": 7},
+            "marker": {"symbol": line.shape, "size": 7},
         }
         for line in lines
     ]
-    keys = tuple(Key(line.label, line.hue, MARKERS[symbol(line.member)], DASHES[dash(line.seed or 0)]) for line in lines)
+    keys = tuple(Key(line.label, line.hue, MARKERS[line.shape], DASHES[dash(line.seed or 0)]) for line in lines)
     rows = tuple((line.label, f"{seconds:,.1f}", percent_text(share)) for line in lines for seconds, share in line.points)
     figure = {"data": traces, "layout": axes_layout(unit, score, y_percent=True)}
     return Chart(chart_id, title, summary, figure, keys, ("Approach", unit, score), rows)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.reads.charts import DASHES, MARKED_POINTS, MARKERS, Chart, Key, axes_layout, dash, percent_text, plain, symbol
+from experiments.reads.charts import DASHES, MARKED_POINTS, MARKERS, Chart, Key, axes_layout, dash, percent_text, plain
 
 
 @dataclass(frozen=True)
@@ -12,6 +12,7 @@ class Curve:
     """One training run: its looks at the validation rows, and its train loss on the way.
 
     Args:
+        hue, shape: its approach's inside the comparison.
         points: step, seconds, train loss since the look before, and validation accuracy of each look.
         losses: step, seconds and mean train loss of equal stretches; runs of earlier versions have none.
         steps: the most steps that it was given.
@@ -20,7 +21,7 @@ class Curve:
 
     name: str
     hue: str
-    member: int
+    shape: str
     seed: int
     points: tuple[Mapping[str, Any], ...]
     losses: tuple[Mapping[str, Any], ...] = ()
@@ -120,7 +121,7 @@ def _curve_chart(curves: Sequence[Curve], against: str, unit: str, kind: CurveKi
     if against == "step" and (steps := max(curve.steps for curve in curves)):
         layout["xaxis"] |= {"range": [0, steps * 1.02]}  # while it trains, the empty part shows how much is still to come
     figure = {"data": traces, "layout": layout}
-    keys = tuple(Key(curve.label, curve.hue, MARKERS[symbol(curve.member)], DASHES[dash(curve.seed)]) for curve in curves)
+    keys = tuple(Key(curve.label, curve.hue, MARKERS[curve.shape], DASHES[dash(curve.seed)]) for curve in curves)
     return Chart(kind.id, kind.title, kind.summary + _looks(curves, kind), figure, keys, ("Run", unit, kind.title), tuple(rows))
 
 
@@ -141,5 +142,5 @@ def _curve_trace(curve: Curve, x: Sequence[float], y: Sequence[float]) -> dict[s
         "x": list(x),
         "y": list(y),
         "line": {"color": f"token:{curve.hue}", "width": 2, "dash": dash(curve.seed)},
-        "marker": {"symbol": symbol(curve.member), "size": 6},
+        "marker": {"symbol": curve.shape, "size": 6},
     }

@@ -12,8 +12,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.fields.json import KeyTextTransform
 
 from experiments.models import Evaluation, Example, Experiment, Prediction
-from experiments.reads.inks import line_ink, placed
-from experiments.recipe_kinds import hue_of
+from experiments.reads.inks import line_mark, placed
 
 PAGE = 50
 MOST_CELLS = 1_000  # a page; with many approaches it has fewer rows, so that none is slow to make or to scroll
@@ -67,7 +66,7 @@ class Grid:
 
 def example_grid(experiment: Experiment, payload: Mapping[str, Any], query: GridQuery) -> Grid:
     """A page of the split that the payload describes, with the answers of each approach's chosen artifact."""
-    columns = tuple({**row, "hue": hue_of(row["family"], row["method"]), "ink": line_ink(row)} for row in placed(payload)["rows"])
+    columns = tuple({**row, "mark": line_mark(row)} for row in placed(payload)["rows"])
     rows = _found(experiment, payload, query)
     size = max(10, min(PAGE, MOST_CELLS // max(1, len(columns))))
     backwards = query.before > 0

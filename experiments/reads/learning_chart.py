@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.reads.charts import DASHES, MARKERS, Chart, Key, axes_layout, percent_text, plain, symbol
-from experiments.reads.inks import line_ink
+from experiments.reads.charts import DASHES, MARKERS, Chart, Key, axes_layout, percent_text, plain
+from experiments.reads.inks import line_ink, line_shape
 
 APART = 1.035  # neighbouring lines stand this factor apart, so that their intervals do not hide each other
 
@@ -20,7 +20,7 @@ def learning_chart(payload: Mapping[str, Any]) -> Chart | None:
     names = [f"all {rows:,}" if rows == payload["num_train"] else f"{rows:,}" for rows in ticks]
     layout["xaxis"] |= {"type": "log", "rangemode": "normal", "tickvals": ticks, "ticktext": names}
     traces = [_trace(line, at - (len(lines) - 1) / 2) for at, line in enumerate(lines)]
-    keys = [Key(line["name"], line_ink(line), MARKERS[symbol(line["member"])], DASHES["solid"]) for line in lines]
+    keys = [Key(line["name"], line_ink(line), MARKERS[line_shape(line)], DASHES["solid"]) for line in lines]
     if written:
         traces.insert(0, _level(written, ticks))
         keys.insert(0, Key(f"{written['name']}: the best written prompt", line_ink(written), dash=DASHES["dash"]))
@@ -67,7 +67,7 @@ def _trace(line: Mapping[str, Any], place: float) -> dict[str, Any]:
             "width": 3,
         },
         "line": {"color": f"token:{line_ink(line)}", "width": 2},
-        "marker": {"symbol": symbol(line["member"]), "size": 8, "color": f"token:{line_ink(line)}"},
+        "marker": {"symbol": line_shape(line), "size": 8, "color": f"token:{line_ink(line)}"},
         "hoverinfo": "text",
         "hovertext": texts,
     }

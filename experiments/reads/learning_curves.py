@@ -80,7 +80,6 @@ def _rows_right(evaluation: Evaluation) -> Answered:
 
 def _lines(parent: Experiment, drawn: Sequence[Answered], own: Sequence[Answered], num_train: int) -> list[dict[str, Any]]:
     """A line an approach; each of its points is (figures, the run it stands for)."""
-    members: dict[str, int] = {}
     lines = []
     for approach in Approach.objects.filter(experiment=parent, points__isnull=False).distinct().order_by("position"):
         groups: dict[int, list[Answered]] = {}
@@ -89,8 +88,7 @@ def _lines(parent: Experiment, drawn: Sequence[Answered], own: Sequence[Answered
                 groups.setdefault(each.run.approach.train_rows or num_train, []).append(each)
         groups[num_train] = [each for each in own if each.run.approach_id == approach.pk]
         points = [_point(parent, rows, group) for rows, group in sorted(groups.items()) if group]
-        member = members[approach.family] = members.get(approach.family, -1) + 1
-        lines.append({**_named(approach), "member": member, "points": points})
+        lines.append({**_named(approach), "points": points})
     return lines
 
 

@@ -7,10 +7,9 @@ from typing import Any
 from experiments.curves import CurvePlan, curve_plan
 from experiments.models import Experiment, JobState, Run
 from experiments.reads.charts import Chart
-from experiments.reads.inks import line_ink
+from experiments.reads.inks import line_mark
 from experiments.reads.learning_chart import learning_chart
 from experiments.reads.learning_words import passes_from
-from experiments.recipe_kinds import hue_of
 
 TONES = {"better": "delta-better", "worse": "delta-worse"}
 # Each is against the written prompt, not against the point before, which a bare "better" under fewer rows reads like.
@@ -23,8 +22,7 @@ class LearningRow:
     """One approach: a cell for each number of rows, None where it has no point; from how many rows on it passes the written prompt."""
 
     name: str
-    hue: str
-    ink: str
+    mark: str
     cells: tuple[Mapping[str, Any] | None, ...]
     passes_from: int | None
 
@@ -34,7 +32,7 @@ class LearningView:
     """What the page of a learning curve shows of its stored points."""
 
     payload: Mapping[str, Any]
-    written_ink: str
+    written_mark: str
     chart: Chart | None
     sizes: tuple[int, ...]
     rows: tuple[LearningRow, ...]
@@ -48,16 +46,15 @@ def learning_view(payload: Mapping[str, Any]) -> LearningView | None:
     sizes = sorted({point["rows"] for line in payload["lines"] for point in line["points"]})
     points = [point for line in payload["lines"] for point in line["points"]]
     has_costs = any(point["cost"] is not None for point in points)
-    written_ink = line_ink(payload["written"]) if payload["written"] else ""
+    written_mark = line_mark(payload["written"]) if payload["written"] else ""
     rows = tuple(_row(line, sizes) for line in payload["lines"])
-    return LearningView(payload, written_ink, learning_chart(payload), tuple(sizes), rows, has_costs)
+    return LearningView(payload, written_mark, learning_chart(payload), tuple(sizes), rows, has_costs)
 
 
 def _row(line: Mapping[str, Any], sizes: list[int]) -> LearningRow:
     passing = passes_from(line)
     by_rows = {point["rows"]: _cell(point, passing) for point in line["points"]}
-    hue = hue_of(line["family"], line["method"])
-    return LearningRow(line["name"], hue, line_ink(line), tuple(by_rows.get(size) for size in sizes), passing)
+    return LearningRow(line["name"], line_mark(line), tuple(by_rows.get(size) for size in sizes), passing)
 
 
 def _cell(point: Mapping[str, Any], passing: int | None) -> Mapping[str, Any]:

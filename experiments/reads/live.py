@@ -10,7 +10,7 @@ from experiments.models import ComparisonTable, Evaluation, Experiment, Job, Job
 from experiments.models.comparisons import Family
 from experiments.presence import queues_health
 from experiments.reads.curve_charts import Curve
-from experiments.recipe_kinds import ink_of
+from experiments.recipe_kinds import ink_of, shape_of
 from experiments.services.experiment_jobs import compare_key
 from experiments.services.latency import latency_key
 from experiments.wording import counted, lasting
@@ -279,15 +279,13 @@ def curves_of(experiment: Experiment, *, run: Run | None = None) -> list[Curve]:
     A run that has ended is drawn from its record, one that goes on from its worker's last message.
     """
     runs = Run.objects.filter(pk=run.pk) if run else Run.objects.filter(approach__experiment=experiment)
-    found = runs.filter(approach__family__in=["tuned", "hybrid"]).values_list("approach__name", "approach__family", *CURVE_FIELDS)
-    members: dict[tuple[str, int], int] = {}
+    found = runs.filter(approach__family__in=["tuned", "hybrid"]).values_list("approach__name", *CURVE_FIELDS)
     curves = []
     num_rows = experiment.dataset_version.split_counts.get(Split.VALIDATION, 0)
-    for name, family, position, seed, steps, points, losses, live_points, live_losses, rows in found:
-        key = (family, position)
-        member = members.setdefault(key, sum(1 for known, _ in members if known == family))
+    for name, position, seed, steps, points, losses, live_points, live_losses, rows in found:
         # The record of an ended run counts whole: where it has no losses, those of the last message would belong to other points.
         looks, stretches = (points, losses) if points else (live_points, live_losses)
         looks_at = rows if rows and rows < num_rows else 0
-        curves.append(Curve(name, ink_of(position), member, seed, tuple(looks or ()), tuple(stretches or ()), steps or 0, looks_at))
+        ink, shape = ink_of(position), shape_of(position)
+        curves.append(Curve(name, ink, shape, seed, tuple(looks or ()), tuple(stretches or ()), steps or 0, looks_at))
     return curves

@@ -163,14 +163,12 @@ def _rows(experiment: Experiment, comparison: Comparison, answered: Sequence[Ans
     chosen = {(each.contender.approach, each.contender.seed): each for each in answered}
     against = {pair.approach: pair for pair in comparison.against_baseline}
     opened = TestOpening.objects.filter(version__dataset=experiment.dataset_version.dataset_id).order_by("opened_at").first()
-    members: dict[str, int] = {}
     rows = []
     for result in comparison.approaches:
         each = chosen[result.approach, result.chosen_seed]
-        member = members[each.approach.family] = members.get(each.approach.family, -1) + 1
         rows.append(
             {
-                **_identity(each, member, opened),
+                **_identity(each, opened),
                 **_quality(result, against.get(result.approach)),
                 "closeness": _closeness(each.evaluation),
                 **_effort(each),
@@ -179,7 +177,7 @@ def _rows(experiment: Experiment, comparison: Comparison, answered: Sequence[Ans
     return rows
 
 
-def _identity(each: Answered, member: int, opened: TestOpening | None) -> dict[str, Any]:
+def _identity(each: Answered, opened: TestOpening | None) -> dict[str, Any]:
     approach, template = each.approach, version_answering(each.approach, each.run)
     is_baseline = approach.family == Family.BASELINE
     return {
@@ -189,7 +187,6 @@ def _identity(each: Answered, member: int, opened: TestOpening | None) -> dict[s
         "name": approach.name,
         "family": approach.family,
         "method": approach.method,
-        "member": member,
         "position": approach.position,
         "prompt": str(template) if template and not is_baseline else "",
         "written_after_test": bool(opened and template and not is_baseline and template.created_at > opened.opened_at),

@@ -36,7 +36,7 @@ ALLOWED: Allowed = _fields(
     model=_fields("name revision"),
     test_openings=_fields("count opened_at"),
     rows=_fields(
-        "approach name family method member position written_after_test seed chosen_because accuracy low high correct n errors skipped "
+        "approach name family method position written_after_test seed chosen_because accuracy low high correct n errors skipped "
         "coverage macro_f1 macro_f1_low macro_f1_high rows_per_second train_seconds trainable total_parameters artifact_bytes "
         "configurations one_configuration_because",
         spread=_fields("num_seeds mean lowest highest deviation"),
@@ -48,7 +48,7 @@ ALLOWED: Allowed = _fields(
         latency=_fields("rows p50_ms p95_ms cpu_p50_ms withheld"),
         cost=_fields("per_thousand low high passes currency reason"),
     ),
-    spending=_fields("name family method member position seed points"),
+    spending=_fields("name family method position seed points"),
     generation=_fields("written form"),
     methods=_fields("approach num_seeds sentence"),
     missing=_fields("name family state reason"),
@@ -79,7 +79,7 @@ ALLOWED: Allowed = _fields(
         "n num_train seeds currency seconds sentences",
         written=_fields("name family method position accuracy low high"),
         lines=_fields(
-            "name family method member position",
+            "name family method position",
             points=_fields(
                 "rows accuracy low high n num_seeds lowest highest seconds cost", delta=_fields("value low high p_adjusted verdict")
             ),

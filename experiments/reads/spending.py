@@ -9,6 +9,7 @@ from typing import Any
 from experiments.models import Evaluation, Experiment, JobState, Run, Split, Trial
 from experiments.models.comparisons import Family
 from experiments.reads.charts import Chart, Spending, spending_chart
+from experiments.recipe_kinds import shape_of
 
 SPENT = ("approach__name", "approach__family", "approach__method", "approach__position", "seed", "result__training")
 
@@ -29,13 +30,10 @@ def spending_lines(experiment: Experiment) -> list[dict[str, Any]]:
         tried.setdefault(run, []).extend({**look, "number": number} for look in looks)
     scored = _scores_at_the_end(experiment)
     lines: list[dict[str, Any]] = []
-    members: dict[str, dict[int, int]] = {}
     for pk, name, family, method, position, seed, training in runs.values_list("pk", *SPENT):
         points = best_so_far(tried.get(pk, [])) or _points_of_curve(training or {}) or _point_at_the_end(training or {}, scored.get(pk))
-        of_family = members.setdefault(family, {})
-        member = of_family.setdefault(position, len(of_family))
         named = {"name": name, "family": family, "method": method, "position": position}
-        lines.append({**named, "member": member, "seed": seed, "points": points})
+        lines.append({**named, "seed": seed, "points": points})
     return [line for line in lines if line["points"]]
 
 
@@ -45,7 +43,7 @@ def _spending_of_trials(trials: Iterable[Trial]) -> list[Spending]:
     for trial in trials:
         points = [(look["seconds"], score) for look in trial.looks if (score := _score(look)) is not None]
         if points:
-            lines.append(Spending(trial.name, "tuned", trial.number, None, tuple(points)))
+            lines.append(Spending(trial.name, "tuned", shape_of(trial.number), None, tuple(points)))
     return lines
 
 

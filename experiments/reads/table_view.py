@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.evidence.verdicts import only_by_correction, points
-from experiments.reads.inks import line_ink
-from experiments.recipe_kinds import hue_of
+from experiments.reads.inks import line_mark
 
 Row = Mapping[str, Any]
 TONES = {"better": "delta-better", "worse": "delta-worse", "no detectable difference": "delta-same"}
@@ -308,8 +307,7 @@ def shown(row: Row, columns: Sequence[Column] = ()) -> Row:
     return {
         **row,
         "interval": (row["low"], row["high"]),
-        "hue": hue_of(row["family"], row["method"]),
-        "ink": line_ink(row),
+        "mark": line_mark(row),
         "cost_between": cost_between(row),
         "forgotten": forgotten(row),
         "agreed": agreed(row),
@@ -377,8 +375,7 @@ def _money_line(row: Row, line: Mapping[str, Any]) -> dict[str, Any]:
     plain, priced = line.get("break_even"), line.get("break_even_with_mistakes")
     return {
         "name": row["name"],
-        "hue": hue_of(row["family"], row["method"]),
-        "ink": line_ink(row),
+        "mark": line_mark(row),
         "one_off": line["one_off"]["value"],
         "per_thousand": line["per_thousand"]["value"],
         "between": cost_between(row),

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiments.models import ComparisonTable
-from experiments.reads.charts import MARKERS, Chart, axes_layout, break_even_chart, pareto_front, plain, quality_chart, symbol
+from experiments.reads.charts import Chart, axes_layout, break_even_chart, pareto_front, plain, quality_chart
 from experiments.reads.curve_charts import Curve, curve_charts
 from tests.comparison_data import make_finished_experiment, make_price_book
 
@@ -90,30 +90,25 @@ def test_break_even_chart_holds_the_baseline_and_the_best_of_each_family(payload
     assert len(names) <= 6
 
 
-def test_members_of_a_family_have_markers_of_their_own():
-    assert [symbol(member) for member in range(4)] == ["circle", "square", "diamond", "triangle-up"]
-    assert symbol(len(MARKERS)) == "circle"
-
-
 def test_curves_leave_out_looks_without_a_value():
     points = (
         {"step": 0, "seconds": 0, "train_loss": None, "validation_accuracy": 0.1},
         {"step": 5, "seconds": 2, "train_loss": 1.0, "validation_accuracy": 0.4},
     )
 
-    accuracy, loss = curve_charts([Curve("LoRA", "tuned", 0, 1, points)], against="seconds")
+    accuracy, loss = curve_charts([Curve("LoRA", "tuned", "circle", 1, points)], against="seconds")
 
     assert accuracy.figure["data"][0]["x"] == [0, 2]
     assert loss.figure["data"][0]["x"] == [2]
-    assert curve_charts([Curve("LoRA", "tuned", 0, 1, ())]) == []
+    assert curve_charts([Curve("LoRA", "tuned", "circle", 1, ())]) == []
 
 
 def test_looks_at_fewer_rows_than_the_results_count_say_so_at_the_chart():
     points = ({"step": 5, "seconds": 2, "train_loss": 1.0, "validation_accuracy": 0.4},)
 
-    some, loss = curve_charts([Curve("LoRA", "tuned", 0, 1, points, looks_at=128)])
-    mixed, _ = curve_charts([Curve(name, "tuned", 0, 1, points, looks_at=rows) for name, rows in (("LoRA", 128), ("IA3", 1512))])
-    every, _ = curve_charts([Curve("LoRA", "tuned", 0, 1, points)])
+    some, loss = curve_charts([Curve("LoRA", "tuned", "circle", 1, points, looks_at=128)])
+    mixed, _ = curve_charts([Curve(name, "tuned", "circle", 1, points, looks_at=rows) for name, rows in (("LoRA", 128), ("IA3", 1512))])
+    every, _ = curve_charts([Curve("LoRA", "tuned", "circle", 1, points)])
 
     assert some.summary.endswith("Looks at 128 validation rows; the results count all of them.")
     assert "Looks at 128 to 1,512 validation rows" in mixed.summary
@@ -123,7 +118,7 @@ def test_looks_at_fewer_rows_than_the_results_count_say_so_at_the_chart():
 def test_looks_at_train_rows_set_aside_have_charts_of_their_own():
     points = ({"step": 5, "seconds": 2, "train_loss": 1.0, "validation_accuracy": None, "inner_accuracy": 0.4, "inner_loss": 2.0},)
 
-    charts = curve_charts([Curve("LoRA", "tuned", 0, 1, points)])
+    charts = curve_charts([Curve("LoRA", "tuned", "circle", 1, points)])
 
     assert [chart.title for chart in charts] == ["Right on train rows set aside", "Loss on train rows"]
 
@@ -132,7 +127,7 @@ def test_loss_is_drawn_from_every_stretch_and_the_axis_shows_what_is_still_to_co
     looks = ({"step": 0, "train_loss": None, "validation_accuracy": 0.2, "seconds": 0.0},)
     losses = tuple({"step": step, "train_loss": 1 / step, "seconds": step * 0.1} for step in (1, 2, 3))
 
-    accuracy, loss = curve_charts([Curve("LoRA", "tuned", 0, 0, looks, losses, steps=100)])
+    accuracy, loss = curve_charts([Curve("LoRA", "tuned", "circle", 0, looks, losses, steps=100)])
 
     assert accuracy.figure["data"][0]["x"] == [0]
     assert loss.figure["data"][0]["x"] == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""Each approach of a comparison has a colour of its own, the same wherever it stands, that every kind of sight tells apart."""
+"""Each approach of a comparison has a colour and a shape of its own, the same wherever it stands; every kind of sight tells them apart."""
 
 import itertools
 import re
@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from experiments.models import ComparisonTable
-from experiments.reads.charts import break_even_chart, quality_chart, spent_chart
-from experiments.reads.inks import line_ink, placed
+from experiments.reads.charts import MARKERS, break_even_chart, quality_chart, spent_chart
+from experiments.reads.inks import line_ink, line_mark, line_shape, placed
 from experiments.reads.live import curves_of
 from experiments.reads.table_view import table_view
-from experiments.recipe_kinds import NUM_INKS, ink_of
+from experiments.recipe_kinds import NUM_INKS, SHAPES, ink_of, mark_of
 from tests.comparison_data import make_finished_experiment, make_price_book
 
-TOKENS = (Path(__file__).parents[3] / "static/tokens.css").read_text()
+STATIC = Path(__file__).parents[3] / "static"
+TOKENS = (STATIC / "tokens.css").read_text()
 LIGHT, _, DARK = TOKENS.partition("prefers-color-scheme: dark")
 # Linear RGB as it is seen without one kind of cone, all of severity 1. Source: Machado, Oliveira, Fernandes 2009, table of matrices.
 SIGHTS = {
@@ -63,17 +64,33 @@ def test_every_colour_stands_out_from_what_it_is_drawn_on(theme):
 
 
 @pytest.mark.django_db
-def test_an_approach_keeps_its_colour_in_table_curves_and_figures(workspace):
+def test_an_approach_keeps_its_colour_and_its_shape_in_table_curves_and_figures(workspace):
     experiment = make_finished_experiment(workspace, price_book=make_price_book(workspace))
     payload = ComparisonTable.objects.get(experiment=experiment).payload
-    inks = {row["name"]: row["ink"] for row in table_view(payload).rows}
+    marks = {row["name"]: row["mark"] for row in table_view(payload).rows}
     charts = [chart for chart in (quality_chart(payload), break_even_chart(payload), spent_chart(payload)) if chart]
-    drawn = {(key.name.split(", seed")[0], key.hue) for chart in charts for key in chart.keys}
-    drawn |= {(curve.name, curve.hue) for curve in curves_of(experiment)}
+    names = {path: shape for shape, path in MARKERS.items()}
+    drawn = [(key.name.split(", seed")[0], f"ink-{key.hue}", names.get(key.marker)) for chart in charts for key in chart.keys]
+    drawn += [(curve.name, f"ink-{curve.hue}", curve.shape) for curve in curves_of(experiment)]
+    traced = {trace["name"]: f"shape-{trace['marker']['symbol']}" for trace in charts[0].figure["data"] if "marker" in trace}
 
-    assert len(set(inks.values())) == len(payload["rows"]) == NUM_INKS
+    assert len(set(marks.values())) == len(payload["rows"]) == NUM_INKS
     assert len(charts) == 3
-    assert drawn == set(inks.items())
+    assert {name for name, _, _ in drawn} == set(marks)
+    assert all(ink in marks[name].split() for name, ink, _ in drawn)
+    assert all(f"shape-{shape}" in marks[name].split() for name, _, shape in drawn if shape), "the break-even chart has lines alone"
+    assert all(shape in marks[name].split() for name, shape in traced.items())
+
+
+def test_every_shape_is_drawn_in_charts_and_in_tables():
+    kit = (STATIC / "components.css").read_text()
+
+    assert list(MARKERS) == list(SHAPES)
+    assert all(f".shape-{shape}::before {{ clip-path: " in kit for shape in SHAPES)
+
+
+def test_forty_approaches_share_no_mark():
+    assert len({mark_of(place) for place in range(40)}) == 40
 
 
 def test_a_record_without_places_gets_them_by_the_order_of_its_rows():
@@ -84,6 +101,8 @@ def test_a_record_without_places_gets_them_by_the_order_of_its_rows():
 
     assert [line_ink(row) for row in found["rows"]] == ["approach-1", "approach-2"]
     assert [line_ink(line) for line in found["spending"]] == ["approach-2", "tuned"]
+    assert [line_mark(line) for line in found["spending"]] == ["ink-approach-2 shape-square", "family-tuned"]
+    assert [line_shape(line) for line in found["spending"]] == ["square", "circle"]
 
 
 def test_another_lap_begins_after_the_last_colour():

@@ -52,7 +52,7 @@ def test_better_once_and_not_with_more_rows_does_not_count():
 
 def test_cells_say_what_they_are_measured_against_and_are_green_only_from_where_on_it_holds():
     lucky = line("LoRA", point(16, 0.4, "worse"), point(64, 0.7, "better"), point(256, 0.61), point(9_000, 0.9, "better"))
-    view = learning_view({"lines": [lucky | {"member": 0}], "written": None, "num_train": 9_000})
+    view = learning_view({"lines": [lucky], "written": None, "num_train": 9_000})
     assert view is not None
 
     assert [(cell["said"], cell["tone"]) for cell in view.rows[0].cells if cell] == [

@@ -48,14 +48,14 @@ ALLOWED_VALUES = {
     "money.rows.totals": "value",
     "money": "volumes",
     "learning": "currency n num_train seconds seeds sentences",
-    "learning.lines": "family member method name position",
+    "learning.lines": "family method name position",
     "learning.lines.points": "accuracy cost high highest low lowest n num_seeds rows seconds",
     "learning.lines.points.delta": "high low p_adjusted value verdict",
     "learning.missing": "name reason state",
     "learning.written": "accuracy family high low method name position",
     "prompts": "answer_cue approach first_step num_examples system user",
     "rows": "accuracy approach artifact_bytes chosen_because correct coverage errors family high low macro_f1 macro_f1_high macro_f1_low "
-    "member method n name position rows_per_second seed skipped total_parameters train_seconds trainable written_after_test "
+    "method n name position rows_per_second seed skipped total_parameters train_seconds trainable written_after_test "
     "configurations one_configuration_because",
     **{f"rows.closeness.{metric}": "high low value" for metric in ("chrf", "format", "rouge_l", "token_f1")},
     "rows.forgetting": "after before",
@@ -65,7 +65,7 @@ ALLOWED_VALUES = {
     "rows.latency": "cpu_p50_ms p50_ms p95_ms rows withheld",
     "rows.spread": "deviation highest lowest mean num_seeds",
     "rows.tokens": "billed billed_input billed_output completion computed context fixed row virtual",
-    "spending": "family member method name points position seed",
+    "spending": "family method name points position seed",
     "test_openings": "count opened_at",
 }
 FIELDS = [f"{where}.{name}".lstrip(".") for where, names in ALLOWED_VALUES.items() for name in names.split()]
