@@ -76,16 +76,16 @@ def quality_chart(payload: Mapping[str, Any]) -> Chart | None:
     if not shown:
         return None
     points = [(row, float(row["cost"]["per_thousand"]) if by_money else float(row["tokens"]["computed"] or 0)) for row in shown]
-    front = pareto_front([(x, row["accuracy"]) for row, x in points])
+    front = _worth_naming([points[index] for index in pareto_front([(x, row["accuracy"]) for row, x in points])], payload)
     currency = shown[0]["cost"]["currency"]
     unit = f"Cost of 1,000 requests ({currency})" if by_money else "Computed tokens a request"
     layout = axes_layout(unit, "Right answers", y_percent=True)
     layout["xaxis"] |= _money_ticks(currency) if by_money else {}
-    names = _worth_naming([points[index][0] for index in front], payload)
+    names = [row["name"] for row, _ in front]
     bars = " Bars sideways go from the fastest to the slowest measurement." if by_money and any(map(_cost_bar, shown)) else ""
     figure = {
         "data": [
-            _front_line([(points[index][1], points[index][0]["accuracy"]) for index in front]),
+            _front_line([(x, row["accuracy"]) for row, x in front]),
             *(_point(row, x, unit) | (_cost_bar(row) if by_money else {}) for row, x in points),
         ],
         "layout": layout,
@@ -93,7 +93,7 @@ def quality_chart(payload: Mapping[str, Any]) -> Chart | None:
     return Chart(
         "chart-quality",
         "Right answers against cost" if by_money else "Right answers against tokens",
-        f"Higher is better, further left is cheaper. Nothing is both cheaper and better than {listed(names, most=8)}.{bars}",
+        f"Higher is better, further left is cheaper. {_front_words(names)}{bars}",
         figure,
         tuple(Key(row["name"], line_ink(row), marker=MARKERS[line_shape(row)]) for row in shown),
         ("Approach", unit, "Right", "95% interval"),
@@ -109,11 +109,16 @@ def _money_ticks(currency: str) -> dict[str, str]:
     return {"exponentformat": "none", "tickprefix": currency_sign(currency)}
 
 
-def _worth_naming(front: Sequence[Mapping[str, Any]], payload: Mapping[str, Any]) -> list[str]:
-    """Names of the front without those worse than the baseline or the best written prompt: cheap alone is no recommendation."""
+def _worth_naming(front: Sequence[tuple[Mapping[str, Any], float]], payload: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], float]]:
+    """The front, (row, cost), without those worse than the baseline or the best written prompt: cheap alone is no recommendation."""
     bars = [row for row in payload["rows"] if row["family"] in WRITTEN or row["approach"] == payload.get("baseline")]
     bar = max((row["accuracy"] for row in bars), default=0.0)
-    return [row["name"] for row in front if row["high"] >= bar and (row.get("delta") or {}).get("verdict") != "worse"]
+    return [(row, x) for row, x in front if row["high"] >= bar and (row.get("delta") or {}).get("verdict") != "worse"]
+
+
+def _front_words(names: Sequence[str]) -> str:
+    joined = "; the dotted line joins them" if len(names) > 1 else ""
+    return f"Nothing is both cheaper and better than {listed(names, most=8)}{joined}."
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:

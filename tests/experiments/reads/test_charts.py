@@ -58,14 +58,18 @@ def test_a_cost_that_varies_from_pass_to_pass_has_a_bar_and_a_single_one_has_non
     assert chart.summary.endswith("Bars sideways go from the fastest to the slowest measurement.")
 
 
-def test_an_approach_that_is_cheap_and_worse_than_the_best_written_prompt_is_not_named_as_a_winner(payload):
+def test_an_approach_that_is_cheap_and_worse_than_the_best_written_prompt_is_no_winner_in_words_and_on_the_line(payload):
     rows = {row["name"]: row for row in payload["rows"]}
     assert rows["Most frequent label"]["cost"]["per_thousand"] == min(row["cost"]["per_thousand"] for row in payload["rows"])
 
-    summary = drawn(quality_chart(payload)).summary
+    chart = drawn(quality_chart(payload))
+    [line] = [trace for trace in chart.figure["data"] if trace["name"] == "Pareto front"]
 
-    assert "Most frequent label" not in summary
-    assert "better than TF-IDF + logistic regression and Hybrid." in summary
+    assert "Most frequent label" not in chart.summary
+    assert "better than TF-IDF + logistic regression and Hybrid; the dotted line joins them." in chart.summary
+    named = [rows[name] for name in ("TF-IDF + logistic regression", "Hybrid")]
+    assert line["x"] == [float(row["cost"]["per_thousand"]) for row in named]
+    assert line["y"] == [row["accuracy"] for row in named]
 
 
 def test_quality_chart_falls_back_to_tokens_and_says_so(payload):
