@@ -153,6 +153,7 @@ def _point(row: Mapping[str, Any], x: float, unit: str) -> dict[str, Any]:
             "width": 4,
         },
         "marker": {"symbol": line_shape(row), "size": 11, "color": f"token:{line_ink(row)}"},
+        "cliponaxis": False,  # what costs next to nothing stands on the axis, and would be cut in half
         "hoverinfo": "text",
         "hovertext": [text],
     }
@@ -191,7 +192,7 @@ def break_even_chart(payload: Mapping[str, Any]) -> Chart | None:
     first = money["volumes"].index(FIRST_VOLUME)
     volumes = money["volumes"][first:]
     totals = {row["approach"]: [float(amount["value"]) for amount in lines[row["approach"]]["totals"][first:]] for row in rows}
-    traces = [_money_line(row, volumes, totals[row["approach"]]) for row in rows]
+    traces = [_money_line(row, volumes, totals[row["approach"]], dash(at)) for at, row in enumerate(rows)]
     layout = axes_layout("Requests in all", f"Cost in all ({currency})")
     layout["xaxis"] = {**layout["xaxis"], "type": "log", "rangemode": "normal", "exponentformat": "B"}
     layout["yaxis"] = {**layout["yaxis"], "type": "log", "tickformat": ",~r"}
@@ -201,7 +202,7 @@ def break_even_chart(payload: Mapping[str, Any]) -> Chart | None:
         "Cost by number of requests",
         "One-off cost plus serving, both axes in powers of ten. Where two lines cross, the cheaper one changes.",
         {"data": traces, "layout": layout},
-        tuple(Key(row["name"], line_ink(row), dash=DASHES[dash(row["position"])]) for row in rows),
+        tuple(Key(row["name"], line_ink(row), dash=DASHES[dash(at)]) for at, row in enumerate(rows)),
         ("Approach", *(f"{volumes[at]:,}" for at in shown)),
         tuple((row["name"], *(f"{totals[row['approach']][at]:,.2f}" for at in shown)) for row in rows),
     )
@@ -217,14 +218,14 @@ def _money_rows(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return chosen
 
 
-def _money_line(row: Mapping[str, Any], volumes: Sequence[int], totals: Sequence[float]) -> dict[str, Any]:
+def _money_line(row: Mapping[str, Any], volumes: Sequence[int], totals: Sequence[float], dashed: str) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "lines",
         "name": plain(row["name"]),
         "x": list(volumes),
         "y": [max(total, 1e-9) for total in totals],
-        "line": {"color": f"token:{line_ink(row)}", "width": 2, "dash": dash(row["position"])},
+        "line": {"color": f"token:{line_ink(row)}", "width": 2, "dash": dashed},
     }
 
 
@@ -271,6 +272,7 @@ def spending_chart(chart_id: str, lines: Sequence[Spending], *, title: str, summ
             "y": [share for _, share in line.points],
             "line": {"color": f"token:{line.hue}", "width": 2, "dash": dash(line.seed or 0), "shape": "hv"},
             "marker": {"symbol": line.shape, "size": 7},
+            "cliponaxis": False,  # a written prompt took no seconds: its mark stands on the axis, and would be cut in half
         }
         for line in lines
     ]

@@ -87,8 +87,10 @@ def test_no_break_even_chart_without_prices(workspace):
 
 
 def test_break_even_chart_holds_the_baseline_and_the_best_of_each_family(payload):
-    names = [row[0] for row in drawn(break_even_chart(payload)).rows]
+    chart = drawn(break_even_chart(payload))
+    names = [row[0] for row in chart.rows]
 
+    assert len({trace["line"]["dash"] for trace in chart.figure["data"]}) == len(names) == 5
     assert "LoRA" in names
     assert any(name.startswith("Few-shot") for name in names)
     assert len(names) <= 6

@@ -42,6 +42,7 @@ def test_every_approach_stands_in_the_chart_with_what_it_spent(workspace):
     assert lora["points"][-1][0] == pytest.approx(96 + 9)
     assert chart is not None
     assert len(chart.keys) == len(lines)
+    assert [trace["cliponaxis"] for trace in chart.figure["data"]] == [False] * len(lines), "marks on the axis are drawn whole"
 
 
 def test_looks_at_train_rows_set_aside_are_no_validation_scores(workspace):
