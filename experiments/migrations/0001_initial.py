@@ -188,7 +188,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('kind', models.CharField(choices=[('parse', 'Read an uploaded file'), ('import', 'Check and store mapped rows'), ('run', 'Train and validate an approach'), ('evaluate', 'Score an approach on a split'), ('compare', 'Compute the comparison'), ('preview', 'Try a prompt on a few rows'), ('inspect', 'Verify a model')], max_length=20)),
                 ('queue', models.CharField(choices=[('gpu', 'gpu'), ('io', 'io'), ('interactive', 'interactive')], max_length=20)),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('cancelled', 'Cancelled'), ('quarantined', 'Set aside')], default='queued', max_length=20)),
+                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('cancelled', 'Stopped'), ('quarantined', 'Set aside')], default='queued', max_length=20)),
                 ('payload', models.JSONField(default=dict, help_text='What to do, as ids and settings; never data.')),
                 ('idempotency_key', models.CharField(blank=True, max_length=120, null=True)),
                 ('fence', models.PositiveIntegerField(default=0)),

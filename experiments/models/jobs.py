@@ -29,7 +29,7 @@ class JobState(models.TextChoices):
     RUNNING = "running", "Running"
     SUCCEEDED = "succeeded", "Succeeded"
     FAILED = "failed", "Failed"
-    CANCELLED = "cancelled", "Cancelled"
+    CANCELLED = "cancelled", "Stopped"  # the API keeps the value
     QUARANTINED = "quarantined", "Set aside"
 
     @classmethod

@@ -30,6 +30,7 @@ SENTENCES = {
     ("made", "share"): "made the link",
     ("changed the role of", "user"): "changed the role of",
     ("removed", "user"): "removed the member",
+    ("cancelled", "job"): "stopped the job",
     ("promoted", "template version"): "made it the production version:",
     ("described", "dataset"): "renamed or described the data",
     ("described", "prompt template"): "renamed or described the prompt",

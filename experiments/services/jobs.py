@@ -18,14 +18,14 @@ class JobAlreadyEnded(UserError):
     """The job is in a terminal state, so it cannot be stopped."""
 
     def __init__(self, job: Job) -> None:
-        super().__init__(f"This has ended already ({job.get_state_display().lower()}), so there is nothing left to cancel.")
+        super().__init__(f"This has ended already ({job.get_state_display().lower()}), so there is nothing left to stop.")
 
 
 class JobNotStopped(UserError):
     """Only what ended without a result can be tried again."""
 
     def __init__(self, job: Job) -> None:
-        super().__init__(f"Only what failed, was cancelled or was set aside starts again; this has {job.get_state_display().lower()}.")
+        super().__init__(f"Only what failed, was stopped or was set aside starts again; this has {job.get_state_display().lower()}.")
 
 
 def job_cancel(*, job: Job, by: User | None) -> None:

@@ -1,5 +1,7 @@
 """What a comparison's page says and offers when runs are stopped, and when they go on."""
 
+import re
+
 import pytest
 from django.urls import reverse
 from django.utils import timezone
@@ -44,6 +46,16 @@ def test_a_stopped_run_that_goes_on_is_not_called_stopped_and_no_report_is_urged
     assert "stopped before it ended" not in page
     assert "it goes on; the table is computed anew when it has ended" in page
     assert f'<a class="button secondary" href="{address("report-create", stopped)}' in page
+
+
+def test_what_was_stopped_is_called_so_everywhere(client_for, alice, stopped):
+    client = client_for(alice)
+    run = stopped.approaches.get(name="LoRA").runs.first()
+    pages = [client.get(address("comparison-state", stopped)), client.get(reverse("run-detail", args=["acme", run.pk]))]
+
+    for page in (answer.content.decode() for answer in pages):
+        assert re.search(r'<span class="badge">\s*<svg.*?</svg>\s*Stopped</span>', page, re.DOTALL)
+        assert "ancelled" not in page
 
 
 def test_all_stopped_runs_are_counted_and_go_on_by_one_click_outside_the_closed_list(client_for, alice, bob, stopped):
