@@ -1,4 +1,5 @@
-/* The comparison form: other data ticks the prompts that were written for it, until a person has chosen prompts, and offers its own columns. */
+/* The comparison form: other data ticks the prompts that were written for it, until a person has chosen prompts, and offers its own columns.
+   What was started from it once is not started again after the browser's Back. */
 "use strict";
 
 (() => {
@@ -21,4 +22,11 @@
     offerColumns();
   });
   if (data && cut) offerColumns();
+
+  /* Back asks the server for a fresh form; the entry in the history remembers the key of the one that stood there. */
+  const key = document.querySelector("#comparison-form input[name=key]");
+  if (key) {
+    key.value = history.state?.formKey ?? key.value;
+    history.replaceState({ ...history.state, formKey: key.value }, "");
+  }
 })();

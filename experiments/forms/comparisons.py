@@ -1,5 +1,7 @@
 """The comparison form: what may be chosen in a workspace, and the plan that a choice means. Stores nothing."""
 
+import hashlib
+import json
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +9,7 @@ from uuid import UUID
 
 from django import forms
 from django.db.models import OuterRef, Q, Subquery
+from django.http import QueryDict
 from django.utils import timezone
 
 from experiments.approach_choice import Choice, approaches_expand
@@ -345,6 +348,12 @@ class ComparisonForm(BudgetForm):
         """Show why the plan cannot be launched, a sentence a line."""
         for sentence in getattr(error, "problems", [str(error)]):
             self.add_error(None, sentence)
+
+
+def launch_key(sent: QueryDict) -> str:
+    """The key of what a form starts: the same for the same page with the same answers, however often they are sent."""
+    answers = sorted((name, sorted(values)) for name, values in sent.lists() if name != "csrfmiddlewaretoken")
+    return f"form:{hashlib.sha256(json.dumps(answers).encode()).hexdigest()}"
 
 
 def prompt_versions(workspace: Workspace) -> Any:

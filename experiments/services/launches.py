@@ -44,13 +44,16 @@ def experiment_start(*, workspace: Workspace, by: User | None, plan: ExperimentP
     """
     try:
         with transaction.atomic():
-            known = Experiment.objects.filter(workspace=workspace, launch_key=key).first()
-            if known:
-                return known
-            return experiment_launch(experiment=experiment_create(workspace=workspace, by=by, plan=plan), by=by, key=key)
+            known = experiment_started(workspace=workspace, key=key)
+            return known or experiment_launch(experiment=experiment_create(workspace=workspace, by=by, plan=plan), by=by, key=key)
     except LaunchKeyTaken as error:
         # The same launch, sent twice at once: the other request won, and its comparison is the answer to both.
         return error.known
+
+
+def experiment_started(*, workspace: Workspace, key: str) -> Experiment | None:
+    """The comparison that this key has launched."""
+    return Experiment.objects.filter(workspace=workspace, launch_key=key).first()
 
 
 def experiment_create(*, workspace: Workspace, by: User | None, plan: ExperimentPlan) -> Experiment:
@@ -122,7 +125,7 @@ def experiment_launch(*, experiment: Experiment, by: User | None, key: str) -> E
     try:
         return _launch(experiment, by, key)
     except IntegrityError as error:
-        known = Experiment.objects.filter(workspace=experiment.workspace_id, launch_key=key).first()
+        known = experiment_started(workspace=experiment.workspace, key=key)
         if known is None:
             raise
         raise LaunchKeyTaken(known) from error

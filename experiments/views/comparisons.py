@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from experiments.access import get_experiment_for, get_membership_for, get_template_version_for, get_workspace_for
 from experiments.errors import UserError
-from experiments.forms.comparisons import BudgetForm, ComparisonForm
+from experiments.forms.comparisons import BudgetForm, ComparisonForm, launch_key
 from experiments.models import Experiment, Role, Split, TemplateVersion, TestOpening
 from experiments.plan_checks import plan_problems
 from experiments.plan_notes import plan_notes
@@ -70,9 +70,13 @@ def comparison_create(request: HttpRequest, slug: str) -> HttpResponse:
     workspace = get_membership_for(viewer(request), slug, needs=Role.DOMAIN_EXPERT).workspace
     form = ComparisonForm(request.POST or None, workspace=workspace, initial=_first_values(request, slug))
     if request.method == "POST" and form.is_valid():
+        key = launch_key(request.POST)
+        known = launches.experiment_started(workspace=workspace, key=key)
+        if known:
+            messages.info(request, "This form has started this comparison already. To start another one, change something in the form.")
+            return redirect("comparison-detail", slug, known.pk)
         try:
-            plan = form.plan()
-            experiment = launches.experiment_start(workspace=workspace, by=viewer(request), plan=plan, key=form.cleaned_data["key"])
+            experiment = launches.experiment_start(workspace=workspace, by=viewer(request), plan=form.plan(), key=key)
         except UserError as error:
             form.refuse(error)
         else:

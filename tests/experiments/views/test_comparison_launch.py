@@ -158,9 +158,21 @@ def test_launch_sent_twice_gives_one_comparison(client_for, alice, ready):
     client = client_for(alice)
 
     answers = [client.post(reverse("comparison-create", args=["acme"]), ready) for _ in range(2)]
+    page = client.get(answers[1].url).content.decode()
 
     assert answers[0].url == answers[1].url
     assert Experiment.objects.count() == 1
+    assert "This form has started this comparison already. To start another one, change something in the form." in page
+
+
+@pytest.mark.parametrize("changed", [{"seeds": "0"}, {"recipes": ["zero_shot", "lora"]}, {"key": "form-2"}])
+def test_a_form_that_was_changed_or_opened_anew_starts_another_comparison(client_for, alice, ready, changed):
+    client = client_for(alice)
+
+    answers = [client.post(reverse("comparison-create", args=["acme"]), sent) for sent in (ready, ready | changed)]
+
+    assert answers[0].url != answers[1].url
+    assert "has started this comparison already" not in client.get(answers[1].url).content.decode()
 
 
 def test_a_problem_stands_on_the_form_and_nothing_is_stored(client_for, alice, ready):
@@ -213,7 +225,7 @@ def test_polling_stops_when_everything_has_ended(client_for, alice, workspace, r
     finished = make_finished_experiment(workspace, num_runs=2)
     client = client_for(alice)
     client.post(reverse("comparison-create", args=["acme"]), ready)
-    going_on = Experiment.objects.get(launch_key="form-1")
+    going_on = Experiment.objects.latest("created_at")
 
     assert "every 2s" in client.get(address("comparison-state", going_on)).content.decode()
     assert "every 2s" not in client.get(address("comparison-state", finished)).content.decode()
@@ -222,7 +234,7 @@ def test_polling_stops_when_everything_has_ended(client_for, alice, workspace, r
 def test_curves_grow_while_a_run_trains(client_for, alice, ready):
     client = client_for(alice)
     client.post(reverse("comparison-create", args=["acme"]), ready)
-    going_on = Experiment.objects.get(launch_key="form-1")
+    going_on = Experiment.objects.latest("created_at")
     state = address("comparison-state", going_on)
     assert "data-chart" not in client.get(state).content.decode(), "nothing has trained yet"
 
@@ -252,7 +264,7 @@ def test_a_comparison_behind_another_says_how_much_comes_first(client_for, alice
     client = client_for(alice)
     for key in ("form-1", "form-2"):
         client.post(reverse("comparison-create", args=["acme"]), ready | {"key": key})
-    first, second = (Experiment.objects.get(launch_key=key) for key in ("form-1", "form-2"))
+    first, second = Experiment.objects.order_by("created_at")
     Job.objects.filter(run__approach__experiment=first, run__approach__method="lora").update(state=JobState.SUCCEEDED)
     num_first = Job.objects.filter(run__approach__experiment=first, state=JobState.QUEUED).count()
     said, state = "Waiting for its turn", client.get(address("comparison-state", second)).content.decode()
