@@ -135,6 +135,14 @@ def experiment_cancel(request: KeyRequest, experiment_id: UUID) -> Experiment:
     return get_for(request.auth, Experiment, experiment_id)
 
 
+@router.post("/experiments/{uuid:experiment_id}/go-on", response={202: ExperimentDetail}, summary="Go on with every stopped run")
+def experiment_go_on(request: KeyRequest, experiment_id: UUID) -> Experiment:
+    """Trainings and searches go on where they were. Runs that failed are not touched: `retry` starts them again, one by one."""
+    experiment = get_for(request.auth, Experiment, experiment_id, write=True)
+    services.experiment_go_on(experiment=experiment, by=request.auth.created_by)
+    return get_for(request.auth, Experiment, experiment_id)
+
+
 @router.post("/experiments/{uuid:experiment_id}/latency", response={202: ExperimentDetail}, summary="Measure latency anew")
 def experiment_latency(request: KeyRequest, experiment_id: UUID) -> Experiment:
     """Times single requests of every approach in turn, when nothing else of the comparison goes on. Results show it once it has ended."""

@@ -61,7 +61,8 @@ KEY = names("""
     experiment_baseline experiment_cancel run_retry report_list report_create report_detail report_json_file report_csv_file
     share_list share_create share_revoke run_explanation run_explain run_answers run_answer experiment_budget
     backbone_change
-    experiment_latency experiment_compute experiment_prices run_cancel run_trials dataset_delete prompt_delete experiment_delete
+    experiment_latency experiment_compute experiment_prices experiment_go_on run_cancel run_trials
+    dataset_delete prompt_delete experiment_delete
     learning_curve_create learning_curve_detail
     run_mistakes run_mistakes_find second_round_create feedback_list feedback_create feedback_delete
 """)

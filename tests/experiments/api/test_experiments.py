@@ -184,6 +184,20 @@ def test_cancel_ends_queued_runs(call, workspace):
     assert [shown["state"] for shown in answer["runs"]] == ["cancelled"]
 
 
+def test_stopped_runs_go_on_together_and_failed_ones_stay(call, workspace):
+    experiment = make_experiment(workspace)
+    states = ["cancelled", "cancelled", "failed", "succeeded"]
+    runs = [make_run(make_approach(experiment), state=state) for state in states]
+    Experiment.objects.update(launched_at=runs[0].job.created_at)
+    address = f"experiments/{experiment.pk}/go-on"
+
+    going_on, again = call("post", address), call("post", address)
+
+    assert going_on.status_code == 202
+    assert [shown["state"] for shown in going_on.json()["runs"]] == ["queued", "queued", "failed", "succeeded"]
+    assert (again.status_code, again.json()["error"]["message"][:36]) == (422, "No run of this comparison is stopped")
+
+
 def test_failed_run_is_retried_and_a_sound_one_refused(call, workspace):
     run = make_run(make_approach(make_experiment(workspace)), state="failed")
 
@@ -201,7 +215,7 @@ def test_test_set_cannot_be_opened_while_runs_go_on(call, workspace):
     assert not run.approach.experiment.dataset_version.test_openings.exists()
 
 
-@pytest.mark.parametrize("action", ["launch", "cancel", "open-test", "reports"])
+@pytest.mark.parametrize("action", ["launch", "cancel", "go-on", "open-test", "reports"])
 def test_viewers_key_changes_nothing(caller_for, workspace, action):
     experiment = make_experiment(workspace)
 
