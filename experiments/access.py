@@ -3,6 +3,7 @@
 Not a member: 404, as if the noun did not exist. A member with too little role: 403, naming the role.
 """
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -59,6 +60,26 @@ class RoleTooLow(PermissionDenied):
     def __init__(self, needed: Role) -> None:
         self.needed = needed
         super().__init__(f"This needs the role “{needed.label}” or higher. Ask an owner of the workspace to change your role.")
+
+
+class MakesNoWorkspace(PermissionDenied):
+    """The person owns no workspace, so none is made for them."""
+
+    happened = "A new workspace is made by people who own one already, and by the administrators of this instance."
+
+    def __init__(self) -> None:
+        super().__init__("Ask an owner to make one and to invite you, as an owner if you like.")
+
+
+def makes_workspaces(user: User, roles: Iterable[str]) -> bool:
+    """Whether a person with these roles may make another workspace."""
+    return user.is_staff or Role.OWNER in roles
+
+
+def require_workspace_maker(user: User) -> None:
+    """Raises MakesNoWorkspace when the user may not make a workspace."""
+    if not makes_workspaces(user, Membership.objects.filter(user=user).values_list("role", flat=True)):
+        raise MakesNoWorkspace
 
 
 def require_role(membership: Membership, needed: Role) -> None:

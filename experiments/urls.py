@@ -35,6 +35,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("s/<str:token>/", shares.share_open, name="share-open"),
     path("s/<str:token>/table.csv", shares.share_csv, name="share-csv"),
     path("s/<path:rest>", shares.share_miss),
+    path("w/new/", workspace.workspace_create, name="workspace-create"),
     path("w/<slug:slug>/", home.workspace_overview, name="workspace-overview"),
     path("w/<slug:slug>/activity/", home.workspace_activity, name="workspace-activity"),
     path("w/<slug:slug>/data/", datasets.dataset_list, name="dataset-list"),

@@ -5,7 +5,7 @@ from typing import Any
 from allauth.account import forms as allauth
 from django import forms
 
-from experiments.models import Role
+from experiments.models import Role, User, Workspace
 from experiments.services.keys import KEY_ROLES
 
 
@@ -84,3 +84,17 @@ class KeyForm(forms.Form):
 
 class WorkspaceForm(forms.Form):
     name = forms.CharField(max_length=80)
+
+
+class NewWorkspaceForm(WorkspaceForm):
+    """The name of a workspace that `maker` wants: one that they cannot confuse with another of theirs."""
+
+    def __init__(self, *args: Any, maker: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.maker = maker
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if Workspace.objects.filter(memberships__user=self.maker, name__iexact=name).exists():
+            raise forms.ValidationError(f"You are in a workspace named “{name}” already. Choose another name, to tell the two apart.")
+        return name

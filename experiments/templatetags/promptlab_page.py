@@ -6,9 +6,11 @@ from typing import Any
 
 from django import template
 from django.conf import settings
+from django.db.models import F
 from django.template import Context
 from django.urls import NoReverseMatch, reverse
 
+from experiments.access import makes_workspaces
 from experiments.models import Workspace
 
 register = template.Library()
@@ -50,11 +52,13 @@ def _link(label: str, name: str, slug: str, path: str) -> dict[str, Any] | None:
     return {"label": label, "address": address, "current": path == address or (name != "workspace-overview" and path.startswith(held))}
 
 
-@register.simple_tag(takes_context=True)
-def workspaces_of_viewer(context: Context) -> list[Workspace]:
-    """The workspaces that the person belongs to, by name. One query."""
+@register.inclusion_tag("_workspace_menu.html", takes_context=True)
+def workspace_menu(context: Context) -> dict[str, Any]:
+    """The workspaces that the person belongs to, by name, and the way to another one for who may make it. One query."""
     user = context["request"].user
-    return list(Workspace.objects.filter(memberships__user=user)) if user.is_authenticated else []
+    own = list(Workspace.objects.filter(memberships__user=user).annotate(held=F("memberships__role"))) if user.is_authenticated else []
+    may_make = user.is_authenticated and makes_workspaces(user, [each.held for each in own])
+    return {"own": own, "workspace": context.get("workspace"), "role": context.get("role"), "may_make": may_make}
 
 
 @register.simple_tag

@@ -13,7 +13,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
-from experiments.access import RoleTooLow
+from experiments.access import MakesNoWorkspace, RoleTooLow
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,8 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    if isinstance(exception, MakesNoWorkspace):
+        return error_answer(request, FORBIDDEN, happened=exception.happened, remedy=str(exception))
     return error_answer(request, FORBIDDEN, remedy=str(exception) if isinstance(exception, RoleTooLow) else "")
 
 

@@ -1,4 +1,4 @@
-"""Settings of a workspace: its name, members, invitations, shared links and audit trail. Owners change, members read."""
+"""A new workspace, and the settings of one: its name, members, invitations, shared links and audit trail. Owners change, members read."""
 
 from uuid import UUID
 
@@ -9,16 +9,28 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from experiments.access import get_invitation_for, get_member_for, get_workspace_for
+from experiments.access import get_invitation_for, get_member_for, get_workspace_for, require_workspace_maker
 from experiments.errors import UserError
-from experiments.forms.accounts import InvitationForm, RoleForm, WorkspaceForm
+from experiments.forms.accounts import InvitationForm, NewWorkspaceForm, RoleForm, WorkspaceForm
 from experiments.models import AuditEntry, Membership, Role, Share, Workspace
 from experiments.reads.audit import audit_line
 from experiments.services import accounts, invitations
 from experiments.services.reports import shares_enabled
-from experiments.views.viewer import require_here, viewer
+from experiments.views.viewer import posted, require_here, viewer
 
 PAGE = 50
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def workspace_create(request: HttpRequest) -> HttpResponse:
+    """An empty workspace that the person owns."""
+    require_workspace_maker(viewer(request))
+    form = NewWorkspaceForm(posted(request), maker=viewer(request))
+    if request.method == "POST" and form.is_valid():
+        made = accounts.workspace_create(name=form.cleaned_data["name"], by=viewer(request))
+        messages.success(request, f"“{made.name}” is yours, and empty. Under Settings you invite people to it.")
+        return redirect("workspace-overview", made.slug)
+    return render(request, "workspace_create.html", {"form": form}, status=422 if form.errors else 200)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

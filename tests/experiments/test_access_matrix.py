@@ -67,7 +67,7 @@ KEY = names("""
     run_mistakes run_mistakes_find second_round_create feedback_list feedback_create feedback_delete
 """)
 # Anybody signed in, about themselves.
-OWN = ["home"]
+OWN = ["home", "workspace-create"]
 # Anybody at all; what these show depends on a token or is the same for everybody.
 PUBLIC = ["health", "sign-in", "invitation-accept", "share-open", "share-csv", "", "api:openapi-json", "api:api-root", "api:nothing-here"]
 ACCESS = {

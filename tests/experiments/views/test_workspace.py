@@ -160,3 +160,45 @@ def test_settings_take_the_same_number_of_queries_for_one_and_twenty_members(own
         make_membership(workspace, make_user(f"user{number}@example.com"))
 
     assert num_queries() == few <= 8
+
+
+def test_an_owner_makes_another_workspace_from_the_menu_and_it_is_written_down(owner, alice):
+    link = re.search(r'href="([^"]+)">New workspace</a>', owner.get("/w/acme/").content.decode())
+
+    form = owner.get(link.group(1)).content.decode()
+    answer = owner.post(link.group(1), {"name": "Support Desk"})
+    page = owner.get(answer.url).content.decode()
+
+    assert "Make the workspace" in form
+    assert answer.url == "/w/support-desk/"
+    assert Membership.objects.get(workspace__slug="support-desk").role == Role.OWNER
+    entry = AuditEntry.objects.filter(workspace__slug="support-desk").earliest("pk")
+    assert (entry.actor, entry.verb, entry.target_name) == (alice, "created", "Support Desk")
+    assert "“Support Desk” is yours, and empty." in page
+
+
+@pytest.mark.parametrize("name", ["Acme", "ACME", "  "])
+def test_a_workspace_of_a_name_that_one_has_already_or_of_none_is_not_made(owner, name):
+    page = owner.post("/w/new/", {"name": name})
+
+    assert page.status_code == 422
+    assert ("already. Choose another name" in page.content.decode()) == bool(name.strip())
+    assert Workspace.objects.count() == 1
+
+
+def test_who_owns_no_workspace_is_offered_none_and_refused_in_words(client_for, erin):
+    client = client_for(erin)
+
+    answers = [client.get("/w/new/"), client.post("/w/new/", {"name": "Mine"})]
+
+    assert "New workspace" not in client.get("/w/acme/").content.decode()
+    assert [answer.status_code for answer in answers] == [403, 403]
+    assert all("A new workspace is made by people who own one already" in answer.content.decode() for answer in answers)
+    assert Workspace.objects.count() == 1
+
+
+def test_an_administrator_without_a_workspace_makes_the_first_one(client_for, db):
+    admin = client_for(make_user("admin@example.com", is_staff=True))
+
+    assert 'href="/w/new/"' in admin.get("/").content.decode()
+    assert admin.post("/w/new/", {"name": "First"}).url == "/w/first/"
