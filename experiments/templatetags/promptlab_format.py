@@ -3,6 +3,7 @@
 A value that is missing becomes a dash; a missing amount of money becomes "unknown", never 0.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -10,7 +11,7 @@ from math import isfinite, log10
 from typing import Any
 
 from django import template
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from experiments.wording import counted as counted_noun
@@ -20,6 +21,8 @@ register = template.Library()
 
 MISSING = "–"
 MINUS = "−"
+# Before a letter, so that numbers stay whole; browsers break at spaces and hyphens by themselves.
+BREAKS = re.compile(r"(?<=\w[_./:;,|\\+=&])(?=[^\W\d_])")
 
 
 def _number(value: Any) -> float | None:
@@ -28,6 +31,13 @@ def _number(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if isfinite(number) else None
+
+
+@register.filter
+def breakable(text: Any) -> SafeString:
+    """A name that may go on in the next line after its own separators: "card_payment" never ends a line with "card_paym"."""
+    *parts, last = BREAKS.split(str(text))
+    return format_html("{}{}", format_html_join("", "{}<wbr>", ((part,) for part in parts)), last)
 
 
 @register.filter
