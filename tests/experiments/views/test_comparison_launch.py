@@ -57,6 +57,16 @@ def test_the_usual_approaches_stand_open_and_every_other_one_is_folded(client_fo
     assert len(re.findall(r'name="recipes"', choices)) == sum(kind.family != BASELINE for kind in CATALOGUE.values())
 
 
+def test_dials_are_not_marked_optional_one_by_one_where_a_sentence_says_so_of_all(client_for, alice, ready):
+    page = client_for(alice).get(reverse("comparison-create", args=["acme"])).content.decode()
+    advanced = page[page.index("Advanced: how each approach is made") : page.index('name="curve_when_finished"')]
+
+    assert "An empty field keeps the default that stands in it." in advanced
+    assert advanced.count('<label for="id_') > 100
+    assert "optional</small>" not in advanced
+    assert "optional</small>" in page.replace(advanced, "")
+
+
 def test_free_answers_are_asked_about_only_where_there_is_data_for_them(client_for, alice, workspace, ready):
     address = reverse("comparison-create", args=["acme"])
     assert "how free answers are written" not in client_for(alice).get(address).content.decode()
