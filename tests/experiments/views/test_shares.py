@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from datetime import timedelta
 
 import pytest
@@ -254,6 +255,13 @@ def test_member_makes_a_link_that_is_shown_once(client_for, alice, report):
     assert f"…{address.rstrip('/')[-6:]}" in later, "the list shows the end of the link that was handed out"
     assert "Board" in later
     assert Share.objects.get().expires_at > timezone.now() + timedelta(days=29)
+
+
+def test_a_link_without_a_name_is_listed_by_who_made_it_and_when(client_for, alice, report, shared):
+    page = client_for(alice).get(reverse("report-detail", args=["acme", report.pk])).content.decode()
+    row = re.search(r'<th scope="row" dir="auto">(.*?)</th>', page[page.index('aria-label="Links"') :], re.DOTALL)[1]
+
+    assert re.match(rf'\s*Alice, <time datetime="{shared[0].created_at:%Y-%m-%dT%H:%M}[^>]*>[^<]+</time>\s*<span', row)
 
 
 @pytest.mark.parametrize("days", ["0", "366", "never", ""])
