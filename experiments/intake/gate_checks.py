@@ -33,6 +33,11 @@ ROW_FINDINGS: dict[str, tuple[str, Callable[[Tally], Found]]] = {
     "duplicates": ("Same text in one split", lambda tally: tally.repeated),
     "unlabelled_in_train": ("Same text, train and unlabelled", lambda tally: tally.also_in_train),
 }
+# The findings about labels that a report counts beside those of rows.
+LABEL_FINDINGS = {
+    "label_variants": "Labels that differ only in case or spaces",
+    **{f"labels_missing_from_{split}": f"Labels missing from {split}" for split in SPLITS},
+}
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ from typing import Any
 from django.db.models import Count, Prefetch, Q, QuerySet
 from django.db.models.fields.json import KeyTextTransform
 
+from experiments.intake.gate_checks import LABEL_FINDINGS, ROW_FINDINGS
 from experiments.intake.splits import SPLITS
 from experiments.models import Dataset, DatasetVersion, Example, JobKind, Workspace
+from experiments.wording import counted as counted_noun
 
 PAGE_ROWS = 50
 CELL_CHARACTERS = 1_500
@@ -82,6 +84,14 @@ def only_empty_labels_block(gate_report: Mapping[str, Any]) -> bool:
 
 def _blocking(gate_report: Mapping[str, Any]) -> set[str]:
     return {finding["code"] for finding in gate_report.get("findings", []) if finding["severity"] == "blocks"}
+
+
+def findings_line(gate_report: Mapping[str, Any]) -> str:
+    """What the checks found, in one line with counts: "Same text, other label: 12 rows. Labels missing from test: 1". Empty: nothing."""
+    counts = {finding["code"]: finding["count"] for finding in gate_report.get("findings", [])}
+    rows = [f"{name}: {counted_noun(counts[code], 'row')}" for code, (name, _) in ROW_FINDINGS.items() if code in counts]
+    labels = [f"{name}: {counts[code]:,}" for code, name in LABEL_FINDINGS.items() if code in counts]
+    return ". ".join([*rows, *labels])
 
 
 def newest_version(dataset: Dataset) -> DatasetVersion | None:

@@ -14,6 +14,7 @@ from django.db.models import F
 
 from experiments.models import Example, Experiment, Prediction, TestOpening
 from experiments.reads.confusions import MIX_UPS, NO_ANSWER
+from experiments.reads.datasets import findings_line
 from experiments.reads.headlines import LEARNED, headline
 from experiments.reads.second_rounds import focus_sentences
 
@@ -32,7 +33,7 @@ def _fields(names: str, **nested: Allowed) -> Allowed:
 ALLOWED: Allowed = _fields(
     "schema title question made_at headline split task n num_labels level margin signature baseline baseline_chosen best equals seeds "
     "caveats",
-    data=_fields("name number content_sha256 attribution", counts=_fields("train validation test unlabelled")),
+    data=_fields("name number content_sha256 attribution findings", counts=_fields("train validation test unlabelled")),
     model=_fields("name revision"),
     test_openings=_fields("count opened_at"),
     rows=_fields(
@@ -168,6 +169,7 @@ def _data(experiment: Experiment) -> dict[str, Any]:
         "content_sha256": version.content_sha256,
         "attribution": version.dataset.attribution,
         "counts": version.split_counts,
+        "findings": findings_line(version.gate_report),
     }
 
 

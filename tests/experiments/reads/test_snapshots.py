@@ -20,7 +20,7 @@ ALLOWED_VALUES = {
     "task title",
     "circumstances": "device device_name dtype",
     "circumstances.versions": "numpy peft python scikit-learn torch transformers",
-    "data": "attribution content_sha256 name number",
+    "data": "attribution content_sha256 findings name number",
     "data.counts": "test train unlabelled validation",
     "examples.answers": "answer approach correct",
     "examples": "right text",
@@ -154,6 +154,25 @@ def test_caveats_name_what_a_reader_must_know(experiment, alice):
 
     assert any("validation rows, by which choices were made" in sentence for sentence in report.payload["caveats"])
     assert any("2 seeds" in sentence for sentence in report.payload["caveats"])
+
+
+def test_what_the_checks_of_the_data_found_stands_in_one_line_with_counts(client_for, experiment, alice):
+    version = experiment.dataset_version
+    codes = {"duplicates": 1204, "contradicting_labels": 1, "few_test_rows": 30, "labels_missing_from_test": 2}
+    version.gate_report = {"findings": [{"code": code, "severity": "warns", "sentence": "", "count": n} for code, n in codes.items()]}
+    version.save(update_fields=["gate_report"])
+    line = "Same text, other label: 1 row. Same text in one split: 1,204 rows. Labels missing from test: 2"
+
+    report = report_create(experiment=experiment, by=alice)
+    page = client_for(alice).get(reverse("report-detail", args=["acme", report.pk])).content.decode()
+    version.gate_report = {}
+    version.save(update_fields=["gate_report"])
+    clean = report_create(experiment=experiment, by=alice)
+
+    assert report.payload["data"]["findings"] == line
+    assert line in page
+    assert clean.payload["data"]["findings"] == ""
+    assert "Checks of the data" not in client_for(alice).get(reverse("report-detail", args=["acme", clean.pk])).content.decode()
 
 
 @pytest.mark.parametrize(("seeds", "said"), [((0,), "with one seed"), ((0, 1, 2), "with 3 seeds"), ((0, 1, 2, 3, 4), None)])
