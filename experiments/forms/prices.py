@@ -23,7 +23,12 @@ class PriceField(forms.DecimalField):
 class PriceForm(forms.Form):
     name = forms.CharField(max_length=80)
     currency = forms.CharField(min_length=3, max_length=3, initial="USD")
-    effective_on = forms.DateField(label="Valid from", initial=date.today, widget=forms.DateInput(attrs={"type": "date"}))
+    effective_on = forms.DateField(
+        label="Valid from",
+        initial=date.today,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text="From midnight UTC on.",
+    )
     device_hour = PriceField(label="Machine, per hour", help_text="The machine or accelerator that tunes and serves.")
     input_million_tokens = PriceField(
         label="Input, per million tokens", help_text="Billed input tokens of a hosted model, cached ones too."

@@ -13,6 +13,15 @@ def test_domain_expert_writes_prices_down_and_empty_ones_show_as_unknown(client_
     assert "unknown" in page
 
 
+def test_when_prices_begin_to_hold_is_said_where_they_are_written_and_listed(client_for, dora, workspace):
+    expert = client_for(dora)
+    form = expert.get("/w/acme/settings/prices/new/").content.decode()
+    expert.post("/w/acme/settings/prices/new/", TYPED)
+
+    assert "From midnight UTC on." in form
+    assert "a day begins at midnight UTC" in expert.get("/w/acme/settings/prices/").content.decode()
+
+
 def test_negative_price_is_refused_on_the_form(client_for, dora, workspace):
     answer = client_for(dora).post("/w/acme/settings/prices/new/", TYPED | {"wrong_answer": "-1"})
 
