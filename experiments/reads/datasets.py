@@ -136,7 +136,8 @@ def rows_page(
         rows = rows[:PAGE_ROWS]
     return RowsPage(
         rows=tuple(shown_row(row, version.columns) for row in rows),
-        num_matching=matching.count(),
+        # What fits on one page is counted already: a search for a rare text goes through all rows once, not twice.
+        num_matching=matching.count() if has_before or has_after else len(rows),
         after=rows[-1].position if rows and has_after else None,
         before=rows[0].position if rows and has_before else None,
     )

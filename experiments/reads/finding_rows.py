@@ -48,7 +48,7 @@ def finding_page(
     rows = {row.position: row for row in version.examples.filter(position__in=_positions(chosen))}
     return RowsPage(
         rows=tuple(_shown(chosen, rows, version.columns or version.mapping["text_columns"])),
-        num_matching=found.count(),
+        num_matching=found.count() if has_before or has_after else len(chosen),
         after=chosen[-1].place + 1 if chosen and has_after else None,
         before=chosen[0].place if chosen and has_before else None,
     )

@@ -2,6 +2,8 @@
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from experiments.models import DatasetVersion, Example
 from tests.comparison_data import make_price_book
@@ -96,6 +98,18 @@ def test_rows_are_filtered_by_split_label_and_words(client_for, bob, workspace):
     assert rows("split=validation&label=refund") == ["can I get a refund"]
     assert rows("split=nonsense&after=x") == rows("")
     assert len(rows("")) == 8
+
+
+@pytest.mark.parametrize(("query", "said"), [("refund", "1 row matches"), ("nowhere", "0 rows match")])
+def test_a_search_that_fits_on_one_page_goes_through_the_rows_once(client_for, bob, workspace, query, said):
+    version = make_dataset_version(workspace)
+    client = client_for(bob)
+
+    with CaptureQueriesContext(connection) as queries:
+        page = client.get(f"/w/acme/data/versions/{version.pk}/", {"q": query}).content.decode()
+
+    assert said in page
+    assert sum("LIKE" in each["sql"] for each in queries) == 1
 
 
 def test_pages_of_rows_follow_each_other_both_ways(client_for, bob, workspace):
