@@ -47,7 +47,7 @@ def plan_problems(plan: ExperimentPlan) -> list[str]:
     for template in dict.fromkeys([*(approach.template_version for approach in plan.approaches), *teachers]):
         problems += _template_problems(template, plan)
     for backbone in dict.fromkeys(approach.backbone for approach in plan.approaches):
-        problems += _backbone_problems(backbone)
+        problems += [*_backbone_problems(backbone), *_length_problems(backbone, plan)]
     problems += _budget_problems(plan)
     writing = [approach for approach in plan.approaches if approach.kind.method == "dspy_search"]
     problems += writing_problems(
@@ -71,10 +71,8 @@ def _data_problems(plan: ExperimentPlan) -> Iterator[str]:
         yield f"A learning curve needs more than {SIZES[0]} train rows and an approach that learns from them. Untick it, or add them."
     if version.task == Task.CLASSIFICATION:
         yield from _label_problems(version, trains=bool(learners))
-    elif unfit := sorted({approach.kind.name for approach in plan.approaches if approach.recipe in ("label_bias", "prior_corrected")}):
-        yield f"{listed(unfit)} weigh labels against each other, but these answers are free text. Leave them out."
-    if version.task == Task.EXTRACTION:
-        yield from _generation_problems(plan)
+    else:
+        yield from _free_answer_problems(plan)
     most = max((_num_examples(approach) for approach in plan.approaches), default=0)
     if most > version.split_counts.get(Split.TRAIN, 0) > 0:
         yield f"{counted(most, 'example')} are to be shown, but {version} has {counted(version.split_counts[Split.TRAIN], 'train row')}."
@@ -88,6 +86,21 @@ def _num_examples(approach: ApproachPlan) -> int:
         return int(asked)
     except (TypeError, ValueError):
         return 0  # the catalogue refuses it with its own sentence
+
+
+def _free_answer_problems(plan: ExperimentPlan) -> Iterator[str]:
+    if unfit := sorted({approach.kind.name for approach in plan.approaches if approach.recipe in ("label_bias", "prior_corrected")}):
+        yield f"{listed(unfit)} weigh labels against each other, but these answers are free text. Leave them out."
+    for approach in plan.approaches:
+        if approach.options.get("init") == "label_words":
+            yield f"{approach.kind.name} is to start from the answer words, and free answers have none. Choose another start."
+        if approach.recipe != "prior_corrected" and _score_of(approach) != "sum":
+            yield f"{approach.kind.name} is to choose labels by another score, and free answers have none. Leave that setting as it is."
+    yield from _generation_problems(plan)
+
+
+def _score_of(approach: ApproachPlan) -> str:
+    return str(approach.options.get("score") or approach.kind.default_of("score") or "sum")
 
 
 def _generation_problems(plan: ExperimentPlan) -> Iterator[str]:
@@ -170,6 +183,25 @@ def _backbone_problems(backbone: Backbone) -> Iterator[str]:
         yield f"The model {quoted(backbone.name)} was refused: {backbone.problem}"
     elif not backbone.verified_at and backbone.kind != BackboneKind.BUNDLED:
         yield f"The model {quoted(backbone.name)} has not been verified by a worker. Verify it in the Library."
+
+
+def _length_problems(backbone: Backbone, plan: ExperimentPlan) -> Iterator[str]:
+    """Texts that a model may write and that take all it can hold."""
+    window = backbone.facts.get("window")
+    if backbone.is_hosted or not isinstance(window, int):
+        return
+    if plan.dataset_version.task == Task.EXTRACTION and plan.generation.max_new_tokens >= window:
+        yield _no_room("An answer", plan.generation.max_new_tokens, backbone.name, window)
+    for template in dict.fromkeys(approach.template_version for approach in plan.approaches if approach.backbone == backbone):
+        first = FirstStep.from_json(template.first_step)
+        if first and first.max_tokens >= window:
+            yield _no_room(f"The first step of {quoted(str(template))}", first.max_tokens, backbone.name, window)
+
+
+def _no_room(what: str, tokens: int, model: str, window: int) -> str:
+    return (
+        f"{what} may have {tokens:,} tokens, which leaves no room for a row in the {window:,} that {quoted(model)} can hold. Allow fewer."
+    )
 
 
 def endpoint_problems(approach: ApproachPlan) -> list[str]:

@@ -1,8 +1,11 @@
 """What stands against a launch, a sentence each."""
 
+from dataclasses import replace
+
 import pytest
 
 from experiments.approach_choice import Choice, approaches_expand
+from experiments.generation import GenerationPlan
 from experiments.models import DatasetVersion
 from experiments.plan_checks import plan_problems
 from experiments.plans import ExperimentPlan
@@ -192,6 +195,29 @@ def test_what_weighs_labels_needs_labels(make_plan, workspace):
     )
 
 
+@pytest.mark.parametrize(
+    ("recipe", "options", "sentence"),
+    [
+        ("zero_shot", {"score": "mean"}, "Zero-shot is to choose labels by another score"),
+        ("soft_prompt", {"init": "label_words"}, "Soft prompt is to start from the answer words"),
+    ],
+)
+def test_free_answers_refuse_what_asks_for_labels(make_plan, workspace, recipe, options, sentence):
+    version = factories.make_dataset_version(workspace, task="extraction", labels=[])
+
+    assert sentence in problem_of(make_plan(version=version, recipes=[recipe], options={recipe: options}))
+
+
+def test_an_answer_as_long_as_the_model_can_hold_leaves_no_room_for_a_row(make_plan, workspace):
+    version = factories.make_dataset_version(workspace, task="extraction", labels=[])
+    plan = make_plan(version=version, recipes=["zero_shot"], backbone=factories.make_backbone(facts={"window": 1024}))
+
+    assert plan_problems(replace(plan, generation=GenerationPlan(max_new_tokens=1023))) == []
+    assert "An answer may have 1,024 tokens, which leaves no room for a row in the 1,024" in problem_of(
+        replace(plan, generation=GenerationPlan(max_new_tokens=1024))
+    )
+
+
 THINK = {"text": "What does the customer want? {{text}}", "max_tokens": 9, "stop": ["\n"]}
 
 
@@ -216,6 +242,13 @@ def test_what_is_tuned_or_searched_for_refuses_a_first_step(workspace, make_plan
         "Prompt search and Soft prompt start from a prompt of one step, but “Two steps v1” has a first step. "
         "Choose a prompt without one as the start, or leave them out."
     )
+
+
+def test_a_first_step_as_long_as_the_model_can_hold_is_refused(workspace, make_plan):
+    chain = make_chain(workspace, first_step=THINK | {"max_tokens": 64})
+    plan = make_plan(templates=[chain], recipes=["zero_shot"], backbone=factories.make_backbone(facts={"window": 64}))
+
+    assert "The first step of “Two steps v1” may have 64 tokens" in problem_of(plan)
 
 
 def test_a_first_step_of_other_data_is_refused(workspace, make_plan):

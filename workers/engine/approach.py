@@ -377,7 +377,7 @@ def _frame(run: Run, backbone: Backbone) -> Frame:
     if spec.recipe.method == "cpt" and spec.artifact is None and spec.train is not None:
         spec = with_examples(spec, backbone, read_rows(spec.train, spec.labels, spec.max_rows), run.warnings)
     frame = frame_of(spec, backbone, reserved_positions(spec.recipe))
-    _refuse_full_window(frame)
+    frame.check_room()
     return frame
 
 
@@ -385,16 +385,8 @@ def _reserved(approach: Prompted) -> Prompted:
     """Keep as many positions free as the learned part turned out to take: a start text may set their number."""
     approach.frame.reserved = approach.virtual().length
     try:
-        _refuse_full_window(approach.frame)
+        approach.frame.check_room()
     except BadSpec:
         approach.release()
         raise
     return approach
-
-
-def _refuse_full_window(frame: Frame) -> None:
-    if frame.room() < 1:
-        raise BadSpec(
-            f"{frame.reserved:,} virtual tokens leave no room for a row: the model reads {frame.backbone.window:,} tokens. "
-            "Use fewer virtual tokens."
-        )

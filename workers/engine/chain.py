@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from workers.engine.errors import BadData
 from workers.engine.outcome import Prediction
-from workers.engine.spec import Item, RunSpec
+from workers.engine.spec import Item, Recipe, RunSpec
 from workers.engine.template_spec import STEP, Demonstration, TemplateSpec
 
 _ADDED_UP = ("prompt_tokens", "fixed_tokens", "row_tokens", "completion_tokens", "computed_tokens", "seconds")
@@ -90,7 +90,8 @@ def writing_spec(spec: RunSpec) -> RunSpec:
     first = spec.template.first_step
     assert first is not None, "only a prompt of two steps has a first one"
     template = TemplateSpec(first.user, use_chat_template=spec.template.use_chat_template)
-    return replace(_cut_where_shown(spec, template), task="extraction", labels=(), answer_words={}, generation=first.writing)
+    free = replace(_cut_where_shown(spec, template), recipe=Recipe(), task="extraction", labels=(), answer_words={})
+    return replace(free, generation=first.writing)
 
 
 def answering_spec(spec: RunSpec, texts: Sequence[str]) -> RunSpec:

@@ -156,6 +156,21 @@ class Frame:
         answer = self.trie.longest() if self.trie else self.spec.generation.max_new_tokens + 1
         return self.backbone.window - self.reserved - answer
 
+    def check_room(self) -> None:
+        """Refuse a run in which no row has a token.
+
+        Raises:
+            BadSpec: virtual tokens, or the answer, take all that the model reads; the sentence says which.
+        """
+        if self.room() >= 1:
+            return
+        reads = f"leave no room for a row: the model reads {self.backbone.window:,} tokens."
+        if self.room() + self.reserved >= 1:
+            raise BadSpec(f"{self.reserved:,} virtual tokens {reads} Use fewer virtual tokens.")
+        if self.trie:
+            raise BadSpec(f"The {self.trie.longest():,} tokens of the longest answer {reads} Use shorter answer words.")
+        raise BadSpec(f"The {self.spec.generation.max_new_tokens:,} tokens that a written text may have {reads} Allow fewer.")
+
     def answer_ids(self, word: str) -> tuple[int, ...]:
         """Ids of one answer as it follows the prompt, terminator included.
 
@@ -244,6 +259,7 @@ class Frame:
         return row, own, fixed
 
     def _too_long(self, row: EncodedRow, own: Shown, fixed: int) -> EncodedRow:
+        self.check_room()
         sentence = (
             f"Row {row.item.id} has {len(row.ids) + self.reserved:,} tokens with its prompt; the model reads at most "
             f"{self.room() + self.reserved:,} before the answer."

@@ -145,8 +145,7 @@ class _Search:
 
     def _answers(self, frame: Frame, rows: Sequence[Item]) -> tuple[int | None, float, float]:
         """Right answers, and sums of loss and tokens. A row that does not fit counts as wrong, with the loss of a blind guess."""
-        if frame.room() < 1:
-            raise BadSpec("The prompt leaves no room for a row.")
+        frame.check_room()
         encoded = frame.encode(rows)
         usable = [row for row in encoded if row.error is None]
         tokens = float(sum(len(row.ids) for row in usable))

@@ -184,6 +184,8 @@ class RunSpec:
         if self.task == "extraction":
             if self.recipe.is_baseline or self.recipe.method == "label_bias":
                 raise BadSpec(f"The method {self.recipe.method} answers with labels; extraction has none.")
+            if self.score != "sum":
+                raise BadSpec("Free answers are not chosen among labels, so no score chooses them. Leave the option score out.")
             return
         if len(self.labels) < 2:
             raise BadSpec(f"A classification needs at least two labels; this one has {len(self.labels)}.")
@@ -219,6 +221,8 @@ class RunSpec:
     def _check_wordings(self) -> None:
         if self.validation is None:
             raise BadSpec("Several wordings are to be tried, and the best is chosen on validation rows. Give the run a validation file.")
+        if self.template.first_step:
+            raise BadSpec("A prompt of two steps is not reworded, so only one configuration of it can be tried. Set configurations to 1.")
         if self.score != "sum" or self.recipe.options.get("policy") == "nearest":
             raise BadSpec(
                 "Only one configuration can be tried where labels are chosen by another score, or every row has its own examples."

@@ -195,6 +195,21 @@ def test_every_other_method_refuses_a_first_step(method):
         RunSpec.from_json({**make_spec(template=CHAIN).to_json(), **rows, "recipe": {"method": method, "options": {}}})
 
 
+def test_one_configuration_is_all_that_two_steps_try(tmp_path):
+    with pytest.raises(BadSpec, match="A prompt of two steps is not reworded"):
+        make_run(tmp_path, make_backbone(), template=CHAIN, options={"configurations": 2})
+
+
+@pytest.mark.parametrize("score", ["mean", "prior_corrected"])
+def test_the_answer_of_two_steps_may_be_chosen_by_another_score(tmp_path, score):
+    backbone = make_backbone("llama")
+    usual = predictions_of(make_run(tmp_path / "usual", backbone, template=CHAIN))
+
+    other = predictions_of(make_run(tmp_path / "other", backbone, template=CHAIN, options={"score": score}))
+
+    assert [row["predicted"] for row in other] == [row["by_rule"][score] for row in usual]
+
+
 def test_a_prompt_of_two_steps_is_not_served_beside_others():
     backbone = make_backbone("llama")
 

@@ -196,6 +196,15 @@ def test_other_scores_are_recorded_beside_the_sums(tmp_path, score):
         assert line["scores"] != line["loglikelihoods"]
 
 
+@pytest.mark.parametrize("method", ["hard_prompt", "drawn_examples", "prompt_search"])
+@pytest.mark.parametrize("too_long", ["refuse", "skip"])
+def test_answers_that_fill_the_model_are_refused_by_their_length(tmp_path, method, too_long):
+    rules: dict[str, Any] = {"task": "extraction", "labels": (), "too_long": too_long, "generation": Generation(max_new_tokens=4000)}
+
+    with pytest.raises(BadSpec, match="The 4,000 tokens that a written text may have leave no room for a row: the model reads 256 tokens"):
+        execute(make_run(tmp_path, make_backbone(), method, **rules))
+
+
 def test_extraction_trains_writes_and_measures_free_text(tmp_path):
     rules: dict[str, Any] = {"generation": Generation(max_new_tokens=5), "answer_format": AnswerFormat(max_characters=8)}
     run = make_run(tmp_path, make_backbone("gpt2"), "prompt_tuning", task="extraction", labels=(), **rules)
@@ -247,6 +256,7 @@ def test_a_spec_survives_json():
         ({"evaluate": []}, None),
         ({"surprise": 1}, "unknown key 'surprise'"),
         ({"recipe": {"method": "hard_prompt", "options": {"score": "best"}}}, "must be one of: sum, mean"),
+        ({"task": "extraction", "recipe": {"options": {"score": "mean"}}}, "no score chooses them"),
         ({"label_bias": {"cash": 1.0}}, "one number for each label"),
         ({"recipe": {"method": "label_bias"}, "train": None}, "learns from rows"),
         ({"backbone": {"source": "a/b", "revision": "main"}}, "can move"),
