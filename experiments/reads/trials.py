@@ -21,7 +21,7 @@ class SearchView:
         trials: the best ones so far.
         num_trials: how many there are in all.
         record: the engine's record; empty until the search has ended.
-        version: the prompt version that the winner became, if it became one.
+        version: the prompt version that the winner became, or was already, if there is one.
         is_sweep: settings of a training were tried, not prompts.
     """
 
@@ -34,6 +34,11 @@ class SearchView:
     @property
     def noun(self) -> str:
         return "configuration" if self.is_sweep else "prompt"
+
+    @property
+    def is_unkept(self) -> bool:
+        """Whether a prompt was found that no version has."""
+        return bool(self.record.get("winner")) and not self.is_sweep and self.version is None
 
     @property
     def chart(self) -> Chart | None:
@@ -70,8 +75,7 @@ def search_view(run: Run) -> SearchView | None:
     trials = trials_of(run)
     sweep = is_sweep(run)
     record = run.result.get("sweep") if sweep else (run.result.get("written") or {}).get("search")
-    version = run.optimised_versions.select_related("template").first()
-    return SearchView(tuple(trials.defer("config")[:SHOWN]), trials.count(), record or {}, version, sweep)
+    return SearchView(tuple(trials.defer("config")[:SHOWN]), trials.count(), record or {}, _version_found(run), sweep)
 
 
 def is_sweep(run: Run) -> bool:
@@ -95,5 +99,12 @@ def _sweep_sentence(record: dict[str, Any]) -> str:
 
 def version_answering(approach: Approach, run: Run) -> TemplateVersion | None:
     """The prompt version that a run's answers come from: the one that its search found, else the approach's own."""
-    found = run.optimised_versions.all()
-    return found[0] if found else approach.template_version
+    return _version_found(run) or approach.template_version
+
+
+def _version_found(run: Run) -> TemplateVersion | None:
+    """The version that a search made of its winner, or that had these words before: another search's, or a person's."""
+    if made := list(run.optimised_versions.all()):
+        return made[0]
+    known = ((run.result.get("written") or {}).get("search") or {}).get("version")
+    return TemplateVersion.objects.select_related("template").filter(pk=known).first() if known else None

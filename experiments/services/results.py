@@ -136,9 +136,11 @@ def inspection_commit(*, lease: Lease, facts: dict[str, Any]) -> None:
 
 def _run_record(lease: Lease, result: dict[str, Any], artifact: ArtifactFiles | None) -> None:
     run_id = lease.payload["run"]
-    Run.objects.filter(pk=run_id).update(result=result)
     if search := (result.get("written") or {}).get("search"):
-        search_finish(run=Run.objects.select_related("approach__template_version__template", "job").get(pk=run_id), search=search)
+        run = Run.objects.select_related("approach__template_version__template", "job").get(pk=run_id)
+        found = search_finish(run=run, search=search)
+        search["version"] = str(found.pk) if found else None
+    Run.objects.filter(pk=run_id).update(result=result)
     if sweep := result.get("sweep"):
         trial_win(run_id=run_id, number=sweep["winner"])
     Artifact.objects.filter(run=run_id).delete()

@@ -53,13 +53,17 @@ def search_finish(*, run: Run, search: Mapping[str, Any]) -> TemplateVersion | N
     """Mark the winner, and keep it as a version of the prompt that the search started from.
 
     Returns:
-        The new version; None when the prompt as written stayed the best, or when its words cannot be kept.
+        The version with these words, a new one unless the prompt has it already; None when the prompt as written stayed the best,
+        or when its words cannot be kept.
     """
     trial_win(run_id=run.pk, number=search["winner"])
     source = run.approach.template_version
     if search["winner"] == 0 or source is None:
         return None
     wording = wording_found(search["wording"])
+    # The same search finds the same words again, in another comparison or after others have been saved.
+    if known := source.template.versions.filter(content_sha256=wording.ordered().sha256).first():
+        return known
     try:
         with transaction.atomic():
             found = prompt_version_save(

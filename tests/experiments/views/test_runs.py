@@ -6,7 +6,10 @@ import pytest
 from django.urls import reverse
 
 from experiments.models import Job, JobState, Role, Run, Trial
+from experiments.reads.trials import version_answering
 from experiments.services.keys import api_key_create
+from experiments.services.leases import job_claim
+from experiments.services.results import run_commit
 from experiments.services.trials import search_finish
 from tests import factories
 
@@ -158,6 +161,28 @@ def test_a_run_that_tries_nothing_has_no_such_part(client_for, alice, workspace)
 def test_a_search_that_found_nothing_better_leaves_no_version(search):
     assert search_finish(run=search, search=SEARCH | {"winner": 0}) is None
     assert search.approach.template_version.template.versions.count() == 1
+
+
+def test_a_search_that_finds_known_words_names_their_version_and_makes_no_other(client_for, alice, workspace, search):
+    """Set up again, a comparison finds the same; its report must not name the prompt that the search started from."""
+    version = search_finish(run=search, search=SEARCH)
+    again = factories.make_run(search.approach, seed=1, state="queued")
+    Job.objects.filter(pk=again.job_id).update(payload={"run": str(again.pk)})
+    lease = job_claim(job_id=again.job_id, worker="w")
+    assert version is not None
+    assert lease is not None
+    later = factories.make_template_version(workspace, template=version.template, user="Later words: {{text}}")
+
+    run_commit(lease=lease, evaluations=[], result={"written": {"search": SEARCH | {}}}, artifact=None, peak_memory_bytes=None)
+
+    again.refresh_from_db()
+    assert version.template.versions.first() == later
+    assert version_answering(again.approach, again) == version
+    assert "It became <a" in page_of(client_for(alice), again)
+
+
+def test_a_found_prompt_without_a_version_says_so(client_for, alice, search):
+    assert "It is no version of the prompt" in page_of(client_for(alice), search)
 
 
 def test_words_that_do_not_fit_the_data_are_not_kept_and_harm_nothing(search):
