@@ -20,7 +20,7 @@ from workers.engine.families import sliding_reason
 from workers.engine.forgetting import forgetting, unrelated_loss
 from workers.engine.frame import EncodedRow, Frame
 from workers.engine.full import refuse_without_room
-from workers.engine.generation import Generator, predict_texts
+from workers.engine.generation import Generator, beyond_answers, predict_texts
 from workers.engine.learning import learn, sample_rows
 from workers.engine.outcome import ArtifactRecord, Prediction, TrainingRecord
 from workers.engine.predicting import predict_labels
@@ -64,7 +64,11 @@ class Approach(Protocol):
 
 @dataclass
 class Prompted:
-    """A written prompt, a tuned part, or both, on a backbone."""
+    """A written prompt, a tuned part, or both, on a backbone.
+
+    Args:
+        is_answer: what it writes is compared with the rows' references; the first of two steps writes for the second.
+    """
 
     run: Run
     frame: Frame
@@ -72,6 +76,7 @@ class Prompted:
     training: TrainingRecord | None = None
     written: Written | None = None
     learned: dict[str, Any] = field(default_factory=dict)
+    is_answer: bool = True
     plain_reason: str | None = field(init=False)
     probed: bool = field(init=False)
 
@@ -149,7 +154,8 @@ class Prompted:
         spec, virtual = self.run.spec, self.virtual()
         if virtual.vectors is None or spec.validation is None:
             raise Unsupported("Only learned tokens can be taken out one by one; this approach has none. Explain a soft prompt or a hybrid.")
-        rows = [row for row in self.frame.encode(read_rows(spec.validation, spec.labels, spec.max_rows)) if row.error is None]
+        encoded = self.frame.encode(read_rows(spec.validation, spec.labels, spec.max_rows))
+        rows = [row for row in encoded if row.error is None and self.frame.can_be_answered(row.item)]
         rows = sample_rows(rows, num_rows_for(len(virtual.vectors)), spec.seed)
         with torch.inference_mode():
             return ablate(self.frame, virtual, rows, self._is_plain(rows), self.run.report)
@@ -172,6 +178,8 @@ class Prompted:
 
     def _write(self, items: Sequence[Item], on_rows: OnRows) -> list[Prediction]:
         generator = Generator(self.backbone, self.run.spec.generation, self.virtual(), self.plain_reason, on_rows)
+        if self.is_answer:
+            self.run.warnings += beyond_answers(self.frame, items)
         return predict_texts(self.frame, generator, items)
 
     def _warm_writer(self) -> Callable[[Item], object]:
@@ -275,7 +283,7 @@ def _baseline(run: Run) -> Baseline:
 
 def _chained(run: Run, backbone: Backbone) -> Chained:
     writing = writing_spec(run.spec)
-    first = Prompted(replace(run, spec=writing), Frame(writing, backbone))
+    first = Prompted(replace(run, spec=writing), Frame(writing, backbone), is_answer=False)
     answering = answering_spec(run.spec, first_texts(first, run.spec.template.demonstrations))
     return Chained(first, Prompted(replace(run, spec=answering), Frame(answering, backbone)))
 

@@ -184,6 +184,12 @@ class Frame:
         whole = self._encode(body + continuation)
         return (*whole[len(self._encode(body)) :], self.backbone.terminator_id)
 
+    def can_be_answered(self, item: Item) -> bool:
+        """Whether the row's reference is no longer than a written answer may be. Labels always fit."""
+        most = self.spec.generation.max_new_tokens
+        # A token stands for at least one byte, a leading space may be one more: most references need not be encoded.
+        return self.trie is not None or len(item.label.encode()) < most or len(self.answer_ids(item.label)) - 1 <= most
+
     def answers_of(self, label: str) -> list[Answer]:
         """The answers that stand for a label, its first word first."""
         assert self.trie is not None, "only classification has a trie of answers"
@@ -210,6 +216,8 @@ class Frame:
         return self._encode_all([text])[0]
 
     def _encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        if not texts:  # tokenizers fail on none
+            return []
         return self.backbone.encoded.ids_of(texts, f"chat {self.is_chat}", self._encode_anew)
 
     def _encode_anew(self, texts: Sequence[str]) -> list[list[int]]:

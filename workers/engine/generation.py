@@ -286,6 +286,13 @@ def _uniform(name: str, count: int) -> list[float]:
     return numbers
 
 
+def beyond_answers(frame: Frame, items: Sequence[Item]) -> list[str]:
+    """A sentence where some rows have a reference that no answer can be as long as."""
+    beyond, most = sum(not frame.can_be_answered(item) for item in items), frame.spec.generation.max_new_tokens
+    said = f"Rows whose reference is longer than the {most:,} tokens of an answer: {beyond:,}. None can be right. Allow longer answers."
+    return [said] if beyond else []
+
+
 def predict_texts(frame: Frame, generator: Generator, items: Sequence[Item]) -> list[Prediction]:
     """A free answer for every row, in the order of the rows; rows that cannot be run carry the reason."""
     encoded = frame.encode(items)

@@ -174,11 +174,9 @@ def _usable(run: Run, frame: Frame, items: Sequence[Item]) -> list[EncodedRow]:
 
 def _answerable(run: Run, frame: Frame, rows: list[EncodedRow]) -> list[EncodedRow]:
     """Rows whose reference fits into an answer; a longer one could neither be written nor fits the window for sure."""
-    if frame.trie is not None:
-        return rows
-    most = run.spec.generation.max_new_tokens
-    fitting = [row for row in rows if len(frame.answer_ids(row.item.label)) - 1 <= most]
+    fitting = [row for row in rows if frame.can_be_answered(row.item)]
     if len(fitting) < len(rows):
+        most = run.spec.generation.max_new_tokens
         run.warnings.append(
             f"{len(rows) - len(fitting):,} rows were left out of training, because their reference is longer than {most} tokens. "
             "Allow longer answers to learn from them."

@@ -58,15 +58,35 @@ def best_of(run: Run, backbone: Backbone, candidates: Sequence[Candidate], budge
         BadSpec, BadData: the first prompt cannot be used, or there are no rows to choose on.
     """
     spec = run.spec
-    assert spec.validation is not None, "the spec refuses a search without validation rows"
-    rows = read_rows(spec.validation, spec.labels, spec.max_rows)
+    written = Frame(replace(spec, template=candidates[0].template, answer_words=candidates[0].answer_words), backbone)
+    rows = _rows_to_choose_on(run, written)
     random.Random(int(spec.recipe.options.get("draw_seed") or 0)).shuffle(rows)  # type: ignore[arg-type]  # noqa: S311
     # The last round has at most a quarter of a budget, so this much lets it have all rows.
     rungs = plan_rungs(budget or max(4, len(candidates)) * len(rows), len(rows), len(candidates))
     budget = budget or cost_of(rungs)
     search = _Search(run, backbone, rows, Journal.open(run.out / TRIALS, spec.trials), rungs, budget)
-    search.plain_reason = sharing_reason(Frame(replace(spec, template=candidates[0].template), backbone), rows)
-    return search.climb(candidates[: rungs[0].candidates])
+    search.plain_reason = sharing_reason(written, rows)
+    started = rungs[0].candidates
+    if started < len(candidates):
+        run.warnings.append(
+            f"The budget of {budget:,} evaluations is enough to try {started:,} of {len(candidates):,} prompts. Raise it to try the others."
+        )
+    return search.climb(candidates[:started])
+
+
+def _rows_to_choose_on(run: Run, written: Frame) -> list[Item]:
+    """Validation rows whose reference an answer can hold; a longer one says nothing about a prompt."""
+    spec = run.spec
+    assert spec.validation is not None, "the spec refuses a search without validation rows"
+    rows = read_rows(spec.validation, spec.labels, spec.max_rows)
+    fitting = [item for item in rows if written.can_be_answered(item)]
+    beyond = f"longer than the {spec.generation.max_new_tokens:,} tokens of an answer"
+    if not fitting:
+        raise BadData(f"The reference of every validation row is {beyond}, so no prompt can be chosen by them. Allow longer answers.")
+    if len(fitting) < len(rows):
+        left_out = len(rows) - len(fitting)
+        run.warnings.append(f"Validation rows whose reference is {beyond}: {left_out:,}. They chose no prompt. Allow longer answers.")
+    return fitting
 
 
 def _budget(spec: RunSpec) -> int:
@@ -151,7 +171,8 @@ class _Search:
         tokens = float(sum(len(row.ids) for row in usable))
         contexts = [row.ids for row in usable]
         if frame.trie is None:
-            answers = [frame.answer_ids(row.item.label) for row in usable]
+            most = self.run.spec.generation.max_new_tokens + 1  # another cue may split a reference into one token more
+            answers = [frame.answer_ids(row.item.label)[:most] for row in usable]
             found = line_scores(self.backbone, NO_VIRTUAL, contexts, answers, plain=bool(self.plain_reason))
             self._report(len(rows))
             return None, -float(found.sum()), tokens

@@ -78,7 +78,12 @@ def _configurations(run: Run, backbone: Backbone) -> list[Candidate]:
     train = read_rows(spec.train, spec.labels, spec.max_rows) if spec.train else []
     if spec.recipe.method == "drawn_examples":
         return draws_of(spec, train)
-    return wordings_of(spec, train, Frame(spec, backbone).is_chat)
+    found = wordings_of(spec, train, Frame(spec, backbone).is_chat)
+    if len(found) < spec.num_configurations:
+        run.warnings.append(
+            f"The rules make {len(found):,} different wordings of this prompt, fewer than the {spec.num_configurations} to be tried."
+        )
+    return found
 
 
 def _by_dspy(run: Run, backbone: Backbone) -> Written:
@@ -143,7 +148,10 @@ def _with_bias(run: Run, frame: Frame) -> Written:
     rows = _bias_rows(run, int(options["train_rows"]), int(options["draw_seed"]))  # type: ignore[arg-type]
     usable = [row for row in frame.encode(rows) if row.error is None]
     if len(usable) < 2:
-        raise BadData("A label bias needs at least two train rows that fit into the model. Shorten the rows or the prompt.")
+        raise BadData(
+            "A label bias needs at least two train rows that the prompt does not show and that fit into the model; "
+            f"there are {len(usable)}. Add train rows, or shorten them or the prompt."
+        )
     scorer = Scorer(
         frame.backbone,
         frame.trie,

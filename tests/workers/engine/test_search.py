@@ -1,13 +1,15 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from tests.workers.engine.fakes import LABELS, TEMPLATE, make_backbone, make_items, make_run, make_spec, write_rows
 from workers.engine.candidates import candidates_of
-from workers.engine.errors import BadSpec, RunStopped
+from workers.engine.errors import BadData, BadSpec, RunStopped
 from workers.engine.execute import execute
-from workers.engine.halving import cost_of, plan_rungs
-from workers.engine.spec import FileRef, Item, Recipe
+from workers.engine.halving import Rung, cost_of, plan_rungs
+from workers.engine.scoring import Scorer
+from workers.engine.spec import EvaluateOn, FileRef, Item, Recipe
 from workers.engine.template_spec import Demonstration, TemplateSpec, Variant
 from workers.engine.variants import answer_words_of, instructions_of
 
@@ -180,6 +182,63 @@ def test_a_search_for_free_answers_goes_by_their_likelihood(tmp_path):
     search = result.written["search"]
     assert search["winner_correct"] is None
     assert search["winner_loss"] <= search["written_loss"]
+
+
+FREE = {"task": "extraction", "labels": ()}
+
+
+def long_references(tmp_path, *places):
+    """Rows whose references at these places are longer than the tiny model reads."""
+    items = [Item(item.id, item.fields, "a city " * 300 if at in places else "a city") for at, item in enumerate(make_items(6))]
+    return write_rows(tmp_path / "long.jsonl", items)
+
+
+def test_a_reference_that_no_answer_can_hold_chooses_no_prompt(tmp_path):
+    rows = long_references(tmp_path, 1, 3)
+
+    result = execute(search_run(tmp_path, validation=rows, evaluate=(EvaluateOn("test", rows),), **FREE))
+
+    assert result.written["search"]["validation_rows"] == 4
+    assert any("longer than the 32 tokens of an answer: 2. They chose no prompt" in said for said in result.warnings)
+    assert any("longer than the 32 tokens of an answer: 2. None can be right" in said for said in result.warnings)
+
+
+def test_references_that_are_all_too_long_are_refused(tmp_path):
+    with pytest.raises(BadData, match="The reference of every validation row is longer than the 32 tokens"):
+        execute(search_run(tmp_path, validation=long_references(tmp_path, *range(6)), **FREE))
+
+
+def test_the_budget_counts_every_prompt_on_every_row_once(tmp_path, monkeypatch):
+    original, answered = Scorer.score, []
+
+    def counting(self, rows):
+        if self.on_rows is not None:  # the two rows that are tried to learn what the model can share are no evaluations
+            answered.append(len(rows))
+        return original(self, rows)
+
+    monkeypatch.setattr(Scorer, "score", counting)
+    run = search_run(tmp_path)
+    run = replace(run, spec=replace(run.spec, evaluate=(EvaluateOn("test", write_rows(tmp_path / "few.jsonl", make_items(3))),)))
+
+    found = execute(run).written["search"]
+
+    assert found["spent"] == sum(answered) - 3 <= found["budget"]
+    assert found["spent"] == cost_of([Rung(**rung) for rung in found["rungs"]])
+
+
+def test_a_budget_for_fewer_prompts_than_there_are_is_named(tmp_path):
+    result = execute(search_run(tmp_path, options={"budget": 64}))
+
+    tried = result.written["search"]["num_candidates"]
+    assert tried < 12
+    assert f"The budget of 64 evaluations is enough to try {tried} of 12 prompts. Raise it to try the others." in result.warnings
+
+
+def test_fewer_wordings_than_configurations_are_named(tmp_path):
+    result = execute(make_run(tmp_path, make_backbone(), options={"configurations": 64}))
+
+    tried = result.written["search"]["num_candidates"]
+    assert f"The rules make {tried} different wordings of this prompt, fewer than the 64 to be tried." in result.warnings
 
 
 def test_a_search_without_validation_rows_is_refused(tmp_path):

@@ -202,6 +202,16 @@ def test_rows_that_the_prompt_shows_do_not_fit_the_bias(tmp_path):
     assert result.written["label_bias_rows"] == 11
 
 
+def test_a_bias_without_rows_to_fit_it_on_says_why(tmp_path):
+    """Both train rows stand in the prompt, which has read their answers."""
+    items = make_items(2)
+    shown = tuple(Demonstration(item.fields, item.label) for item in items)
+    template = TemplateSpec(**{**vars(TEMPLATE), "demonstrations": shown})
+
+    with pytest.raises(BadData, match="that the prompt does not show and that fit into the model; there are 0"):
+        execute(make_run(tmp_path, make_backbone(), "label_bias", template=template, train=write_rows(tmp_path / "two.jsonl", items)))
+
+
 def test_the_other_scoring_rules_are_recorded_beside_the_one_chosen_by(tmp_path):
     alone = {}
     for rule in ("mean", "prior_corrected"):
