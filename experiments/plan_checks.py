@@ -92,8 +92,6 @@ def _free_answer_problems(plan: ExperimentPlan) -> Iterator[str]:
     if unfit := sorted({approach.kind.name for approach in plan.approaches if approach.recipe in ("label_bias", "prior_corrected")}):
         yield f"{listed(unfit)} weigh labels against each other, but these answers are free text. Leave them out."
     for approach in plan.approaches:
-        if approach.options.get("init") == "label_words":
-            yield f"{approach.kind.name} is to start from the answer words, and free answers have none. Choose another start."
         if approach.recipe != "prior_corrected" and _score_of(approach) != "sum":
             yield f"{approach.kind.name} is to choose labels by another score, and free answers have none. Leave that setting as it is."
     yield from _generation_problems(plan)
