@@ -3,6 +3,7 @@
 Knows lease, ledger and client; what is asked and what answers mean is the caller's business.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +22,13 @@ from experiments.services.endpoint_calls import (
     calls_forget_open,
     calls_intend,
     calls_kept,
+    jobs_asking,
 )
 from experiments.services.endpoints import endpoint_key_open
 from experiments.services.leases import Lease
 from workers.endpoint.client import Endpoint, EndpointClient, Reply
 from workers.endpoint.faults import Fault, Trouble
-from workers.endpoint.rounds import FAILURES_A_ROW, NoRoom, Pace, Question, Rounds
+from workers.endpoint.rounds import FAILURES_A_ROW, Gate, NoRoom, Pace, Question, Rounds
 from workers.endpoint.wording import Dialect, fingerprint, most_input_tokens
 from workers.engine.spec import Item
 from workers.host import Wish
@@ -38,6 +40,8 @@ KINDS = {
     Trouble.GARBLED: "endpoint_garbled",
     Trouble.ROW: "endpoint_refused",
 }
+
+SHARING_SECONDS = 5.0
 
 
 class EndpointGivenUp(UserError):
@@ -92,6 +96,8 @@ class Asking:
         self.num_unrecorded = calls_forget_open(lease=lease)
         self.kept = calls_kept(lease=lease)
         self.failed = calls_failed(lease=lease)
+        self.gate = Gate()
+        self._counted_at, self._num_sharing = -SHARING_SECONDS, 1
 
     def ask_of(self, body: dict[str, Any], dialect: Dialect, item: Item | None = None) -> Ask:
         """The request with its fingerprint; two that are equal are one."""
@@ -124,13 +130,20 @@ class Asking:
     def look(self) -> Wish:
         return self.keeper.look()
 
+    def num_sharing(self) -> int:
+        """How many jobs the endpoint's pace is for at the moment; looked at every few seconds."""
+        now = time.monotonic()
+        if now - self._counted_at >= SHARING_SECONDS:
+            self._counted_at, self._num_sharing = now, jobs_asking(self.backbone)
+        return self._num_sharing
+
     def close(self) -> None:
         self.client.close()
 
     def rounds(self, on_end: Callable[[Question, Reply | Fault], None]) -> Rounds:
         """A scheduler over this way."""
         pace = Pace(self.limits.concurrency, self.limits.requests_per_minute, settings.ENDPOINT_PATIENCE_SECONDS)
-        return Rounds(self.call, self, pace, self.look, on_end, has_answered=bool(self.kept))
+        return Rounds(self.call, self, pace, self.look, on_end, has_answered=bool(self.kept), num_sharing=self.num_sharing, gate=self.gate)
 
 
 def end_of(outcome: Reply | Fault) -> CallEnd:

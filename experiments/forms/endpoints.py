@@ -35,8 +35,10 @@ class EndpointFields(forms.Form):
         help_text="Kept sealed and never shown again, to nobody. Another address throws it away. Leave it empty where none is needed.",
         widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password", "spellcheck": "false"}),
     )
-    concurrency = limit_field("concurrency", "Calls at once", "How many rows are asked together.")
-    requests_per_minute = limit_field("requests_per_minute", "Calls a minute", "The most that your account allows; 0 sets no limit.")
+    concurrency = limit_field("concurrency", "Calls at once", "How many rows are asked together, by all runs on this model.")
+    requests_per_minute = limit_field(
+        "requests_per_minute", "Calls a minute", "The most that your account allows, for all runs on this model; 0 sets no limit."
+    )
     timeout_seconds = limit_field("timeout_seconds", "Seconds an answer", "After so long an answer is given up and asked for again.")
     answer_tokens = limit_field("answer_tokens", "Tokens an answer", "A model that thinks before it answers needs a thousand or more.")
 

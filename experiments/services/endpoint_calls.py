@@ -14,7 +14,8 @@ from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
 from experiments.errors import UserError
-from experiments.models import Backbone, CallState, EndpointCall, Experiment, User
+from experiments.models import Backbone, CallState, EndpointCall, Experiment, Job, JobState, User
+from experiments.models.comparisons import Family
 from experiments.plan_checks import BUDGET_NEEDS_PRICES
 from experiments.services.audit import audit_record
 from experiments.services.leases import Lease, lease_renew
@@ -105,6 +106,12 @@ def calls_failed(*, lease: Lease) -> Counter[tuple[int | None, str]]:
     """How often the endpoint stumbled over each question of the job, in every attempt; calls that a lost worker left are not its doing."""
     failed = EndpointCall.objects.filter(job=lease.job_id, state=CallState.UNKNOWN).exclude(problem=NOT_RECORDED)
     return Counter(failed.values_list("example_id", "request_sha256"))
+
+
+def jobs_asking(backbone: Backbone) -> int:
+    """Jobs that ask this endpoint row by row at the moment."""
+    asking = Job.objects.filter(state=JobState.RUNNING, evaluations__run__approach__backbone=backbone)
+    return asking.filter(evaluations__run__approach__family=Family.HOSTED).values("pk").distinct().count()
 
 
 def endpoint_budget_set(*, experiment: Experiment, requests: int | None, money: Decimal | None, by: User | None) -> None:

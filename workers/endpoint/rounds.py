@@ -45,6 +45,14 @@ class Pace:
 
 
 @dataclass
+class Gate:
+    """When the next call may begin, by the pace and by the endpoint's own wish: one for all that a job asks, however it asks it."""
+
+    next_start: float = 0.0
+    pause_until: float = 0.0
+
+
+@dataclass
 class Question:
     """One row that is to be asked. `mark` is the caller's own; `failures` are those that may lie in the row itself."""
 
@@ -96,6 +104,7 @@ class Rounds:
         on_end: hears of each question that is done with, with its Reply or Fault.
         is_probe: one refusal is enough; only an endpoint that asks to be called more slowly is waited for.
         has_answered: whether it answered other rows of the same work before.
+        num_sharing: how many such works ask the endpoint now, this one among them; they divide the pace.
     """
 
     ask: Callable[[Question], Reply]
@@ -105,11 +114,11 @@ class Rounds:
     on_end: Callable[[Question, Reply | Fault], None]
     is_probe: bool = False
     has_answered: bool = False
+    num_sharing: Callable[[], int] = lambda: 1
+    gate: Gate = field(default_factory=Gate)
     num_again: int = 0
     _waiting: deque[Question] = field(default_factory=deque)
     _under_way: dict["Future[Reply]", tuple[Any, Question, float]] = field(default_factory=dict)
-    _pause_until: float = 0.0
-    _next_start: float = 0.0
     _level: int = 0
     _streak: int = 0
     _has_succeeded: bool = False
@@ -144,9 +153,10 @@ class Rounds:
     def _start(self, pool: ThreadPoolExecutor) -> None:
         """Begin as many calls as pace and pauses allow now."""
         now = time.monotonic()
-        if now < self._pause_until or now < self._next_start:
+        if now < self.gate.pause_until or now < self.gate.next_start:
             return
-        room = self.pace.concurrency - len(self._under_way)
+        sharing = max(1, self.num_sharing())
+        room = max(1, self.pace.concurrency // sharing) - len(self._under_way)
         if self._level:  # after a fault, one call tests the ground
             room = min(room, 1 - len(self._under_way))
         if self.pace.requests_per_minute:
@@ -164,12 +174,12 @@ class Rounds:
             question = self._waiting.popleft()
             self._under_way[pool.submit(self.ask, question)] = receipt, question, time.monotonic()
         if self.pace.requests_per_minute:
-            self._next_start = max(self._next_start, now) + 60.0 / self.pace.requests_per_minute
+            self.gate.next_start = max(self.gate.next_start, now) + 60.0 * sharing / self.pace.requests_per_minute
 
     def _hear(self, seconds: float) -> None:
         """Wait a moment for answers, and record those that came."""
         if not self._under_way:
-            time.sleep(min(seconds, max(0.0, max(self._pause_until, self._next_start) - time.monotonic())))
+            time.sleep(min(seconds, max(0.0, max(self.gate.pause_until, self.gate.next_start) - time.monotonic())))
             return
         done, _ = wait(self._under_way, timeout=seconds, return_when=FIRST_COMPLETED)
         given_up: GivenUp | None = None
@@ -218,7 +228,7 @@ class Rounds:
         now = time.monotonic()
         self._troubled_since = self._troubled_since or now
         patience = self.pace.patience_seconds
-        if started >= self._pause_until:  # calls that were under way together are one fault
+        if started >= self.gate.pause_until:  # calls that were under way together are one fault
             self._level += 1
         doubled = min(self.pace.first_pause_seconds * 2.0 ** min(self._level - 1, 30), MOST_PAUSE_SECONDS)
         asked = fault.retry_after or 0.0
@@ -227,7 +237,7 @@ class Rounds:
             raise GivenUp(f"{fault.sentence} It asks to wait {asked:,.0f} seconds. Try again then.", fault)
         if now + pause - self._troubled_since > patience:
             raise GivenUp(f"{fault.sentence} Nothing was answered for {patience:,.0f} seconds. Try again later.", fault)
-        self._pause_until = max(self._pause_until, now + pause)
+        self.gate.pause_until = max(self.gate.pause_until, now + pause)
 
     def _hear_out(self, error: BaseException) -> None:
         """Record the answers of calls under way; briefly where somebody waits for this to stop."""

@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from experiments.models import Backbone, CallState, EndpointCall, Experiment
-from experiments.services.endpoint_calls import BudgetUsed, CallEnd, Intent, call_settle, calls_intend
+from experiments.models import Backbone, CallState, EndpointCall, Evaluation, Experiment
+from experiments.services.endpoint_calls import BudgetUsed, CallEnd, Intent, call_settle, calls_intend, jobs_asking
 from experiments.services.leases import Lease, job_claim
 from tests import factories
 from tests.comparison_data import make_price_book
@@ -77,3 +77,14 @@ def test_the_smaller_of_two_budgets_ends_it(intend, experiment):
     Experiment.objects.filter(pk=experiment.pk).update(endpoint_requests=1)
 
     assert len(intend(5)) == 1
+
+
+def test_jobs_that_ask_an_endpoint_are_counted_while_they_run(workspace, experiment):
+    """Two runs of one model, one of them not begun yet, and one of another model."""
+    first, other = (factories.make_backbone(workspace, name=name, kind="hosted", source="https://api.example.com/v1") for name in "ab")
+    for backbone, state in ((first, "running"), (first, "queued"), (other, "running")):
+        approach = factories.make_approach(experiment, backbone=backbone, family="hosted", name=f"{backbone} {state}")
+        run = factories.make_run(approach, job=factories.make_job(workspace, queue="io", state=state))
+        Evaluation.objects.create(run=run, dataset_version=experiment.dataset_version, split="validation", job=run.job)
+
+    assert jobs_asking(first) == 1

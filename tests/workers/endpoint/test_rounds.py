@@ -10,7 +10,7 @@ import pytest
 from tests.workers.endpoint.server import wait_until
 from workers.endpoint.client import Reply
 from workers.endpoint.faults import Fault, Trouble
-from workers.endpoint.rounds import GivenUp, Interrupted, NoRoom, Pace, Question, Rounds
+from workers.endpoint.rounds import Gate, GivenUp, Interrupted, NoRoom, Pace, Question, Rounds
 from workers.host import Wish
 
 GOOD = Reply("refund")
@@ -129,6 +129,46 @@ def test_calls_a_minute_are_spread():
 
     assert book.together == [1, 1, 1, 1]
     assert time.monotonic() - began >= 3 * 60 / 1200
+
+
+def test_works_that_ask_the_same_endpoint_divide_its_pace(clock):
+    book, starts = Book(), []
+    pace = Pace(concurrency=1, requests_per_minute=60)
+
+    rounds = Rounds(
+        lambda question: noting(starts, clock.now, GOOD),
+        book,
+        pace,
+        lambda: Wish.GO_ON,
+        lambda question, outcome: None,
+        num_sharing=lambda: 3,
+    )
+    rounds.run([Question(number) for number in range(4)])
+
+    assert [start - starts[0] for start in starts] == [0.0, 3.0, 6.0, 9.0]
+
+
+@pytest.mark.parametrize(("sharing", "together"), [(1, 8), (3, 2), (20, 1)])
+def test_works_that_ask_the_same_endpoint_divide_the_calls_at_once(sharing, together):
+    book = Book()
+    pace = Pace(concurrency=8)
+    rounds = Rounds(lambda question: GOOD, book, pace, lambda: Wish.GO_ON, lambda question, outcome: None, num_sharing=lambda: sharing)
+
+    rounds.run([Question(number) for number in range(40)])
+
+    assert max(book.together) == together
+
+
+def test_calls_asked_one_by_one_keep_the_pace_of_their_job(clock):
+    """A search asks each row by itself, as its answers decide what it asks next."""
+    gate, starts = Gate(), []
+
+    for number in range(3):
+        pace = Pace(requests_per_minute=30)
+        ask = lambda question: noting(starts, clock.now, GOOD)  # noqa: E731
+        Rounds(ask, Book(), pace, lambda: Wish.GO_ON, lambda question, outcome: None, gate=gate).run([Question(number)])
+
+    assert [start - starts[0] for start in starts] == [0.0, 2.0, 4.0]
 
 
 def test_busy_endpoint_is_asked_again_and_nothing_is_lost():
