@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
 
 from experiments.endpoints import EndpointLimits
 from experiments.errors import UserError
@@ -42,6 +43,7 @@ KINDS = {
 }
 
 SHARING_SECONDS = 5.0
+AWAY_SECONDS = 1.0
 
 
 class EndpointGivenUp(UserError):
@@ -125,7 +127,15 @@ class Asking:
             raise NoRoom(str(error)) from error
 
     def settle(self, receipt: EndpointCall, question: Question, outcome: Reply | Fault) -> None:
-        call_settle(call=receipt, end=end_of(outcome))
+        """Write down what became of a call. A database that is away is waited for: what it does not hear of is paid for twice."""
+        while True:
+            try:
+                return call_settle(call=receipt, end=end_of(outcome))
+            except (OperationalError, InterfaceError):
+                if self.look() is Wish.DROP:
+                    raise
+                connection.close()
+                time.sleep(AWAY_SECONDS)
 
     def look(self) -> Wish:
         return self.keeper.look()

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from django.urls import reverse
 
-from experiments.models import Backbone, CallState, EndpointCall, EndpointKey
+from experiments.models import Backbone, CallState, EndpointCall, EndpointKey, Job
 from experiments.services.backbones import backbone_verified
 from experiments.services.endpoints import EndpointWish, endpoint_key_open, endpoint_register
 from tests import factories
@@ -147,6 +147,16 @@ def test_comparison_tells_calls_bill_and_budget(client_for, dora, asked):
     assert "2 calls, 410 tokens read and 34 written, €0.44" in page
     assert "1 call; they may have been billed" in page
     assert "<dd> 7 calls </dd>" in page
+
+
+@pytest.mark.parametrize(
+    ("state", "told"), [("running", "Under way</dt> <dd>1 call,"), ("cancelled", "Without a usable answer</dt> <dd> 1 call; they may")]
+)
+def test_call_that_was_asked_is_told_whether_its_answer_can_still_come(client_for, dora, asked, state, told):
+    EndpointCall.objects.filter(state=CallState.UNKNOWN).update(state=CallState.ASKED)
+    Job.objects.update(state=state)
+
+    assert told in plain(page_of(client_for(dora), "comparison-detail", asked))
 
 
 def test_budget_is_changed_on_the_page(client_for, dora, asked):

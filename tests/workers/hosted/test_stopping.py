@@ -3,15 +3,19 @@
 import threading
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from experiments.models import CallState, EndpointCall, Experiment, Job, JobState, Prediction
+from experiments.services.endpoint_calls import call_settle
 from experiments.services.jobs import job_cancel, job_retry
 from experiments.services.leases import job_claim, lease_crash
 from experiments.services.prices import price_book_create
 from tests.workers.endpoint.server import Answer
 from tests.workers.hosted.answering import by_message, do
+from workers.host import Wish
 from workers.perform import job_perform
 
 pytestmark = pytest.mark.django_db
@@ -79,6 +83,35 @@ def test_answers_of_a_lost_attempt_are_not_asked_for_again(run, server):
     assert do(run.job).state == JobState.SUCCEEDED
     answered = EndpointCall.objects.filter(state=CallState.ANSWERED)
     assert answered.count() == answered.values("example").distinct().count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_answers_that_come_while_the_database_is_away_are_written_down_when_it_is_back(run, server, monkeypatch):
+    away = [OperationalError("away"), OperationalError("away")]
+
+    def settle(**how: Any) -> None:
+        if away:
+            raise away.pop()
+        call_settle(**how)
+
+    monkeypatch.setattr("workers.asking.call_settle", settle)
+    monkeypatch.setattr("workers.asking.AWAY_SECONDS", 0.0)
+
+    job = do(run.job)
+
+    assert (job.state, job.num_crashes, len(server.asked)) == (JobState.SUCCEEDED, 0, 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_database_that_stays_away_ends_the_attempt_and_not_the_job(run, server, monkeypatch):
+    def settle(**how: Any) -> None:
+        raise OperationalError("away")
+
+    monkeypatch.setattr("workers.asking.call_settle", settle)
+    monkeypatch.setattr("workers.asking.Asking.look", lambda self: Wish.DROP if EndpointCall.objects.exists() else Wish.GO_ON)
+
+    assert do(run.job).state == JobState.QUEUED
+    assert set(EndpointCall.objects.values_list("state", flat=True)) == {CallState.ASKED}
 
 
 @pytest.mark.django_db(transaction=True)
