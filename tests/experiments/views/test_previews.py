@@ -26,7 +26,7 @@ def try_it(client_for, dora, version, backbone):
     return send
 
 
-def finish(preview: Preview, **second: str) -> None:
+def finish(preview: Preview, **second: str | int) -> None:
     """Let a try have answered: one row right, and a second one as it is given."""
     answers = {"refund": -0.5, "delivery": -2.5}
     row = {
@@ -72,6 +72,17 @@ def test_a_try_counts_its_right_answers_and_says_that_they_are_few(try_it, clien
 
     assert total in answer
     assert "a small sample" in answer
+
+
+def test_tokens_that_an_endpoint_did_not_tell_are_not_said_to_be_none(try_it, client_for, dora):
+    try_it()
+    preview = Preview.objects.get()
+    finish(preview, prompt_tokens=0)
+
+    answer = client_for(dora).get(f"/w/acme/prompts/tries/{preview.pk}/state/").content.decode()
+
+    assert "17 tokens" in answer
+    assert "0 tokens" not in answer
 
 
 def test_without_script_a_try_has_a_page_of_its_own(try_it, client_for, dora):
