@@ -205,6 +205,9 @@ def _load_tokenizer(ref: BackboneRef, where: dict[str, Any]) -> PreTrainedTokeni
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(ref.source, trust_remote_code=False, **where)
     except (OSError, ValueError, KeyError) as error:
         raise MissingModel(f"The tokenizer of {ref.source} cannot be loaded: {_first_line(error)}") from error
+    if len(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids)) < 2:
+        # Where its files are missing, transformers makes one that knows no word, and every text would read as nothing.
+        raise MissingModel(f"The tokenizer of {ref.source} knows no words: its files are missing. Put them beside the weights.")
     return tokenizer
 
 

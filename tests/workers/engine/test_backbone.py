@@ -69,6 +69,17 @@ def test_torn_weights_are_one_sentence(tmp_path):
         load(folder)
 
 
+@pytest.mark.parametrize("kind", ["GPT2Tokenizer", "BertTokenizer"])
+def test_a_folder_without_the_tokenizers_words_is_refused(tmp_path, kind):
+    """The library makes one without words, to which every text is the same."""
+    folder = save_model(tmp_path / "model")
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+
+    with pytest.raises(MissingModel, match="knows no words: its files are missing"):
+        load(folder)
+
+
 def test_weights_that_do_not_fill_the_model_are_refused(tmp_path):
     folder = save_model(tmp_path / "model")
     edit_config(folder, num_hidden_layers=3)
