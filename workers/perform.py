@@ -14,7 +14,7 @@ from experiments.models import Job, JobState
 from experiments.services.leases import Lease, LeaseLost, lease_crash, lease_finish, lease_release
 from workers.adapters import Order, hosted_backbone_of, order_of
 from workers.desk import DESK, desk_perform
-from workers.engine.errors import EngineError
+from workers.engine.errors import DiskFull, EngineError, is_out_of_disk
 from workers.environment import host_environment
 from workers.harvest import Harvest
 from workers.host import EngineHost, Limits, Outcome, Slot
@@ -42,8 +42,11 @@ def job_perform(lease: Lease) -> None:
         _fail(lease, getattr(error, "kind", "refused"), str(error), "")
     except DatabaseError as error:
         _leave_to_the_sweep(lease, error)
-    except Exception:  # noqa: BLE001 - a fault of ours must end in the job's row, not in a dead worker
-        _fail_by_our_fault(lease, traceback.format_exc())
+    except Exception as error:  # noqa: BLE001 - a fault of ours must end in the job's row, not in a dead worker
+        if is_out_of_disk(error):
+            _fail(lease, DiskFull.kind, str(DiskFull()), traceback.format_exc()[-DETAIL_CHARACTERS:])
+        else:
+            _fail_by_our_fault(lease, traceback.format_exc())
 
 
 def _with_model(lease: Lease) -> None:

@@ -1,5 +1,6 @@
 """One claimed job to its end, with a scripted engine host: what each way out leaves in the rows."""
 
+import errno
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from celery.worker import state as celery_state
 
 from experiments.models import Artifact, Backbone, DatasetVersion, Evaluation, Job, JobState, Prediction, Preview, Run
+from experiments.services.jobs import job_retry
 from experiments.services.leases import job_claim, lease_release
 from tests.factories import make_approach, make_backbone, make_evaluation, make_experiment, make_job, make_run, make_template_version
 from workers.inputs import split_file
@@ -131,6 +133,24 @@ def test_fault_in_the_adapter_ends_the_job_and_not_the_worker(engine, workspace)
 
     assert (job.state, job.error_kind) == (JobState.FAILED, "internal")
     assert "KeyError" in job.error_detail
+
+
+@pytest.mark.parametrize("place", ["workers.adapters.write_json", "workers.outcomes.store_file"])
+def test_full_disk_is_one_sentence_and_the_job_can_be_tried_again(engine, make_run_job, monkeypatch, place):
+    def write(*args, **kwargs) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = make_run_job(family="tuned", method="prompt_tuning")
+    with monkeypatch.context() as full:
+        full.setattr(place, write)
+        job = do(run.job)
+    assert (job.state, job.error_kind) == (JobState.FAILED, "disk_full")
+    assert job.error.startswith("The worker's disk is full.")
+    assert "ENOSPC" in job.error_detail or "No space left" in job.error_detail
+
+    job_retry(job=job, by=None)
+
+    assert do(job).state == JobState.SUCCEEDED
 
 
 def test_poisonous_job_is_set_aside_and_its_neighbour_succeeds(engine, make_run_job):

@@ -1,5 +1,7 @@
 """The ways a run can end without a result. Each carries one sentence for a person; nobody has to read a traceback."""
 
+import errno
+
 
 class EngineError(Exception):
     """A run that cannot go on.
@@ -45,6 +47,17 @@ class OutOfMemory(EngineError):
     kind = "out_of_memory"
 
 
+class DiskFull(EngineError):
+    """There was no room left to write."""
+
+    kind = "disk_full"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The worker's disk is full. Ask whoever runs this installation to make room, then try again: what was stored stays."
+        )
+
+
 class NonFinite(EngineError):
     """Training produced numbers that are not finite, several steps in a row."""
 
@@ -61,3 +74,10 @@ class RunStopped(EngineError):
     """Somebody asked the run to stop; nothing is wrong."""
 
     kind = "cancelled"
+
+
+def is_out_of_disk(error: BaseException) -> bool:
+    """Whether the disk, or what one may use of it, was full. The writer of safetensors says it in words alone."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"(os error {errno.ENOSPC})" in str(error)

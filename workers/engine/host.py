@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from workers.engine.backbone import Backbone, load_backbone, source_key
-from workers.engine.errors import EngineError, RunStopped
+from workers.engine.errors import DiskFull, EngineError, RunStopped, is_out_of_disk
 from workers.engine.execute import execute
 from workers.engine.latency import time_approaches
 from workers.engine.latency_spec import LatencySpec
@@ -81,8 +81,9 @@ class Host:
         except EngineError as error:
             self._say("failed", id=job_id, kind=error.kind, message=error.message, detail=_traceback_tail())
         except Exception as error:  # noqa: BLE001 - the host must outlive any fault of a job and say what it was
-            message = f"The engine met an unexpected fault: {type(error).__name__}: {error}"
-            self._say("failed", id=job_id, kind="internal", message=message, detail=_traceback_tail())
+            full = DiskFull() if is_out_of_disk(error) else None
+            kind, message = (full.kind, full.message) if full else ("internal", f"An unexpected fault: {type(error).__name__}: {error}")
+            self._say("failed", id=job_id, kind=kind, message=message, detail=_traceback_tail())
         self._cancelled.discard(job_id)
         unchanged = self._is_unchanged()
         if not unchanged:
