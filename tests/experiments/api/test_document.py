@@ -10,6 +10,15 @@ def test_document_needs_no_key_and_describes_errors(db):
     assert all("default" in operation["responses"] for verbs in document["paths"].values() for operation in verbs.values())
 
 
+def test_document_is_made_once_and_no_reader_changes_it(db):
+    first = api.get_openapi_schema()
+    read = Client().get("/api/v1/openapi.json").json()
+    Client().get("/api/v1/")
+
+    assert api.get_openapi_schema() is first
+    assert Client().get("/api/v1/openapi.json").json() == read
+
+
 def test_every_operation_asks_for_a_key():
     document = api.get_openapi_schema(path_prefix="/api/v1/")
 
