@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pytest
 from django.db import transaction
 from django.test import Client
+from hypothesis import settings as hypothesis_settings
 from pytest_django import DjangoDbBlocker
 
 from experiments.models import Role, User, Workspace
@@ -20,6 +21,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# How long an example takes says nothing on a busy machine, and the first one may load a library.
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 
 Made = TypeVar("Made")
 MakeOnce = Callable[[Callable[[Workspace], Made]], Made]

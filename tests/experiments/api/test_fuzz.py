@@ -64,7 +64,7 @@ def test_no_call_breaks_the_server(role, caller_for, workspace, monkeypatch):
     }
     caller: Caller = caller_for(workspace, role)
 
-    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=400, suppress_health_check=list(HealthCheck), database=None)
     @given(calls(ids))
     def ask(call: tuple[str, str, Any]) -> None:
         verb, path, body = call

@@ -43,13 +43,13 @@ def check(content, name):
 
 
 @given(st.binary(max_size=500), st.sampled_from(["a.csv", "a.tsv", "a.jsonl", "a.xlsx", "a.parquet"]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_random_bytes_give_a_report(content, name):
     check(content, name)
 
 
 @given(st.text(',;\t|"\n\r ab0\0é👋', max_size=200), st.sampled_from(["utf-8", "utf-16", "latin-1"]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_random_text_gives_a_report(text, encoding):
     check(text.encode(encoding, "replace"), "a.csv")
 
@@ -60,13 +60,13 @@ def test_random_text_gives_a_report(text, encoding):
         lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner),
     )
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_any_json_value_gives_a_report(value):
     check(json.dumps(value).encode(), "a.jsonl")
 
 
 @given(NAMES, st.data(), st.sampled_from([",", ";", "\t", "|"]), st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_the_csv_library_writes_is_read_back(names, data, delimiter, encoding):
     rows = data.draw(st.lists(st.tuples(*[CELLS] * len(names)), min_size=1, max_size=8))
     stream = io.StringIO(newline="")
@@ -78,7 +78,7 @@ def test_what_the_csv_library_writes_is_read_back(names, data, delimiter, encodi
 
 
 @given(NAMES, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_json_lines_are_read_back(names, data):
     rows = data.draw(st.lists(st.tuples(*[CELLS] * len(names)), min_size=1, max_size=8))
     lines = [json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=data.draw(st.booleans())) for row in rows]

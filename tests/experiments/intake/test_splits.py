@@ -4,7 +4,7 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.intake.folding import folded
@@ -78,7 +78,6 @@ def test_the_order_of_the_rows_does_not_matter_but_the_seed_does():
 
 
 @given(st.lists(st.tuples(st.text("aAbB ", max_size=3), st.sampled_from("xyz")), min_size=1, max_size=60), st.integers(0, 5))
-@settings(deadline=None)
 def test_equal_texts_never_leak_into_another_split(pairs, seed):
     splits = split_draw([SplitRow((text,), label) for text, label in pairs], shares=Shares(), seed=seed)
 
