@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from lm_eval.models.huggingface import HFLM
 from transformers import DynamicCache
 
 from workers.bench.lab import Ids, Lab, trie_of
@@ -69,6 +68,8 @@ class Harness:
 
     @cached_property
     def model(self) -> Any:
+        from lm_eval.models.huggingface import HFLM
+
         return HFLM(pretrained=self.lab.peer, tokenizer=self.lab.backbone.tokenizer, batch_size=1, device=str(self.lab.backbone.device))
 
     def score(self, task: Task, batch_size: int, clock: Clock) -> Scores:

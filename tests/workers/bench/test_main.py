@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("lm_eval", reason="the peers are development dependencies")
-pytest.importorskip("trl", reason="the peers are development dependencies")
-
 from workers.bench import __main__ as bench
 from workers.bench import machine
 from workers.bench.gates import GATES

@@ -6,8 +6,6 @@ from tests.workers.engine.fakes import FAMILIES, LABELS, make_backbone, make_fra
 from workers.engine.scoring import Scorer
 from workers.engine.template_spec import TemplateSpec
 
-pytest.importorskip("lm_eval", reason="lm-eval is a development dependency")
-
 TEMPLATES = (
     TemplateSpec(system="Sort the message into card, cash or transfer.", user="Message: {{text}}\n", answer_cue="Queue:"),
     TemplateSpec(user="{{text}}\nThe queue is ", answer_cue=""),
