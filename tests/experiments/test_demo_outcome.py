@@ -14,9 +14,14 @@ from tests.comparison_data import make_finished_experiment
 BASE = "http://127.0.0.1:8000"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def made(make_once):
+    return make_once(lambda workspace: make_finished_experiment(workspace, num_validation=12, num_test=12, seeds=(0,)))
+
+
 @pytest.fixture
-def demonstration(workspace):
-    return make_finished_experiment(workspace, num_validation=12, num_test=12, seeds=(0,))
+def demonstration(made, db):
+    return Experiment.objects.get(pk=made.pk)
 
 
 def told(experiment, by):

@@ -9,9 +9,14 @@ from tests.comparison_data import make_finished_experiment
 from tests.factories import make_experiment
 
 
+@pytest.fixture(scope="module", autouse=True)
+def made(make_once):
+    return make_once(lambda workspace: make_finished_experiment(workspace, num_validation=12))
+
+
 @pytest.fixture
-def finished(workspace) -> Experiment:
-    return make_finished_experiment(workspace, num_validation=12)
+def finished(made) -> Experiment:
+    return Experiment.objects.get(pk=made.pk)
 
 
 @pytest.fixture

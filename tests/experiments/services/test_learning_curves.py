@@ -16,9 +16,14 @@ from tests.comparison_data import make_finished_experiment
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(scope="module", autouse=True)
+def made(make_once):
+    return make_once(lambda workspace: make_finished_experiment(workspace, num_validation=12))
+
+
 @pytest.fixture
-def finished(workspace) -> Experiment:
-    return make_finished_experiment(workspace, num_validation=12)
+def finished(made) -> Experiment:
+    return Experiment.objects.get(pk=made.pk)
 
 
 def end_runs(curve: Experiment, state: JobState = JobState.SUCCEEDED) -> None:

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from experiments.models import Artifact, Job, Role
+from experiments.models import Artifact, Experiment, Job, Role
 from experiments.services.keys import api_key_create
 from experiments.services.reports import report_create, share_create
 from tests.extraction_data import NUM_TOKENS, make_finished_extraction
@@ -16,9 +16,14 @@ from tests.extraction_data import NUM_TOKENS, make_finished_extraction
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(scope="module", autouse=True)
+def made(make_once):
+    return make_once(make_finished_extraction)
+
+
 @pytest.fixture
-def finished(workspace):
-    return make_finished_extraction(workspace)
+def finished(made):
+    return Experiment.objects.get(pk=made.pk)
 
 
 @pytest.fixture

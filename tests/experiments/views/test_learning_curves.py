@@ -10,9 +10,14 @@ from tests.curve_data import make_drawn_curve
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(scope="module", autouse=True)
+def made(make_once):
+    return make_once(lambda workspace: make_finished_experiment(workspace, num_validation=24))
+
+
 @pytest.fixture
-def finished(workspace):
-    return make_finished_experiment(workspace, num_validation=24)
+def finished(made):
+    return Experiment.objects.get(pk=made.pk)
 
 
 @pytest.fixture
