@@ -15,11 +15,12 @@ from pytest_django import DjangoDbBlocker
 from experiments.models import Role, User, Workspace
 from tests import factories
 
-# Torch reads these once, when it is imported. Idle threads sleep, or tests crawl on a busy machine; and of processes side by side each
+# Torch and tokenizers read these once. Idle threads sleep, or tests crawl on a busy machine; and of processes side by side each
 # has one thread, for two with two threads each get in each other's way and cost several times as much.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 # How long an example takes says nothing on a busy machine, and the first one may load a library.

@@ -3,22 +3,32 @@
 The other half, an engine host that works where the web cannot be imported, stands in tests/workers/engine/test_host.py.
 """
 
+import json
 import subprocess
 import sys
-
-import pytest
 
 MODEL_LIBRARIES = ("torch", "transformers", "peft")
 
 
-def loaded_by(program: str, names: tuple[str, ...]) -> str:
-    """Which of the named modules a fresh interpreter has loaded after running `program`."""
-    program = f"{program}\nimport sys; print([name for name in {names!r} if name in sys.modules])"
+ENTRIES = ("promptlab.wsgi", "promptlab.urls", "workers.tasks", "workers.hosted_search")
+
+
+def loaded_by(entries: tuple[str, ...], names: tuple[str, ...]) -> dict[str, list[str]]:
+    """Which of the named modules a fresh interpreter has loaded after each entry, imported one after the other."""
+    program = f"""
+import django, importlib, json, sys
+django.setup()
+loaded = {{}}
+for entry in {entries!r}:
+    importlib.import_module(entry)
+    loaded[entry] = [name for name in {names!r} if name in sys.modules]
+print(json.dumps(loaded))
+"""
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr[-2000:]
-    return ended.stdout.strip()
+    found: dict[str, list[str]] = json.loads(ended.stdout)
+    return found
 
 
-@pytest.mark.parametrize("entry", ["promptlab.wsgi, promptlab.urls", "workers.tasks", "workers.hosted_search"])
-def test_web_and_celery_processes_start_without_model_libraries(entry):
-    assert loaded_by(f"import django; django.setup(); import {entry}", MODEL_LIBRARIES) == "[]"
+def test_web_and_celery_processes_start_without_model_libraries():
+    assert loaded_by(ENTRIES, MODEL_LIBRARIES) == {entry: [] for entry in ENTRIES}
