@@ -1,4 +1,4 @@
-"""Tables as CSV and JSON files that a spreadsheet can open without running anything in them. Pure; no Django.
+"""Tables as CSV files that a spreadsheet can open without running anything in them. Pure; no Django.
 
 A text that a spreadsheet would take for a formula gets an apostrophe in front. Numbers are numbers by their type and
 stay as they are.
@@ -6,7 +6,6 @@ stay as they are.
 
 import csv
 import io
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -50,15 +49,6 @@ def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, for_spr
     yield _taken(stream)
 
 
-def json_lines(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
-    """A JSON array of objects, an object a line; numbers that are not finite are null, money is text with all digits."""
-    opening = "["
-    for row in rows:
-        yield opening + "\n" + json.dumps(dict(zip(columns, map(_json_cell, row), strict=True)), ensure_ascii=False, allow_nan=False)
-        opening = ","
-    yield "[]\n" if opening == "[" else "\n]\n"
-
-
 def _csv_cell(cell: Cell) -> str:
     if cell is None or (isinstance(cell, float | Decimal) and not math.isfinite(cell)):
         return ""
@@ -67,14 +57,6 @@ def _csv_cell(cell: Cell) -> str:
     if isinstance(cell, Decimal):
         return format(cell, "f")
     return cell_neutralised(cell) if isinstance(cell, str) else repr(cell)
-
-
-def _json_cell(cell: Cell) -> str | int | float | bool | None:
-    if isinstance(cell, Decimal):
-        return format(cell, "f") if cell.is_finite() else None
-    if isinstance(cell, float) and not math.isfinite(cell):
-        return None
-    return cell
 
 
 def _taken(stream: io.StringIO) -> str:
