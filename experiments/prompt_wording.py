@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from experiments.chains import STEP, FirstStep, first_step_problems, steps_problems
-from experiments.slots import FilledTooLong, SlotUnfilled, slot_iterate, slot_problems, unknown_slot_sentence
+from experiments.slots import slot_iterate, slot_problems, unknown_slot_sentence
 from experiments.wording import counted, listed, quoted
 
 MAX_TEXT = 50_000
@@ -18,6 +18,14 @@ MAX_CUE = 200
 MAX_WORD = 200
 MAX_DEMONSTRATIONS = 64
 UNWRITTEN = "[what the model writes in the first step]"
+
+
+class SlotUnfilled(ValueError):
+    """A slot names a column that the row does not have."""
+
+
+class FilledTooLong(ValueError):
+    """The filled text would be longer than a page shows."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,8 @@ def wording_problems(wording: PromptWording, shape: DataShape | None) -> list[st
 
 def pieces_fill(text: str, fields: Mapping[str, str], *, limit: int = 20_000) -> list[Piece]:
     """The text cut at its slots, each filled with the row's value, so that a page can mark what came from the row.
+
+    Values are put in once and never read again for slots.
 
     Raises:
         SlotUnfilled: a slot names a column that the row lacks.

@@ -1,27 +1,17 @@
-"""The `{{column}}` slots of a prompt: finding, checking and filling them by name, and nothing more.
+"""The `{{column}}` slots of a prompt: finding and checking them by name, and nothing more.
 
 A slot is `{{`, a column name, `}}`; spaces around the name do not count. The name holds no brace and no line break;
-anything else stays as it was written. Values are put in once and never read again for slots. No template engine is
-involved and every function takes time linear in the text.
+anything else stays as it was written. No template engine is involved and every function takes time linear in the text.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from experiments.wording import counted, listed
 
 MAX_NAME = 200
-MAX_FILLED = 1_000_000
 MOST_OFFERED = 8
-
-
-class SlotUnfilled(ValueError):
-    """A slot names a column that the row does not have."""
-
-
-class FilledTooLong(ValueError):
-    """The filled text would pass MAX_FILLED characters."""
 
 
 @dataclass(frozen=True)
@@ -53,26 +43,6 @@ def is_slot_name(name: str) -> bool:
 def slot_names(*texts: str) -> tuple[str, ...]:
     """The column names that the texts ask for, each once, in order of appearance."""
     return tuple(dict.fromkeys(slot.name for text in texts for slot in slot_iterate(text)))
-
-
-def slot_fill(text: str, fields: Mapping[str, str], *, limit: int = MAX_FILLED) -> str:
-    """The text with each slot replaced by the row's value.
-
-    Raises:
-        SlotUnfilled: a slot names a column that is not in `fields`.
-        FilledTooLong: the result would be longer than `limit` characters.
-    """
-    parts: list[str] = []
-    at, length = 0, len(text)
-    for slot in slot_iterate(text):
-        if slot.name not in fields:
-            raise SlotUnfilled(unknown_slot_sentence(slot.name, tuple(fields)))
-        length += len(fields[slot.name]) - (slot.end - slot.start)
-        if length > limit:
-            raise FilledTooLong(f"The filled prompt is longer than {limit:,} characters. Use fewer slots or shorter texts.")
-        parts += [text[at : slot.start], fields[slot.name]]
-        at = slot.end
-    return "".join([*parts, text[at:]])
 
 
 def slot_problems(texts: Sequence[str], *, columns: Sequence[str], hidden: Collection[str] = ()) -> tuple[str, ...]:

@@ -20,10 +20,18 @@ from experiments.access import (
 from experiments.errors import UserError
 from experiments.forms.prompts import PromptDetailsForm, PromptForm
 from experiments.models import DatasetVersion, PromptTemplate, TemplateVersion, Workspace
-from experiments.prompt_wording import PromptWording, demonstrations_fill, first_step_fill, row_fill, wording_lines, wording_problems
+from experiments.prompt_wording import (
+    FilledTooLong,
+    PromptWording,
+    SlotUnfilled,
+    demonstrations_fill,
+    first_step_fill,
+    row_fill,
+    wording_lines,
+    wording_problems,
+)
 from experiments.reads import prompts as reads
 from experiments.services import prompts
-from experiments.slots import FilledTooLong, SlotUnfilled
 from experiments.views.viewer import posted, require_here, viewer
 
 GET_POST = ["GET", "HEAD", "POST"]

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments import chains
-from experiments.slots import slot_fill, slot_names
+from experiments.prompt_wording import pieces_fill
+from experiments.slots import slot_names
 from workers.engine import template_spec
 
 PIECES = st.lists(st.sampled_from(["{{", "}}", "{", "}", "text", " ", "\t", "\n", "é", "{{ text }}", "{{}}", "x" * 150]), max_size=12)
@@ -23,4 +24,4 @@ def test_both_have_the_same_slot_for_the_text_of_a_first_step():
 def test_both_fill_them_the_same_way(text):
     fields = {name: f"<{name}>{{{{text}}}}" for name in slot_names(text)}
 
-    assert template_spec.fill(text, fields) == slot_fill(text, fields)
+    assert template_spec.fill(text, fields) == "".join(piece.text for piece in pieces_fill(text, fields))

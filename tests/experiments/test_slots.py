@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.slots import FilledTooLong, SlotUnfilled, slot_fill, slot_iterate, slot_names, slot_problems
+from experiments.prompt_wording import FilledTooLong, SlotUnfilled, pieces_fill
+from experiments.slots import slot_iterate, slot_names, slot_problems
+
+
+def filled(text, fields, limit=10_000_000):
+    return "".join(piece.text for piece in pieces_fill(text, fields, limit=limit))
 
 
 def test_slots_are_found_with_their_places():
@@ -33,30 +38,30 @@ def test_only_names_between_double_braces_are_slots(text, names):
 
 
 def test_filling_keeps_everything_else_as_it_was_written():
-    assert slot_fill("{ {{text}} } %s {0} {{}}", {"text": "hello"}) == "{ hello } %s {0} {{}}"
+    assert filled("{ {{text}} } %s {0} {{}}", {"text": "hello"}) == "{ hello } %s {0} {{}}"
 
 
 def test_values_are_never_read_again_for_slots():
-    assert slot_fill("{{text}}{{label}}", {"text": "{{label}}", "label": "{{text}}"}) == "{{label}}{{text}}"
+    assert filled("{{text}}{{label}}", {"text": "{{label}}", "label": "{{text}}"}) == "{{label}}{{text}}"
 
 
 @pytest.mark.parametrize("payload", ["{{7*7}}", "{{ self.__class__ }}", "{% for x in y %}", "{0.__class__}", "${7*7}", "{{text|upper}}"])
 def test_no_expression_is_evaluated(payload):
-    with_value = slot_fill("{{text}}", {"text": payload})
+    with_value = filled("{{text}}", {"text": payload})
 
     assert with_value == payload
     with contextlib.suppress(SlotUnfilled):
-        assert slot_fill(payload, {"text": "secret"}) == payload
+        assert filled(payload, {"text": "secret"}) == payload
 
 
 def test_an_unknown_slot_is_named_with_the_column_that_was_meant():
     with pytest.raises(SlotUnfilled, match=r"The slot \{\{texte\}\} has no column in the data\. Did you mean \{\{text\}\}\?"):
-        slot_fill("{{texte}}", {"text": "hello"})
+        filled("{{texte}}", {"text": "hello"})
 
 
 def test_a_filled_prompt_has_a_limit():
-    with pytest.raises(FilledTooLong, match="longer than 1,000,000 characters"):
-        slot_fill("{{text}}" * 1_000, {"text": "a" * 100_000})
+    with pytest.raises(FilledTooLong, match="longer than the 1,000,000 characters"):
+        filled("{{text}}" * 1_000, {"text": "a" * 100_000}, limit=1_000_000)
 
 
 def test_problems_name_missing_unknown_and_answer_slots():
@@ -105,7 +110,7 @@ def test_a_thousand_unknown_slots_are_summed_up():
 def test_the_text_is_its_slots_and_what_lies_between(text):
     names = slot_names(text)
 
-    assert slot_fill(text, {name: "{{" + name + "}}" for name in names}).replace(" ", "") == text.replace(" ", "")
+    assert filled(text, {name: "{{" + name + "}}" for name in names}).replace(" ", "") == text.replace(" ", "")
 
 
 @given(st.text("{}ab \t\n", max_size=40))
@@ -119,6 +124,6 @@ def test_the_rule_is_the_documented_pattern(text):
 def test_hostile_text_takes_linear_time(hostile):
     started = time.process_time()
 
-    assert slot_fill(hostile, {"": "x", "a": "x"}) is not None
+    assert filled(hostile, {"": "x", "a": "x"}) is not None
 
     assert time.process_time() - started < 5  # linear takes a second at most, quadratic would take hours
