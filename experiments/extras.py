@@ -22,7 +22,7 @@ def writing_problems(names: Sequence[str], backbones: Sequence[Backbone]) -> Ite
     if any(DSPY not in extras_of(queue) for queue in queues):
         yield (
             f"{listed(names)} {'needs' if len(names) == 1 else 'need'} DSPy, an extra that no running worker has. Install it where the "
-            "workers run with `pip install promptlab[dspy]` and start them again, or leave this out."
+            "workers run with `pip install --no-deps --require-hashes -r requirements-dspy.lock` and start them again, or leave this out."
         )
     for backbone in backbones:
         if (problem := cannot_write(backbone)) is not None:

@@ -39,7 +39,7 @@ def test_without_the_extra_a_search_is_refused_before_launch(workspace):
 
     assert problems_of(workspace, factories.make_backbone(facts=CHAT)) == [
         "GEPA search needs DSPy, an extra that no running worker has. Install it where the workers run with "
-        "`pip install promptlab[dspy]` and start them again, or leave this out."
+        "`pip install --no-deps --require-hashes -r requirements-dspy.lock` and start them again, or leave this out."
     ]
 
 

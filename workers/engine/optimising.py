@@ -15,8 +15,8 @@ from workers.engine.template_spec import TemplateSpec
 
 MEMORY = "memory.jsonl"
 WITHOUT_DSPY = (
-    "This search needs DSPy, an extra that is not installed where the workers run. Install it with `pip install promptlab[dspy]`, "
-    "or leave this approach out."
+    "This search needs DSPy, an extra that is not installed where the workers run. Install it with "
+    "`pip install --no-deps --require-hashes -r requirements-dspy.lock`, or leave this approach out."
 )
 Message = Mapping[str, str]
 

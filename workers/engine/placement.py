@@ -46,7 +46,7 @@ def refuse_few_bits(wanted: str, device: torch.device) -> None:
     if device.type != "cuda":
         raise BadSpec(f"{words} need an NVIDIA GPU, and this worker runs on the CPU. Choose fp32 or bf16, or a worker with a GPU.")
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise BadSpec(f"{words} need the package bitsandbytes, which this worker lacks. Install promptlab[quantized], or choose bf16.")
+        raise BadSpec(f"{words} need the package bitsandbytes, which this worker lacks. Install it, or choose bf16.")
 
 
 def memory_limits(device: torch.device) -> dict[int | str, int]:
