@@ -23,6 +23,7 @@ from workers.engine.outcome import storable
 
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 NO_KEY = "none"  # servers of one's own often want no key, but the client sends the header all the same
+END_OF_THINKING = "</think>"  # servers that do not set a model's thinking apart leave it in front of the answer
 SAID_CHARACTERS = 200
 SECRET_CHARACTERS = 12  # a shorter key, such as "EMPTY", may be a word of an answer as well
 SLOWER = (408, 409, 425, 429)  # of the refusals, those that say "later"; all others say that this request is not liked
@@ -224,7 +225,7 @@ def read_reply(content: bytes, protocol: str, seconds: float) -> Reply:
     usage = value.get("usage") if isinstance(value.get("usage"), dict) else {}
     details = usage.get("prompt_tokens_details")
     return Reply(
-        text=storable(text or ""),
+        text=storable(text or "").rpartition(END_OF_THINKING)[2],
         top=_top(choice.get("logprobs"), protocol),
         finish=storable(str(choice.get("finish_reason") or ""))[:40],
         model=storable(str(value.get("model") or ""))[:200],

@@ -33,13 +33,18 @@ def read_label(reply: Reply, words: Words) -> Reading:
     """
     scores, is_decided = score_labels(reply.top, words)
     text = read_text(reply.text, words)
-    if is_decided:
+    if is_decided and _is_of_text(reply):
         best = max(scores, key=scores.__getitem__)
         # Alternatives count for a label as it is written. What was answered counted for none when it is a label in another spelling,
         # “Refund” or quoted, so that the likeliest of all is missing among the scores.
         if text in (None, best) or owners_of(reply.text, words):
             return Reading(best, "log-probabilities", _with_floor(scores, reply.top, words))
     return Reading(text, "text" if text is not None else "no label")
+
+
+def _is_of_text(reply: Reply) -> bool:
+    """Whether the alternatives are those of the text. Some servers tell those of the thinking that they have cut off before it."""
+    return reply.text.lstrip().startswith(reply.top[0][0][0].strip())
 
 
 def read_text(text: str, words: Words) -> str | None:

@@ -116,6 +116,15 @@ def test_what_every_database_keeps_is_left_of_an_answer(server):
     assert (reply.model, reply.text, reply.finish) == ("a\ufffd", "b?", "c\ufffd?")
 
 
+@pytest.mark.parametrize(
+    "thinking", ["<think>\nA card, or a refund?\n</think>\n\n", "A card?</think>"], ids=["whole", "begun in the prompt"]
+)
+def test_thinking_in_front_of_an_answer_is_not_part_of_it(server, thinking):
+    server.always(Answer(completion(f"{thinking}refund")))
+
+    assert ask(server.url).text.strip() == "refund"
+
+
 def test_answer_that_repeats_the_key_is_kept_without_it(server):
     server.always(Answer(completion(f"You sent Bearer {KEY}")))
 

@@ -58,6 +58,12 @@ def test_label_in_another_spelling_is_not_overruled_by_a_far_less_likely_one(tok
     assert (reading.label, reading.how, reading.scores) == ("refund", "text", {})
 
 
+def test_alternatives_of_the_thinking_before_an_answer_do_not_decide_it():
+    thinking = shares(("<think>", 0.99), ("card", 0.005), ("x", 0.0001))
+
+    assert read_label(Reply("return", (thinking, shares(("Hm", 0.9)))), WORDS).label == "return"
+
+
 @pytest.mark.parametrize("text", ["It is a refund", "Item"])
 def test_beginning_of_a_sentence_is_no_label_that_begins_alike(text):
     words = {"refund": ["refund"], "item_return": ["item_return"]}
