@@ -20,7 +20,7 @@ from workers.engine.families import sliding_reason
 from workers.engine.forgetting import forgetting, unrelated_loss
 from workers.engine.frame import EncodedRow, Frame
 from workers.engine.full import refuse_without_room
-from workers.engine.generation import Generator, beyond_answers, predict_texts
+from workers.engine.generation import Generator, limits_met, predict_texts
 from workers.engine.learning import learn, sample_rows
 from workers.engine.outcome import ArtifactRecord, Prediction, TrainingRecord
 from workers.engine.predicting import predict_labels
@@ -178,9 +178,9 @@ class Prompted:
 
     def _write(self, items: Sequence[Item], on_rows: OnRows) -> list[Prediction]:
         generator = Generator(self.backbone, self.run.spec.generation, self.virtual(), self.plain_reason, on_rows)
-        if self.is_answer:
-            self.run.warnings += beyond_answers(self.frame, items)
-        return predict_texts(self.frame, generator, items)
+        made = predict_texts(self.frame, generator, items)
+        self.run.warnings += limits_met(self.frame, items, made) if self.is_answer else []
+        return made
 
     def _warm_writer(self) -> Callable[[Item], object]:
         generator = Generator(self.backbone, self.run.spec.generation, self.virtual(), self.plain_reason)

@@ -38,6 +38,7 @@ class Chained:
     first: Step
     second: Step
     lengths: list[int] = field(default_factory=list)
+    num_cut: int = 0
 
     def predict(self, items: Sequence[Item], on_rows: OnRows) -> list[Prediction]:
         """An answer for every row, in order; a row that the first step cannot read has no second one."""
@@ -45,6 +46,7 @@ class Chained:
             self.second.frame.encode([with_text(item, "") for item in items])  # before anything is written for rows that never fit
         wrote = self.first.predict(items, lambda done: on_rows(done // 2))
         self.lengths += [said.completion_tokens for said in wrote if said.error is None]
+        self.num_cut += sum(said.was_cut for said in wrote)
         ready = [with_text(item, said.text) for item, said in zip(items, wrote, strict=True) if said.error is None]
         answers = iter(self.second.predict(ready, lambda done: on_rows((len(items) + done) // 2)) if ready else ())
         return [said if said.error else joined(said, next(answers)) for said in wrote]
@@ -66,11 +68,10 @@ class Chained:
     def facts(self) -> dict[str, Any]:
         """Those of the answer, with the first step's frame and how long its texts were."""
         first, second = self.first.facts(), self.second.facts()
-        most = self.first.frame.spec.generation.max_new_tokens
         wrote = {
             "rows": len(self.lengths),
             "mean_tokens": sum(self.lengths) / len(self.lengths) if self.lengths else None,
-            "at_limit": sum(length >= most for length in self.lengths),
+            "at_limit": self.num_cut,
         }
         plain = first["shared_prefix"] if first["shared_prefix"] != "shared" else second["shared_prefix"]
         return {

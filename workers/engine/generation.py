@@ -165,6 +165,10 @@ class Generator:
         wrote_end = len(answer) < self.rules.max_new_tokens and stop_place(self._decoded(answer), self.rules.stop) is None
         return len(answer) + wrote_end
 
+    def is_cut(self, answer: Sequence[int]) -> bool:
+        """Whether an answer was as long as allowed before it came to an end."""
+        return len(answer) == self.rules.max_new_tokens and stop_place(self._decoded(answer), self.rules.stop) is None
+
     def text_of(self, answer: Sequence[int]) -> str:
         """An answer as text, cut before the first stop text."""
         text = self._decoded(answer)
@@ -286,11 +290,12 @@ def _uniform(name: str, count: int) -> list[float]:
     return numbers
 
 
-def beyond_answers(frame: Frame, items: Sequence[Item]) -> list[str]:
-    """A sentence where some rows have a reference that no answer can be as long as."""
-    beyond, most = sum(not frame.can_be_answered(item) for item in items), frame.spec.generation.max_new_tokens
-    said = f"Rows whose reference is longer than the {most:,} tokens of an answer: {beyond:,}. None can be right. Allow longer answers."
-    return [said] if beyond else []
+def limits_met(frame: Frame, items: Sequence[Item], made: Sequence[Prediction]) -> list[str]:
+    """A sentence where references are longer than an answer may be, and one where answers were cut there."""
+    most = f"{frame.spec.generation.max_new_tokens:,} tokens"
+    beyond, cut = sum(not frame.can_be_answered(item) for item in items), sum(each.was_cut for each in made)
+    said = [f"Rows whose reference is longer than the {most} of an answer: {beyond:,}. None can be right. Allow longer answers."]
+    return (said if beyond else []) + ([f"Answers cut after {most}, before they had ended: {cut:,} of {len(made):,}."] if cut else [])
 
 
 def predict_texts(frame: Frame, generator: Generator, items: Sequence[Item]) -> list[Prediction]:
@@ -307,6 +312,6 @@ def predict_texts(frame: Frame, generator: Generator, items: Sequence[Item]) -> 
         if row.error is None:
             ids, prediction.seconds, prediction.computed_tokens = next(made)
             prediction.text = prediction.predicted = generator.text_of(ids)
-            prediction.completion_tokens = generator.num_tokens(ids)
+            prediction.completion_tokens, prediction.was_cut = generator.num_tokens(ids), generator.is_cut(ids)
         predictions.append(prediction)
     return predictions

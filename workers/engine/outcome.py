@@ -88,6 +88,7 @@ class Prediction:
         skipped: the row was left out on purpose, because it is too long.
         quality: of a free answer: exact_match, token_f1, rouge_l, chrf and, where a form was asked for, format; 0 to 1.
         format_problem: what is wrong with the form of a free answer, or None.
+        was_cut: a free answer was as long as allowed before it had ended.
         first_text, first_prompt: what the first of two steps wrote and read; the token counts and the seconds are those of both.
     """
 
@@ -110,6 +111,7 @@ class Prediction:
     prompt: str | None = None
     quality: dict[str, float] | None = None
     format_problem: str | None = None
+    was_cut: bool = False
     first_text: str | None = None
     first_prompt: str | None = None
 
@@ -122,8 +124,8 @@ class Prediction:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; what is optional only where it says something."""
         plain = asdict(self)
-        for name in ("scores", "by_rule", "prompt", "quality", "format_problem", "first_text", "first_prompt"):
-            if plain[name] is None:
+        for name in ("scores", "by_rule", "prompt", "quality", "format_problem", "was_cut", "first_text", "first_prompt"):
+            if plain[name] is None or plain[name] is False:
                 del plain[name]
         return plain
 

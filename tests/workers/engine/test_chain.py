@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ import pytest
 from tests.workers.engine.fakes import LABELS, TEMPLATE, make_backbone, make_items, make_run, make_spec, write_rows
 from workers.engine.answer_rules import Generation
 from workers.engine.approach import build_approach
+from workers.engine.chain import Chained
 from workers.engine.errors import BadData, BadSpec, Unsupported
 from workers.engine.execute import execute
 from workers.engine.latency import time_approaches
 from workers.engine.latency_spec import LatencySpec
+from workers.engine.outcome import Prediction
 from workers.engine.serving import Answerer
 from workers.engine.spec import EvaluateOn, Item, Recipe, RunSpec
 from workers.engine.template_spec import Demonstration, FirstStep, TemplateSpec
@@ -55,8 +58,25 @@ def test_the_result_says_how_long_the_first_texts_were(tmp_path):
 
     assert result.written["first_step"]["rows"] == 12
     assert 0 < result.written["first_step"]["mean_tokens"] <= 6
+    assert not any("Answers cut" in said for said in result.warnings)  # the first step's texts are no answers
     assert {"first_step", "opening_tokens"} <= set(result.frame)
     assert result.metrics["test"].mean_tokens["completion_tokens"] > result.written["first_step"]["mean_tokens"]
+
+
+def test_a_first_text_that_ended_with_its_last_token_is_not_counted_at_the_limit():
+    class Told:
+        frame = SimpleNamespace(spec=SimpleNamespace(too_long="skip"))
+
+        def predict(self, items, on_rows):
+            return [Prediction(item.id, item.label, completion_tokens=3, was_cut=item.id == "row-0") for item in items]
+
+        def facts(self):
+            return {"frame": {}, "shared_prefix": "shared"}
+
+    chained: Any = Chained(Told(), Told())  # type: ignore[arg-type]
+    chained.predict(make_items(4), lambda done: None)
+
+    assert chained.facts()["written"]["first_step"] == {"rows": 4, "mean_tokens": 3.0, "at_limit": 1}
 
 
 def test_examples_in_the_prompt_get_a_first_step_too(tmp_path):

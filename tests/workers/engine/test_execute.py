@@ -218,6 +218,9 @@ def test_extraction_trains_writes_and_measures_free_text(tmp_path):
         assert figure == pytest.approx(sum(line["quality"][name] for line in lines) / 12)
     assert all((line["quality"]["format"] == 1.0) == (len(line["text"]) <= 8) for line in lines)
     assert all(line["completion_tokens"] <= 5 for line in lines)
+    cut = sum(line.get("was_cut", False) for line in lines)
+    assert cut
+    assert f"Answers cut after 5 tokens, before they had ended: {cut} of 12." in result.warnings
     assert [point.validation_accuracy for point in result.training.curve] == [None] * 3
 
 

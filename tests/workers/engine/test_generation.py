@@ -180,6 +180,18 @@ def test_the_tokens_of_an_answer_count_the_terminator_only_where_it_was_written(
     assert all(each.completion_tokens <= 2 for each in made)
 
 
+def test_an_answer_that_ends_at_its_last_allowed_token_was_not_cut():
+    """With its terminator it counts as many tokens as one that was cut."""
+    backbone = make_backbone("llama")
+    ids = backbone.tokenizer("card cash transfer")["input_ids"]
+    exact, short = (Generator(backbone, Generation(max_new_tokens=len(ids) + more, stop=("\n",))) for more in (1, 0))
+    stopping = Generator(backbone, Generation(max_new_tokens=len(ids), stop=("cash",)))
+
+    assert (exact.num_tokens(ids), exact.is_cut(ids)) == (len(ids) + 1, False)
+    assert (short.num_tokens(ids), short.is_cut(ids)) == (len(ids), True)
+    assert not stopping.is_cut(ids)
+
+
 @pytest.mark.parametrize("limit", [2, 24])
 def test_computed_tokens_are_those_that_the_model_reads_behind_what_all_rows_share(limit):
     backbone = make_backbone("llama")
