@@ -36,17 +36,29 @@ def refuse_unrunnable(source: str, config: PretrainedConfig) -> None:
 
 def window_of(config: PretrainedConfig) -> int:
     """Positions that the model has."""
-    sizes = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "context_length")]
-    window = min((int(size) for size in sizes if size), default=_NO_LIMIT)
+    sizes = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "context_length", "max_seq_len")]
+    window = min((int(size) for size in (*sizes, *_steady_positions(config)) if size), default=_NO_LIMIT)
     return window - int(config.pad_token_id or 0) - 1 if config.model_type in _OFFSET_POSITIONS else window
+
+
+def _steady_positions(config: PretrainedConfig) -> list[int]:
+    """Positions up to which LongRoPE (Phi-3, Phi-4) turns every batch alike.
+
+    Beyond them all positions of a batch are turned by other angles as soon as its longest row is that long, so that a row's score
+    would depend on its company, and a prefix that was run alone would not be the rows' own.
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope, *(part for part in rope.values() if isinstance(part, dict))]
+    return [int(kind["original_max_position_embeddings"]) for kind in kinds if kind.get("rope_type") == "longrope"]
 
 
 def sliding_of(config: PretrainedConfig) -> int | None:
     """How far back an attention layer looks, where that is less than the whole row."""
     if getattr(config, "use_sliding_window", True) is False:
         return None
-    size = getattr(config, "sliding_window", None)
-    return int(size) if size else None
+    # GPT-Neo has names of its own, and Llama 4 looks back no further than the beginning of a chunk.
+    names = ["sliding_window", "attention_chunk_size", *(["window_size"] if config.model_type == "gpt_neo" else [])]
+    return min((int(size) for name in names if (size := getattr(config, name, None))), default=None)
 
 
 def plain_by_design(model: PreTrainedModel) -> str | None:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from workers.engine.batching import Batch, line_batch
+from workers.engine.answers import Answer, build_trie
+from workers.engine.batching import Batch, line_batch, tree_batch
 from workers.engine.families import plain_by_design
 from workers.engine.folded_attention import NAME, can_fold
 from workers.engine.forward import folded_pass, plain_pass, shared_pass
@@ -64,12 +65,31 @@ def sharing_reason(model: PreTrainedModel, terminator_id: int) -> str | None:
             shared = shared_pass(model, prefix_of(model, NO_VIRTUAL, drawn[:3]), rows).log_softmax(-1)
             whole = line_batch([drawn, [*drawn[:3], *drawn[4:]]], answers).to(model.device)
             gap = float((shared - plain_pass(model, NO_VIRTUAL, whole).log_softmax(-1)).abs().max())
+            gap = max(gap, _gap_of_trees(model, drawn, terminator_id))
     except CANNOT_SHARE as error:
         return cannot_share(error)
     if not gap <= SCORE_TOLERANCE[model.dtype]:
         return f"shared and plain scores differ by {gap:.3g} nats"
     _fold_where_equal(model, prefix_of(model, NO_VIRTUAL, drawn[:3]), rows, shared)
     return None
+
+
+def _gap_of_trees(model: PreTrainedModel, drawn: Sequence[int], terminator_id: int) -> float:
+    """How far all answers in one pass are from one pass an answer (nats), for rows of uneven length.
+
+    A model that counts distances by columns, as some with ALiBi do, agrees on lines but not on answers that stand behind pads.
+    """
+    other = (drawn[0] + 1) % int(model.config.vocab_size)
+    trie = build_trie([Answer("0", "", (terminator_id, drawn[0])), Answer("1", "", (drawn[1], other))])
+    prefix = prefix_of(model, NO_VIRTUAL, drawn[:3])
+    tree = shared_pass(model, prefix, tree_batch([drawn[3:], drawn[5:]], trie).to(model.device)).log_softmax(-1)
+    gaps = []
+    for answer, path in zip(trie.answers, trie.steps, strict=True):
+        whole = line_batch([drawn, [*drawn[:3], *drawn[5:]]], [answer.ids] * 2).to(model.device)
+        alone = plain_pass(model, NO_VIRTUAL, whole).log_softmax(-1)
+        places = [position for position, _ in path]
+        gaps.append(float((tree.view(2, trie.num_positions, -1)[:, places].flatten(0, 1) - alone).abs().max()))
+    return max(gaps)
 
 
 def _fold_where_equal(model: PreTrainedModel, prefix: PrefixStates | None, rows: Batch, expected: Tensor) -> None:

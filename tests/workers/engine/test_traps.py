@@ -6,16 +6,19 @@ Traps of padding stand in test_scoring, of start texts and of P-tuning's file in
 import pytest
 import torch
 from peft import IA3Config, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
+from transformers import AutoConfig, AutoModelForCausalLM
 
-from tests.workers.engine.fakes import make_backbone, make_frame, make_items, make_model, make_run, trie_of
+from tests.workers.engine.fakes import make_backbone, make_frame, make_items, make_model, make_run, make_tokenizer, trie_of
 from tests.workers.engine.test_scoring import plain_reference
 from workers.engine.answer_rules import Generation
+from workers.engine.backbone import Backbone, assemble_backbone
 from workers.engine.batching import line_batch
 from workers.engine.execute import execute
 from workers.engine.forward import shared_pass
 from workers.engine.generation import Generator
 from workers.engine.prefix import NO_VIRTUAL, prefix_of
 from workers.engine.scoring import Scorer
+from workers.engine.spec import BackboneRef
 
 IGNORES_NAMES = {
     "prompt": lambda: PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4),
@@ -120,3 +123,54 @@ def test_the_encoder_of_an_encoder_decoder_reads_a_row_once_for_all_labels():
 
     assert len(trie_of(frame).answers) > 1
     assert len(passes) == 1
+
+
+def make_unlisted(kind: str, **sizes) -> Backbone:
+    """A tiny model of a family that the matrix does not name but people bring."""
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer()
+    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), initializer_range=0.2, **sizes)
+    return assemble_backbone(BackboneRef(f"tiny-{kind}"), AutoModelForCausalLM.from_config(config), tokenizer)
+
+
+def test_positions_that_are_turned_otherwise_in_long_batches_are_beyond_the_window():
+    """LongRoPE turns all rows of a batch by other angles once the longest has that many tokens: no row may get there."""
+    factors = {"long_factor": [2.0] * 4, "short_factor": [1.0] * 4}
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 32, **factors}
+    backbone = make_backbone("phi3", original_max_position_embeddings=32, rope_parameters=rope)
+    ids = torch.arange(5, 45)
+
+    with torch.inference_mode():
+        within, beyond = (backbone.model(ids[None, :length]).logits[0, :31] for length in (32, 33))
+
+    assert not torch.allclose(within, beyond, atol=1e-3), "the angles stay as they are, so the test shows nothing"
+    assert backbone.window == 32
+
+
+def test_a_window_that_has_another_name_is_seen():
+    """GPT-Neo's local layers; on rows that are no longer than the window, trying both ways finds nothing."""
+    sizes = {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "max_position_embeddings": 256}
+    backbone = make_unlisted("gpt_neo", window_size=24, attention_types=[[["global", "local"], 1]], **sizes)
+    frame = make_frame(backbone)
+    rows = [row.ids for row in frame.encode(make_items(3))]
+    assert min(map(len, rows)) > 24
+
+    scores = Scorer(backbone, trie_of(frame)).score(rows).answers
+
+    for place, row in enumerate(rows):
+        for column, answer in enumerate(trie_of(frame).answers):
+            assert float(scores[place, column]) == pytest.approx(plain_reference(backbone, row, answer.ids), abs=1e-4)
+
+
+def test_a_model_that_counts_distances_by_columns_is_run_whole():
+    """MPT's ALiBi agrees on lines of tokens, but not on answers that stand behind the pads of a shorter row."""
+    backbone = make_unlisted("mpt", d_model=32, n_layers=2, n_heads=4, max_seq_len=256)
+    frame = make_frame(backbone)
+    rows = [row.ids for row in frame.encode(make_items(5))]
+
+    scores = Scorer(backbone, trie_of(frame)).score(rows).answers
+
+    assert "shared and plain scores differ" in str(backbone.plain_reason)
+    assert backbone.window == 256
+    for place, row in enumerate(rows):
+        assert float(scores[place, 0]) == pytest.approx(plain_reference(backbone, row, trie_of(frame).answers[0].ids), abs=1e-4)
