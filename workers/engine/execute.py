@@ -11,6 +11,7 @@ from workers.engine.outcome import Progress, RunResult, write_json, write_predic
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
 from workers.engine.runtime import (
+    begin_peak_memory,
     describe_machine,
     is_out_of_memory,
     keep_freed_memory,
@@ -29,6 +30,7 @@ def execute(run: Run) -> RunResult:
     """
     spec = run.spec
     keep_freed_memory()
+    begin_peak_memory()
     seed_everything(spec.seed)
     run.out.mkdir(parents=True, exist_ok=True)
     rows = {target.name: read_rows(target.file, spec.labels, spec.max_rows, labelled=target.labelled) for target in spec.evaluate}

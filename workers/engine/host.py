@@ -22,7 +22,7 @@ from workers.engine.latency import time_approaches
 from workers.engine.latency_spec import LatencySpec
 from workers.engine.outcome import Progress
 from workers.engine.run import Run
-from workers.engine.runtime import quiet_libraries, versions
+from workers.engine.runtime import quiet_libraries, return_freed_memory, versions
 from workers.engine.spec import BackboneRef, RunSpec
 
 _PROGRESS_SECONDS = 0.5
@@ -113,6 +113,7 @@ class Host:
         key = source_key(ref)
         if self._backbone is None or key != self._key:
             self._backbone, self._key = None, None
+            return_freed_memory()  # two models at once may not fit
             self._backbone = load_backbone(ref)
             self._key = key
         return self._backbone

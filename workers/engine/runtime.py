@@ -1,6 +1,8 @@
 """The machine under a run: seed, device, number format, threads, clocks, memory. Knows no model."""
 
+import contextlib
 import ctypes
+import gc
 import platform
 import random
 import resource
@@ -61,7 +63,8 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
 
 def _is_bf16_fast(device: torch.device) -> bool:
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        # Older GPUs (V100, T4) take bf16 as well, but convert every product.
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Without either instruction every product is converted to fp32 and back, which is slower than fp32 itself.
     has_library = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
     return has_library and bool({"amx_bf16", "avx512_bf16"} & cpu_flags())
@@ -92,11 +95,34 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
 
 
+def begin_peak_memory() -> None:
+    """Let the peak begin at what is in use now: a warm host has had other runs, and theirs is not this one's."""
+    for index in _gpus():
+        torch.cuda.reset_peak_memory_stats(index)
+    with contextlib.suppress(OSError):  # a kernel that keeps no such file goes on with its peak
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def peak_memory_bytes() -> int:
-    """Highest memory use so far: of the GPU's allocator where one is in use, else of this process."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return torch.cuda.max_memory_allocated()
+    """Highest memory use since `begin_peak_memory`: of all GPUs' allocators where they are in use, else of this process."""
+    if on_gpus := sum(torch.cuda.max_memory_allocated(index) for index in _gpus()):
+        return on_gpus
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _gpus() -> range:
+    """The GPUs, none before one was used: asking them would take memory for each."""
+    return range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)  # type: ignore[no-untyped-call]
+
+
+def return_freed_memory() -> None:
+    """Give the device what no tensor holds any longer, so that a look at its free memory counts it.
+
+    A model whose modules refer to each other is freed by the collector of cycles only, and torch keeps freed blocks for itself.
+    """
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
 
 
 def free_memory_bytes(device: torch.device, limit_bytes: int | None = None) -> int:
@@ -106,6 +132,7 @@ def free_memory_bytes(device: torch.device, limit_bytes: int | None = None) -> i
         limit_bytes: most memory that this process may use, or None.
     """
     if device.type == "cuda":
+        return_freed_memory()
         return int(torch.cuda.mem_get_info(device)[0])
     free = [int(psutil.virtual_memory().available)]
     if limit_bytes:
