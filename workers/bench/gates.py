@@ -42,7 +42,7 @@ GATES: dict[str, Gate] = {
     "c1-p100-grouped": Gate("c1-p100, against requests grouped by prompt", None),
     "c2": Gate("16 tokens written for each of 32 requests to 16 soft prompts of 20", 5.0),
     "c2-grouped": Gate("the same, against requests grouped by prompt", 3.0),
-    "c3": Gate("soft, prefix, LoRA, IA3 and written rows in one pass", None),
+    "c3": Gate("soft, P-tuning, prefix, LoRA, IA3 and written rows in one pass", None),
     "c4": Gate("one request beside 1,000 prompts, against beside none", 0.8, 0.9, 1.0),
     "memory": Gate("peak memory of tuning above the loaded weights", 2.0),
     "host-warm": Gate("a warm host starts a run, against half a second", 1.0),

@@ -286,6 +286,7 @@ def c2_grouped(lab: Lab) -> Entry:
 
 KINDS: dict[str, dict[str, Any]] = {
     "prompt_tuning": {"num_virtual_tokens": 6, "init": "random"},
+    "p_tuning": {"num_virtual_tokens": 4, "encoder_hidden_size": 16},
     "prefix_tuning": {"num_virtual_tokens": 5, "init": "vocabulary"},
     "lora": {"rank": 4},
     "ia3": {},
@@ -294,7 +295,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def c3(lab: Lab) -> Entry:
-    """Rows of five kinds in one pass, each as plain PEFT scores it with the model to itself."""
+    """Rows of six kinds in one pass, each as plain PEFT scores it with the model to itself."""
     answerer = Answerer(lab.backbone)
     drawn = random.Random(9)
     requests, theirs = [], []
@@ -308,7 +309,7 @@ def c3(lab: Lab) -> Entry:
             folder = write_artifact(lab, spec, seed=3)
             frame = answerer.load(kind, folder).frame
             model = PeftModel.from_pretrained(lab.peer, folder).eval()
-            virtual = int(options.get("num_virtual_tokens", 0)) if kind == "prompt_tuning" else 0
+            virtual = int(options.get("num_virtual_tokens", 0)) if kind in ("prompt_tuning", "p_tuning") else 0
             theirs += [plain_score(model, frame, request, label, virtual) for label in LABELS]
             if kind in ("lora", "ia3"):
                 model.unload()

@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 
 from workers.bench import __main__ as bench
-from workers.bench import machine
+from workers.bench import machine, tuning
 from workers.bench.gates import GATES
-from workers.bench.lab import FULL, Lab
+from workers.bench.lab import FULL, QUICK, Lab
 from workers.bench.protocol import Entry, Rules
-from workers.bench.shapes import SMOL_135M
+from workers.bench.serving import KINDS
+from workers.bench.shapes import SMALL, SMOL_135M
+from workers.bench.tuning_peers import EXAMPLE
+from workers.bench.tuning_task import Task, Trained
+from workers.engine.batching import Lines
 
 ROOT = Path(__file__).parents[3]
 
@@ -114,6 +118,31 @@ def test_operations_are_counted_as_the_shape_has_them():
     assert SMOL_135M.body + norms + 49152 * 576 == 134_515_008
     assert SMOL_135M.forward_flop(1, 0, 0) == 2 * SMOL_135M.body
     assert SMOL_135M.forward_flop(0, 0, 1) == 2 * 28_311_552
+
+
+def test_all_eight_configurations_of_b4_are_held_against_their_runs_alone(monkeypatch, tmp_path):
+    asked = []
+
+    def round_of(lab, tasks, *rest):
+        rest[-1].start()
+        rest[-1].stop()
+        asked.append([task.seed for task in tasks])
+        return Trained([1.0], [1.0])
+
+    lines = Lines(((5, 6), (7, 8)) * 4, ((9, 1),) * 8)
+    monkeypatch.setattr(tuning, "make_task", lambda lab, virtual: Task(lines, virtual, 3))
+    monkeypatch.setattr(tuning, "best_way", lambda lab: EXAMPLE)
+    monkeypatch.setattr(tuning, "one_by_one", round_of)
+    monkeypatch.setattr(tuning, "together", round_of)
+    monkeypatch.setattr(Lab, "settle", lambda self: None)
+
+    tuning.b4(Lab(tmp_path, SMALL, QUICK, Rules(rounds=1)))
+
+    assert asked[:2] == [list(range(8))] * 2, "peer and ours, before anything is timed"
+
+
+def test_c3_mixes_every_kind_of_prompt_that_is_served():
+    assert set(KINDS) == {"prompt_tuning", "prefix_tuning", "p_tuning", "hard_prompt", "lora", "ia3"}
 
 
 @pytest.mark.slow
