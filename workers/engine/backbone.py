@@ -19,7 +19,7 @@ from workers.engine.encoded import EncodedBefore
 from workers.engine.errors import BadSpec, MissingModel, Unsupported
 from workers.engine.families import refuse_unrunnable, sliding_of, window_of
 from workers.engine.model_probe import sharing_reason
-from workers.engine.placement import loading_arguments
+from workers.engine.placement import gather_states, loading_arguments
 from workers.engine.runtime import choose_device, choose_dtype
 from workers.engine.spec import BackboneRef
 
@@ -129,6 +129,7 @@ def assemble_backbone(ref: BackboneRef, model: PreTrainedModel, tokenizer: PreTr
         Unsupported: the tokenizer has no token that can end an answer.
     """
     model.eval().requires_grad_(False)
+    gather_states(model)
     terminator = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
     if terminator is None:
         raise Unsupported(f"The tokenizer of {ref.source} has no end token, so answers cannot be ended. Choose another model.")

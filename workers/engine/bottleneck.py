@@ -23,6 +23,7 @@ from workers.engine.backbone import Backbone
 from workers.engine.blocks import blocks_of, sublayer_outputs
 from workers.engine.errors import MissingModel
 from workers.engine.outcome import write_json
+from workers.engine.placement import device_of
 from workers.engine.spec import Recipe
 from workers.engine.tuned import Tuning
 
@@ -130,7 +131,7 @@ def _attach(backbone: Backbone, recipe: Recipe, config: dict[str, Any]) -> Bottl
     adapters, handles = nn.ModuleDict(), []
     for index, block in enumerate(blocks_of(backbone.model)):
         made = {place: Adapter(config["hidden_size"], config["width"], config["activation"]) for place in config["places"]}
-        adapters[f"block_{index}"] = nn.ModuleDict(made).to(backbone.device, backbone.dtype)
+        adapters[f"block_{index}"] = nn.ModuleDict(made).to(device_of(block, backbone.device), backbone.dtype)
         for place, name in config["places"].items():
             handles.append(block.get_submodule(name).register_forward_hook(_after(made[place])))
     return BottleneckTuning(recipe, adapters=adapters, config=config, handles=handles)

@@ -219,7 +219,7 @@ class CachedSteps:
     def next(self, chosen: Tensor, kept: Sequence[int]) -> Tensor:
         """[kept, V] after one more token of the rows at the places `kept`; the others are dropped."""
         if len(kept) < len(self.places):
-            index = torch.tensor(kept, device=self.places.device)
+            index = torch.tensor(kept)  # on the processor: the layers of a large model lie on several GPUs
             self.cache.batch_select_indices(index)
             self.seen, self.places = self.seen[index], self.places[index]
         self.seen = torch.cat([self.seen, self.seen.new_ones(len(kept), 1)], dim=1)

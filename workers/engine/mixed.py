@@ -52,7 +52,7 @@ class PrefixRows:
         if self._equal is not None:
             held, owners = self._equal
             both = zip(*((states.keys[layer], states.values[layer]) for states in held), strict=True)
-            keys, values = (torch.cat(part).index_select(0, owners) for part in both)
+            keys, values = (torch.cat(part).index_select(0, owners.to(part[0].device)) for part in both)
             return keys, values
         # Rows with the same prefix are filled by one copy.
         places: dict[int, list[int]] = {}

@@ -7,10 +7,13 @@ from typing import Any
 import psutil
 import torch
 from accelerate import infer_auto_device_map, init_empty_weights
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 from accelerate.utils import compute_module_sizes
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, BitsAndBytesConfig, PretrainedConfig
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, BitsAndBytesConfig, PretrainedConfig, PreTrainedModel
 
 from workers.engine.errors import BadSpec, OutOfMemory
+from workers.engine.runtime import return_freed_memory
 from workers.engine.spec import FEW_BITS
 
 # What is left over has to hold states, logits and gradients.
@@ -53,6 +56,7 @@ def memory_limits(device: torch.device) -> dict[int | str, int]:
     """Bytes that weights may take on each GPU and in the machine's memory; empty on a CPU, which has but one place."""
     if device.type != "cuda":
         return {}
+    return_freed_memory()
     limits: dict[int | str, int] = {index: int(torch.cuda.mem_get_info(index)[0] * _SHARE) for index in range(torch.cuda.device_count())}
     return {**limits, "cpu": int(psutil.virtual_memory().available * _SHARE)}
 
@@ -82,6 +86,21 @@ def device_map(
     whole = list(model._no_split_modules or [])
     split: dict[str, int | str] = infer_auto_device_map(model, roomy, no_split_module_classes=whole, dtype=dtype)
     return split
+
+
+def gather_states(model: PreTrainedModel) -> None:
+    """Let the last states of a model that lies on several devices come back to where its ids went in.
+
+    Answer positions are marked there, and a GPU cannot read by a mask that lies on another one.
+    """
+    if len(set(getattr(model, "hf_device_map", {}).values())) > 1 and not model.config.is_encoder_decoder:
+        add_hook_to_module(model.base_model, AlignDevicesHook(io_same_device=True, skip_keys="past_key_values"), append=True)
+
+
+def device_of(block: nn.Module, otherwise: torch.device) -> torch.device:
+    """Where a part of a model computes. Weights that lie in the machine's memory come to their GPU when they are needed."""
+    places = (parameter.device for parameter in block.parameters() if not parameter.is_meta)
+    return next(places, otherwise)
 
 
 def _few_bits(wanted: str, dtype: torch.dtype) -> BitsAndBytesConfig:

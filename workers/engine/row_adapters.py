@@ -112,7 +112,7 @@ class RowAdapters:
         self._low_rank = _stacks([each.low_rank for each in distinct], _stack_low_rank)
         self._on_input = _stacks([each.on_input for each in distinct], _stack_factors)
         self._on_output = _stacks([each.on_output for each in distinct], _stack_factors)
-        self._found: dict[tuple[int, ...], _Where] = {}
+        self._found: dict[tuple[tuple[int, ...], torch.device], _Where] = {}
 
     def keep(self, kept: Sequence[int]) -> None:
         """Go on with some of the rows only."""
@@ -169,12 +169,12 @@ class RowAdapters:
         return values if values.dim() == 3 else values.reshape(len(self._slots), -1, values.shape[-1])
 
     def _where(self, stack: _Stack, device: torch.device) -> _Where:
-        if stack.members not in self._found:
+        if (key := (stack.members, device)) not in self._found:  # the layers of a large model lie on several devices
             rows = [row for row, slot in enumerate(self._slots) if slot in stack.members]
             slots = torch.tensor([stack.members.index(self._slots[row]) for row in rows], dtype=torch.long, device=device)
             everyone = len(rows) == len(self._slots)
-            self._found[stack.members] = (None if everyone else torch.tensor(rows, dtype=torch.long, device=device), slots)
-        return self._found[stack.members]
+            self._found[key] = (None if everyone else torch.tensor(rows, dtype=torch.long, device=device), slots)
+        return self._found[key]
 
 
 def _stacks(parts: Sequence[Mapping[str, Part]], stack: Callable[[Sequence[Part]], tuple[Tensor, ...]]) -> dict[str, _Stack]:

@@ -229,10 +229,10 @@ def _prefix_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: l
         return _decoder_prefix(backbone, recipe, warnings, seed)
     vectors = _start_vectors(backbone, frame, recipe, warnings, seed)
     with torch.no_grad():
-        states = run_prefix(backbone.model, vectors.to(backbone.dtype))
+        states = run_prefix(backbone.model, vectors.to(backbone.device, backbone.dtype))
     if recipe.options["init"] == "zero":
         states = states.as_zeros()
-    layers = [layer[0].transpose(0, 1).flatten(1) for pair in zip(states.keys, states.values, strict=True) for layer in pair]
+    layers = [layer[0].transpose(0, 1).flatten(1).cpu() for pair in zip(states.keys, states.values, strict=True) for layer in pair]
     config = PrefixTuningConfig(
         task_type=_TASK,
         num_virtual_tokens=len(vectors),
@@ -240,7 +240,7 @@ def _prefix_tuning(backbone: Backbone, frame: Frame, recipe: Recipe, warnings: l
         num_attention_heads=states.keys[0].shape[1],
         token_dim=states.keys[0].shape[1] * states.keys[0].shape[3],
     )
-    return config, torch.cat(layers, dim=1).float()
+    return config, torch.cat(layers, dim=1).float()  # on the processor: the layers of a large model lie on several GPUs
 
 
 def _decoder_prefix(backbone: Backbone, recipe: Recipe, warnings: list[str], seed: int) -> _Built:

@@ -97,7 +97,7 @@ def _hold(family: str, method: str, folder: Path) -> None:
     rows = [row.ids for row in approach.frame.encode(make_items(8))]
     scorer = Scorer(approach.backbone, trie_of(approach.frame), approach.virtual())
     together = scorer.score(rows).answers
-    _equal(together, _written_down(folder), "a loaded artifact scores like the trained one")
+    _equal(together, scores_in(folder), "a loaded artifact scores like the trained one")
     _equal(torch.cat([scorer.score([row]).answers for row in rows[:3]]), together[:3], "a row alone scores like the row in company")
     _equal(replace(scorer, plain_reason="golden").score(rows).answers, together, "whole rows score like rows behind a shared prefix")
     writer = Generator(approach.backbone, Generation(max_new_tokens=5), approach.virtual())
@@ -127,7 +127,7 @@ def peft_score(model: PeftModel, row: tuple[int, ...], answer: tuple[int, ...]) 
     return found
 
 
-def _written_down(folder: Path) -> Tensor:
+def scores_in(folder: Path) -> Tensor:
     lines = [json.loads(line) for line in (folder / "out" / "predictions-test.jsonl").read_text(encoding="utf-8").splitlines()]
     return torch.tensor([list(line["loglikelihoods"].values()) for line in lines])
 
