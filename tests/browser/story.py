@@ -160,7 +160,12 @@ def start_comparison(expert: Visitor) -> str:
     expert.check()
     page.get_by_role("button", name="Start the comparison").click()
     expect(page.get_by_role("heading", name="Which way for parcel mail?")).to_be_visible()
-    return page.url
+    started = page.url
+    page.go_back()
+    page.get_by_role("button", name="Start the comparison").click()
+    expect(page.get_by_text("This form has started this comparison already")).to_be_visible()
+    assert page.url == started
+    return started
 
 
 def watch_it_end(expert: Visitor) -> None:

@@ -60,7 +60,7 @@ def test_every_page_that_a_link_leads_to_is_whole_by_day_and_by_night(told: Stor
         for scheme in ("light", "dark"):
             member.page.emulate_media(color_scheme=scheme)
             member.check()
-        if path.startswith("/w/"):
+        if path.startswith("/w/") and path != "/w/new/":  # a workspace that is still to be made has no parts
             expect(member.page.locator(".site-nav [aria-current=page]")).to_have_count(1)
         pages.append(path)
 
