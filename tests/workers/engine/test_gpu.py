@@ -106,7 +106,7 @@ def test_the_peak_of_a_run_leaves_out_what_another_run_took():
     assert peak_memory_bytes() < before - (1 << 27)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="promptlab[quantized] is not installed")
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
 @pytest.mark.parametrize("bits", ["8bit", "4bit"])
 @pytest.mark.parametrize("method", ["prompt_tuning", "lora"])
 def test_a_base_in_few_bits_learns_and_stays_as_it_was(tmp_path, bits, method):

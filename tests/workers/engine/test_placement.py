@@ -29,7 +29,7 @@ def test_few_bits_on_a_cpu_are_refused_with_a_sentence(tmp_path, bits):
 def test_few_bits_without_their_library_name_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
-    with pytest.raises(BadSpec, match=r"Install promptlab\[quantized\]"):
+    with pytest.raises(BadSpec, match=r"bitsandbytes, which this worker lacks\. Install it"):
         refuse_few_bits("4bit", torch.device("cuda"))
 
 
