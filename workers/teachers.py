@@ -6,7 +6,7 @@ Knows the shape of the engine's lessons; what is made of them is the engine's bu
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,30 @@ def answers_file(answers: Sequence[Evaluation], path: Path) -> FileRef:
     digest = hashlib.sha256()
     with path.open("wb") as lines:
         for each in told:
-            for lesson in _lessons(each, shown if each.split in TEACHABLE else set()):
+            for lesson in _lessons(each, shown if each.split in TEACHABLE else []):
                 line = json.dumps(lesson, ensure_ascii=False).encode() + b"\n"
                 digest.update(line)
                 lines.write(line)
     return FileRef(str(path), digest.hexdigest())
 
 
-def _lessons(evaluation: Evaluation, shown: set[str]) -> Iterator[dict[str, Any]]:
+def _lessons(evaluation: Evaluation, shown: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    # By their text too: another version of the data gives the same row another id, and a text may stand in the data twice.
+    ids = {str(row.get("example") or row.get("id")) for row in shown}
+    texts = [row["fields"] for row in shown if row.get("fields")]
     answers = Prediction.objects.filter(evaluation=evaluation, attempt=evaluation.attempt_id, error="").exclude(predicted="")
-    fields = ("example_id", "predicted", "loglikelihoods", "prompt_tokens", "virtual_tokens", "completion_tokens", "seconds")
+    fields = (
+        "example_id",
+        "example__fields",
+        "predicted",
+        "loglikelihoods",
+        "prompt_tokens",
+        "virtual_tokens",
+        "completion_tokens",
+        "seconds",
+    )
     for row in answers.order_by("example__position").values(*fields).iterator(chunk_size=2000):
-        if str(row["example_id"]) not in shown:
+        if str(row["example_id"]) not in ids and row["example__fields"] not in texts:
             tokens = row["prompt_tokens"] + row["virtual_tokens"] + row["completion_tokens"]
             yield {
                 "id": str(row["example_id"]),
@@ -54,14 +66,13 @@ def _lessons(evaluation: Evaluation, shown: set[str]) -> Iterator[dict[str, Any]
             }
 
 
-def shown_rows(run: Run) -> set[str]:
-    """Ids of the rows that a run's prompt shows: written into it, drawn for it, or found by a search."""
+def shown_rows(run: Run) -> list[Mapping[str, Any]]:
+    """The rows that a run's prompt shows: written into it, drawn for it, or found by a search."""
     written = run.result.get("written") or {}
     found = (written.get("search") or {}).get("wording", {}).get("demonstrations", [])
     drawn = (written.get("examples") or {}).get("rows", [])
     template = run.approach.template_version
-    shown = [*(template.demonstrations if template else []), *found, *drawn]
-    return {str(row.get("example") or row.get("id")) for row in shown if row.get("example") or row.get("id")}
+    return [*(template.demonstrations if template else []), *found, *drawn]
 
 
 def bring_journal(run: Run, folder: Path) -> None:

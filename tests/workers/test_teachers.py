@@ -154,6 +154,16 @@ def test_the_row_that_the_teachers_prompt_shows_and_all_test_rows_stay_out(works
     assert told == {*train, *version.examples.filter(split="validation").values_list("pk", flat=True)}
 
 
+def test_a_shown_row_stays_out_when_another_version_of_the_data_gave_it_its_id(teacher, tmp_path):
+    evaluation, prompt = answer(teacher), teacher.approach.template_version
+    shown = prompt.demonstrations[0]
+    type(prompt).objects.filter(pk=prompt.pk).update(demonstrations=[{**shown, "example": 10**9}])
+
+    ref = answers_file([type(evaluation).objects.get(pk=evaluation.pk)], tmp_path / "answers.jsonl")
+
+    assert str(shown["example"]) not in {line["id"] for line in lines_of(Path(ref.path))}
+
+
 def test_only_as_many_rows_are_asked_about_and_paid_for_as_were_wanted(teacher):
     before = EndpointCall.objects.count()
 

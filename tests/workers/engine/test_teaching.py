@@ -62,8 +62,9 @@ def test_rows_that_the_teachers_prompt_shows_are_not_learned_from(tmp_path):
     assert lessons.left_out == 2
 
 
-def test_rows_shown_without_an_id_are_known_by_their_text(tmp_path):
-    nameless = replace(TEMPLATE, demonstrations=tuple(Demonstration(item.fields, item.label) for item in SHOWN))
+@pytest.mark.parametrize("name", ["", "row of an older version"])
+def test_rows_shown_without_their_id_are_known_by_their_text(tmp_path, name):
+    nameless = replace(TEMPLATE, demonstrations=tuple(Demonstration(item.fields, item.label, name) for item in SHOWN))
 
     assert hear_teacher(make_taught(tmp_path, teacher=Variant("Few-shot", nameless)), Asked()).left_out == 2
 
