@@ -96,7 +96,7 @@ def explanation_of(run: Run) -> Explanation | None:
         _token(place, found, changes[place - 1] if place <= len(changes) else {}, size, measured.get("rows") or 0)
         for place, found in enumerate(learned["tokens"], start=1)
     )
-    count = run.approach.recipe.get("num_virtual_tokens") or len(tokens)
+    count = artifact.manifest.get("virtual_tokens") or len(tokens)
     return Explanation(
         tokens, max(count, len(tokens)), measured.get("rows"), measured.get("accuracy"), measured.get("loss"), artifact.explain_job
     )

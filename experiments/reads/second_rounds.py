@@ -88,7 +88,6 @@ def _said(focus: Focus) -> str:
     )
     if focus.times == 1:
         return f"{focus.approach.name}: goes on from {source} with all rows shown equally often."
-    rows = counted(len(focus.rows), "train row")
-    return (
-        f"{focus.approach.name}: goes on from {source}; {rows} that it got wrong or right by little are shown {focus.times} times as often."
-    )
+    rows, verb = counted(len(focus.rows), "train row"), "is" if len(focus.rows) == 1 else "are"
+    shown = f"{rows} that it got wrong or right by little {verb} shown {focus.times} times as often"
+    return f"{focus.approach.name}: goes on from {source}; {shown}."

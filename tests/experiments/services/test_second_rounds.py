@@ -120,7 +120,7 @@ def test_what_was_done_is_said(run, alice):
 
     sentences = focus_sentences(start(run, alice, times=3, left_out=(rows[0],)))
 
-    assert sentences[0].endswith("1 train row that it got wrong or right by little are shown 3 times as often.")
+    assert sentences[0].endswith("1 train row that it got wrong or right by little is shown 3 times as often.")
     assert "Soft prompt of “Which prompt?”, seed 0" in sentences[0]
     assert sentences[1].endswith("with all rows shown equally often.")
     assert "1 train row whose label a person called wrong" in sentences[2]

@@ -235,6 +235,13 @@ def test_what_was_asked_of_a_run_says_so_when_no_worker_is_there(client_for, ali
     assert "No worker for tuning and scoring is running" in page_of(client_for(alice), tuned, name)
 
 
+def test_learned_tokens_that_are_not_described_are_counted_though_the_recipe_does_not_say_how_many_there_are(client_for, alice, tuned):
+    tuned.artifact.manifest["virtual_tokens"] = 300
+    tuned.artifact.save()
+
+    assert "The first 1 of 300 learned tokens." in page_of(client_for(alice), tuned, "run-explanation")
+
+
 def test_a_run_says_so_when_no_worker_is_there_and_is_silent_when_one_is(client_for, alice, workspace):
     run = factories.make_run(factories.make_approach(factories.make_experiment(workspace)))
     for name in ("run-detail", "run-state"):
