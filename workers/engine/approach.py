@@ -30,9 +30,9 @@ from workers.engine.recipes import METHODS
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
 from workers.engine.scoring import Scorer
-from workers.engine.spec import Item, Recipe
+from workers.engine.spec import Item
 from workers.engine.sweep import learn_best
-from workers.engine.teaching import Ask, Lessons, hear_teacher
+from workers.engine.teaching import Ask, Lessons, hear_teacher, teachers_spec
 from workers.engine.tuned import Tuning
 from workers.engine.tuning import create_tuning, frame_of, reserved_positions
 from workers.engine.written import Written, write_prompt
@@ -333,12 +333,8 @@ def _lessons(run: Run, backbone: Backbone) -> Lessons:
 
 
 def _teacher(run: Run, backbone: Backbone) -> Ask | None:
-    if (spec := run.spec).teacher is None:
+    if (asked := teachers_spec(run.spec)) is None:
         return None
-    plain: dict[str, Any] = {"recipe": Recipe("hard_prompt"), "teacher": None, "start_from": None, "keep_prompts": False}
-    # A row that is too long for the teacher teaches nothing, and stops nothing.
-    plain |= {"too_long": "skip", "truncate_column": ""}
-    asked = replace(spec, template=spec.teacher.template, answer_words=spec.teacher.answer_words, **plain)
     as_asked = replace(run, spec=asked)
     teacher = _chained(as_asked, backbone) if asked.template.first_step else Prompted(as_asked, Frame(asked, backbone))
     return lambda rows: teacher.predict(rows, lambda done: None)

@@ -15,7 +15,7 @@ from workers.engine.errors import BadData
 from workers.engine.outcome import Prediction, Progress
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
-from workers.engine.spec import FileRef, Item, RunSpec
+from workers.engine.spec import EvaluateOn, FileRef, Item, Recipe, RunSpec
 from workers.engine.teaching_rules import JOURNAL
 
 _CHUNK = 256
@@ -81,6 +81,18 @@ class Lessons:
             "teacher_tokens": sum(lesson.tokens for lesson in self.told.values()),
             "teacher_seconds": sum(lesson.seconds for lesson in self.told.values()),
         }
+
+
+def teachers_spec(spec: RunSpec) -> RunSpec | None:
+    """What a run asks its own model where a prompt teaches; None where answers were given before."""
+    if spec.teacher is None:
+        return None
+    plain: dict[str, Any] = {"recipe": Recipe("hard_prompt"), "teacher": None, "start_from": None, "keep_prompts": False}
+    # A student may be evaluated on nothing; a written prompt has nothing else to do.
+    plain["evaluate"] = spec.evaluate or (EvaluateOn("taught", FileRef("")),)
+    # A row that is too long for the teacher teaches nothing, and stops nothing.
+    plain |= {"too_long": "skip", "truncate_column": ""}
+    return replace(spec, template=spec.teacher.template, answer_words=spec.teacher.answer_words, **plain)
 
 
 def hear_teacher(run: Run, ask: Ask | None) -> Lessons:

@@ -69,6 +69,13 @@ def test_rows_shown_without_their_id_are_known_by_their_text(tmp_path, name):
     assert hear_teacher(make_taught(tmp_path, teacher=Variant("Few-shot", nameless)), Asked()).left_out == 2
 
 
+def test_a_student_that_is_evaluated_on_nothing_hears_its_teacher(tmp_path):
+    result = execute(make_taught(tmp_path, evaluate=()))
+
+    assert result.distillation["learned_rows"] == 10
+    assert result.artifact is not None
+
+
 def test_only_so_many_rows_are_asked_about_the_same_for_every_seed(tmp_path):
     first, second = Asked(), Asked()
     few = {"teaching": Teaching(rows=4), "validation": None}
