@@ -9,6 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from experiments.catalogue.recipes import CATALOGUE, recipe_options
 from experiments.models import (
     Approach,
     Artifact,
@@ -26,7 +27,6 @@ from experiments.models import (
     Workspace,
 )
 from experiments.reads.reports import build_table
-from experiments.recipes import CATALOGUE, recipe_options
 from experiments.services.experiments import comparison_store
 from tests import factories
 

@@ -7,17 +7,17 @@ from typing import Any
 
 from django.utils import timezone
 
-from experiments.generation import GenerationPlan
+from experiments.catalogue.generation import GenerationPlan
+from experiments.catalogue.recipes import CATALOGUE, recipe_options
 from experiments.models import Approach, Artifact, Evaluation, Example, Experiment, Prediction, Run, Score, Workspace
 from experiments.reads.reports import build_table
-from experiments.recipes import CATALOGUE, recipe_options
 from experiments.services.experiments import comparison_store
 from experiments.services.scores import scores_compute
 from tests import factories
-from workers.engine.answer_rules import AnswerFormat
-from workers.engine.formats import FormatChecker
-from workers.engine.metrics import extraction_metrics
-from workers.engine.outcome import Prediction as Answer
+from workers.engine.contract.answer_rules import AnswerFormat
+from workers.engine.contract.outcome import Prediction as Answer
+from workers.engine.figures.formats import FormatChecker
+from workers.engine.figures.metrics import extraction_metrics
 
 CITIES = ["London", "Berlin", "New York", "Rome", "São Paulo", "Oslo"]
 SHAPES = [("zero_shot", "Zero-shot: Short v1", 0.35), ("soft_prompt", "Soft prompt", 0.8), ("lora", "LoRA", 0.9)]

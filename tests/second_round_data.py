@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from django.utils import timezone
 
-from experiments.mistakes import Mistakes, mistakes_of, train_evaluation
+from experiments.catalogue.recipes import recipe_options
 from experiments.models import Evaluation, Example, JobState, Prediction, Run, Workspace
-from experiments.recipes import recipe_options
+from experiments.planning.mistakes import Mistakes, mistakes_of, train_evaluation
 from experiments.services.second_rounds import mistakes_find
 from tests import factories
 

@@ -10,7 +10,7 @@ from django.urls import reverse
 from experiments.intake.mapping import ColumnMapping
 from experiments.intake.splits import Shares
 from experiments.models import Evaluation, Experiment, Job, JobState, Prediction, Score
-from experiments.plans import ApproachPlan, ExperimentPlan
+from experiments.planning.plans import ApproachPlan, ExperimentPlan
 from experiments.reads.explanations import explanation_of
 from experiments.services.datasets import dataset_create, dataset_upload, dataset_version_map
 from experiments.services.launches import experiment_start

@@ -8,9 +8,8 @@ from typing import Any
 
 from django.conf import settings
 
-from experiments.chains import FirstStep
+from experiments.catalogue.generation import GenerationPlan
 from experiments.errors import UserError
-from experiments.generation import GenerationPlan
 from experiments.models import (
     Artifact,
     Backbone,
@@ -28,15 +27,16 @@ from experiments.models import (
 )
 from experiments.models.backbones import BackboneKind
 from experiments.models.comparisons import Family
-from experiments.teachers import answers_heard, taught_splits
-from workers.engine.answer_rules import AnswerFormat, Generation
-from workers.engine.latency_spec import LatencySpec
-from workers.engine.outcome import write_json
-from workers.engine.recipes import METHODS
-from workers.engine.spec import BackboneRef, EvaluateOn, FileRef, Recipe, RunSpec
-from workers.engine.teaching_rules import Teaching
-from workers.engine.template_spec import Demonstration, TemplateSpec, Variant
-from workers.engine.template_spec import FirstStep as WrittenFirst
+from experiments.planning.teachers import answers_heard, taught_splits
+from experiments.prompting.chains import FirstStep
+from workers.engine.contract.answer_rules import AnswerFormat, Generation
+from workers.engine.contract.latency_spec import LatencySpec
+from workers.engine.contract.outcome import write_json
+from workers.engine.contract.recipes import METHODS
+from workers.engine.contract.spec import BackboneRef, EvaluateOn, FileRef, Recipe, RunSpec
+from workers.engine.contract.teaching_rules import Teaching
+from workers.engine.contract.template_spec import Demonstration, TemplateSpec, Variant
+from workers.engine.contract.template_spec import FirstStep as WrittenFirst
 from workers.inputs import artifact_folder, drawn_file, focused_file, rows_file, sample_file, split_file
 from workers.teachers import answers_file, bring_journal
 

@@ -31,7 +31,7 @@ from workers.endpoint.client import Endpoint, EndpointClient, Reply
 from workers.endpoint.faults import Fault, Trouble
 from workers.endpoint.rounds import FAILURES_A_ROW, Gate, NoRoom, Pace, Question, Rounds
 from workers.endpoint.wording import Dialect, fingerprint, most_input_tokens
-from workers.engine.spec import Item
+from workers.engine.contract.spec import Item
 from workers.host import Wish
 from workers.watch import LeaseKeeper
 

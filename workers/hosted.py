@@ -16,8 +16,8 @@ from workers.endpoint.faults import Fault
 from workers.endpoint.probing import DIALECTS, GREETING, GREETING_TOKENS, facts_of, may_ask_otherwise
 from workers.endpoint.rounds import GivenUp, Interrupted, Question
 from workers.endpoint.wording import Dialect
-from workers.engine.outcome import write_json
-from workers.engine.spec import RunSpec
+from workers.engine.contract.outcome import write_json
+from workers.engine.contract.spec import RunSpec
 from workers.host import Wish
 from workers.hosted_run import HostedRun
 from workers.outcomes import outcome_save

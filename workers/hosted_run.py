@@ -21,14 +21,14 @@ from workers.endpoint.faults import Fault
 from workers.endpoint.reading import read_label
 from workers.endpoint.rounds import GivenUp, NoRoom, Question, asked_words
 from workers.endpoint.wording import Dialect, check_columns, cut_at_stop, shown
-from workers.engine.chain import answering_spec, with_text, writing_spec
-from workers.engine.draws import with_drawn
-from workers.engine.formats import FormatChecker
-from workers.engine.metrics import target_metrics
-from workers.engine.outcome import Prediction, RunResult, write_predictions
+from workers.engine.contract.outcome import Prediction, RunResult, write_predictions
+from workers.engine.contract.spec import EvaluateOn, Item, RunSpec
+from workers.engine.contract.template_spec import STEP
+from workers.engine.figures.formats import FormatChecker
+from workers.engine.figures.metrics import target_metrics
+from workers.engine.prompts.chain import answering_spec, with_text, writing_spec
+from workers.engine.prompts.draws import with_drawn
 from workers.engine.rows import read_rows
-from workers.engine.spec import EvaluateOn, Item, RunSpec
-from workers.engine.template_spec import STEP
 from workers.hosted_search import searched
 
 

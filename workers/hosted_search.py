@@ -19,14 +19,14 @@ from workers.endpoint.faults import Fault
 from workers.endpoint.reading import read_label
 from workers.endpoint.rounds import GivenUp, NoRoom
 from workers.endpoint.wording import Dialect, cut_at_stop
-from workers.engine.candidate import hash_of
+from workers.engine.contract.spec import Item, Recipe, RunSpec
+from workers.engine.contract.template_spec import TemplateSpec
 from workers.engine.errors import Unsupported
-from workers.engine.metrics import label_shares, log_loss_of
-from workers.engine.optimising import WITHOUT_DSPY, Message, Said
+from workers.engine.figures.metrics import label_shares, log_loss_of
+from workers.engine.figures.text_quality import exact_match, token_f1
 from workers.engine.rows import read_rows
-from workers.engine.spec import Item, Recipe, RunSpec
-from workers.engine.template_spec import TemplateSpec
-from workers.engine.text_quality import exact_match, token_f1
+from workers.engine.search.candidate import hash_of
+from workers.engine.search.optimising import WITHOUT_DSPY, Message, Said
 
 T = TypeVar("T")
 MOST_TOKENS = Callable[[RunSpec], int]
@@ -120,7 +120,7 @@ def searched(asking: Asking, spec: RunSpec, outcomes: dict[tuple[int | None, str
         EndpointGivenUp: the endpoint or the budget ended it; what was answered is kept.
     """
     try:
-        from workers.engine.dspy_search import found_on
+        from workers.engine.search.by_dspy import found_on
     except ModuleNotFoundError as error:
         if error.name not in ("dspy", "optuna"):
             raise

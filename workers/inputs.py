@@ -11,11 +11,11 @@ from typing import Any
 from django.conf import settings
 from django.db.models import QuerySet
 
-from experiments.draws import balanced_order
 from experiments.models import Artifact, DatasetVersion, Example, Focus, Split
 from experiments.models.datasets import Task
+from experiments.planning.draws import balanced_order
 from experiments.storage import copy_stored
-from workers.engine.spec import FileRef
+from workers.engine.contract.spec import FileRef
 
 CHUNK_ROWS = 2000
 

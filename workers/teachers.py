@@ -13,9 +13,9 @@ from typing import Any
 from django.conf import settings
 
 from experiments.models import Evaluation, Prediction, Run, Split
-from experiments.teachers import TEACHABLE
-from workers.engine.spec import FileRef
-from workers.engine.teaching_rules import JOURNAL
+from experiments.planning.teachers import TEACHABLE
+from workers.engine.contract.spec import FileRef
+from workers.engine.contract.teaching_rules import JOURNAL
 
 
 def answers_file(answers: Sequence[Evaluation], path: Path) -> FileRef:

@@ -1,4 +1,4 @@
-"""Shapes of comparisons on the wire. Knows no rule about what may be compared; `experiments.plan_checks` does."""
+"""Shapes of comparisons on the wire. Knows no rule about what may be compared; `experiments.planning.checks` does."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -10,10 +10,10 @@ from ninja import Field, Schema
 from pydantic import StringConstraints
 
 from experiments.api.fields import LongText, Name, Seed, ShortText, WaitingFor
-from experiments.generation import HELP
+from experiments.catalogue.generation import HELP
+from experiments.catalogue.recipes import PACK
 from experiments.models import Approach, Experiment, Focus, Run, TestOpening
 from experiments.presence import queues_health
-from experiments.recipes import PACK
 from experiments.services.experiment_jobs import open_jobs
 
 OptionValue = int | float | str | list[str] | None

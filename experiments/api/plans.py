@@ -4,13 +4,13 @@ from uuid import UUID
 
 from experiments.api.access import get_for, rows_for
 from experiments.api.experiment_schemas import ApproachIn, ExperimentIn, TeacherIn
-from experiments.approach_choice import Choice, approaches_expand
+from experiments.catalogue.generation import GenerationPlan
 from experiments.errors import UserError
-from experiments.generation import GenerationPlan
 from experiments.models import ApiKey, Artifact, Backbone, DatasetVersion, Evaluation, PriceBook, TemplateVersion
 from experiments.models.backbones import BackboneKind
-from experiments.plans import ApproachPlan, ExperimentPlan
-from experiments.teachers import Teacher
+from experiments.planning.approach_choice import Choice, approaches_expand
+from experiments.planning.plans import ApproachPlan, ExperimentPlan
+from experiments.planning.teachers import Teacher
 
 
 def plan_of(key: ApiKey, payload: ExperimentIn) -> ExperimentPlan:

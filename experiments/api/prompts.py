@@ -12,10 +12,10 @@ from experiments.access import WRITE_ROLES
 from experiments.api.access import get_for, need, rows_for
 from experiments.api.auth import KeyRequest
 from experiments.api.fields import LongText, Name, Page, ShortText, StopText
-from experiments.chains import MAX_STOPS, MAX_TOKENS, FirstStep
 from experiments.errors import UserError
 from experiments.models import ApiKey, DatasetVersion, PromptTemplate, Role, TemplateVersion
-from experiments.prompt_wording import MAX_DEMONSTRATIONS, PromptWording
+from experiments.prompting.chains import MAX_STOPS, MAX_TOKENS, FirstStep
+from experiments.prompting.wording import MAX_DEMONSTRATIONS, PromptWording
 from experiments.services import prompts as services
 from experiments.services import removals
 

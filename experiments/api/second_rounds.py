@@ -12,9 +12,9 @@ from experiments.api.experiment_schemas import ExperimentDetail
 from experiments.api.experiments import KEY_HEADER
 from experiments.api.fields import IdempotencyKey, RowNumber, ShortText, WaitingFor, waiting_for
 from experiments.errors import UserError
-from experiments.mistakes import SHOWN, USUAL_ODDS, mistakes_of, train_evaluation
 from experiments.models import Example, Experiment, Run
-from experiments.second_rounds import MAX_ODDS, MAX_TIMES, USUAL_TIMES, RoundChoice
+from experiments.planning.mistakes import SHOWN, USUAL_ODDS, mistakes_of, train_evaluation
+from experiments.planning.second_rounds import MAX_ODDS, MAX_TIMES, USUAL_TIMES, RoundChoice
 from experiments.services.second_rounds import mistakes_find, second_round_start
 
 router = Router(tags=["Comparisons"])

@@ -10,8 +10,8 @@ from experiments.api.access import get_for
 from experiments.api.auth import KeyRequest
 from experiments.api.fields import WaitingFor, waiting_for
 from experiments.models import Evaluation, Run, Split
+from experiments.planning.teachers import TEACHABLE
 from experiments.services.teachers import answers_start
-from experiments.teachers import TEACHABLE
 
 router = Router(tags=["Comparisons"])
 

@@ -12,6 +12,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+from experiments.catalogue.recipes import BASELINES
 from experiments.demo.prompts import CAREFUL, WORDINGS, Wording
 from experiments.errors import UserError
 from experiments.intake.mapping import ColumnMapping
@@ -31,10 +32,9 @@ from experiments.models import (
     Workspace,
 )
 from experiments.models.backbones import BackboneKind
-from experiments.plans import ApproachPlan, ExperimentPlan
-from experiments.prompt_wording import PromptWording
+from experiments.planning.plans import ApproachPlan, ExperimentPlan
+from experiments.prompting.wording import PromptWording
 from experiments.reads.prompts import demonstrations_draw
-from experiments.recipes import BASELINES
 from experiments.services.datasets import dataset_create, dataset_upload, dataset_version_map
 from experiments.services.launches import experiment_start
 from experiments.services.prices import price_book_create

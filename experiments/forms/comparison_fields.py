@@ -5,9 +5,9 @@ from typing import Any
 
 from django import forms
 
+from experiments.catalogue.kinds import RecipeOption
 from experiments.models import Artifact, DatasetVersion, TemplateVersion
-from experiments.recipe_kinds import RecipeOption
-from experiments.starts import start_name
+from experiments.planning.starts import start_name
 from experiments.wording import counted
 
 

@@ -12,8 +12,10 @@ from django.db.models import OuterRef, Q, Subquery
 from django.http import QueryDict
 from django.utils import timezone
 
-from experiments.approach_choice import Choice, approaches_expand
-from experiments.configurations import MOST
+from experiments.catalogue.configurations import MOST
+from experiments.catalogue.generation import GenerationPlan
+from experiments.catalogue.kinds import BASELINE, ENGINEERED, FULL, HYBRID, TUNED, RecipeKind
+from experiments.catalogue.recipes import CATALOGUE, PACK
 from experiments.errors import UserError
 from experiments.forms.comparison_fields import (
     DataSelect,
@@ -26,18 +28,16 @@ from experiments.forms.comparison_fields import (
 )
 from experiments.forms.generation import GenerationForm
 from experiments.forms.teachers import TAUGHT, chosen_teacher, teacher_field, teacher_field_name
-from experiments.generation import GenerationPlan
 from experiments.models import Artifact, Backbone, DatasetVersion, PriceBook, TemplateVersion, Workspace
 from experiments.models.backbones import BackboneKind
 from experiments.models.comparisons import TooLong
 from experiments.models.datasets import Task
-from experiments.plans import ExperimentPlan
+from experiments.planning.approach_choice import Choice, approaches_expand
+from experiments.planning.plans import ExperimentPlan
+from experiments.planning.starts import STARTABLE, methods_to_start_from
+from experiments.planning.teachers import TERMS_WARNING, Teacher
 from experiments.reads.start_prompts import StartPrompt, start_prompt
-from experiments.recipe_kinds import BASELINE, ENGINEERED, FULL, HYBRID, TUNED, RecipeKind
-from experiments.recipes import CATALOGUE, PACK
 from experiments.services.prompts import columns_of
-from experiments.starts import STARTABLE, methods_to_start_from
-from experiments.teachers import TERMS_WARNING, Teacher
 from experiments.wording import listed, quoted
 
 CHOICES = [(kind.key, kind.name) for kind in CATALOGUE.values() if kind.family != BASELINE]

@@ -4,8 +4,8 @@ from typing import Any
 
 from django import forms
 
+from experiments.catalogue.generation import HELP, MAX_PATTERN, MAX_SCHEMA, RANGES, GenerationPlan, schema_read
 from experiments.errors import UserError
-from experiments.generation import HELP, MAX_PATTERN, MAX_SCHEMA, RANGES, GenerationPlan, schema_read
 
 DEFAULTS = GenerationPlan()
 WRITING = ("max_new_tokens", "temperature", "top_p", "seed", "one_line", "stop")

@@ -6,10 +6,10 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 
-from experiments.chains import MAX_TOKENS, STEP_SLOT, FirstStep, first_step_problems, steps_problems
 from experiments.models import DatasetVersion
 from experiments.models.datasets import Task
-from experiments.prompt_wording import MAX_DEMONSTRATIONS, MAX_TEXT, PromptWording
+from experiments.prompting.chains import MAX_TOKENS, STEP_SLOT, FirstStep, first_step_problems, steps_problems
+from experiments.prompting.wording import MAX_DEMONSTRATIONS, MAX_TEXT, PromptWording
 from experiments.reads.prompts import demonstrations_draw
 from experiments.services.prompts import BadPrompt, demonstrations_of, shape_of
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from django import forms
 
-from experiments.mistakes import USUAL_ODDS
-from experiments.second_rounds import MAX_ODDS, MAX_TIMES, USUAL_TIMES, RoundChoice
+from experiments.planning.mistakes import USUAL_ODDS
+from experiments.planning.second_rounds import MAX_ODDS, MAX_TIMES, USUAL_TIMES, RoundChoice
 
 
 class OddsForm(forms.Form):

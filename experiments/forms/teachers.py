@@ -5,10 +5,10 @@ from uuid import UUID
 
 from django import forms
 
+from experiments.catalogue.kinds import RecipeKind
+from experiments.catalogue.recipes import CATALOGUE
 from experiments.models import Evaluation, TemplateVersion, Workspace
-from experiments.recipe_kinds import RecipeKind
-from experiments.recipes import CATALOGUE
-from experiments.teachers import PROMPT, TERMS_WARNING, Teacher, teaching_answers
+from experiments.planning.teachers import PROMPT, TERMS_WARNING, Teacher, teaching_answers
 from experiments.wording import counted
 
 TAUGHT = [kind for kind in CATALOGUE.values() if kind.taught]

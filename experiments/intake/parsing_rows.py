@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from experiments.intake.parsing import PREVIEW_ROWS, PROBLEMS_KEPT, ColumnFacts, Limits, ParseReport, Problem
-from experiments.slots import MAX_NAME, is_slot_name
+from experiments.prompting.slots import MAX_NAME, is_slot_name
 from experiments.wording import counted, listed, quoted
 
 VALUES_COUNTED = 1_000

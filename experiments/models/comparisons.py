@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import models
 
+from experiments.catalogue.kinds import hue_of, mark_of
 from experiments.models.accounts import Workspace
 from experiments.models.backbones import Backbone
 from experiments.models.base import Noun, author
@@ -11,7 +12,6 @@ from experiments.models.datasets import DatasetVersion, Split
 from experiments.models.jobs import Job
 from experiments.models.pricing import PriceBook
 from experiments.models.prompts import PromptTemplate, TemplateVersion
-from experiments.recipe_kinds import hue_of, mark_of
 
 
 class Family(models.TextChoices):

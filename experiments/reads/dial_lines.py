@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from experiments.catalogue.kinds import RecipeKind, RecipeOption
+from experiments.catalogue.recipes import kind_of
+from experiments.catalogue.step_sizes import usual_steps
 from experiments.models import Approach
-from experiments.recipe_kinds import RecipeKind, RecipeOption
-from experiments.recipes import kind_of
-from experiments.step_sizes import usual_steps
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from experiments.configurations import num_configurations, sweep_rows, sweep_steps
-from experiments.curves import num_curve_runs
+from experiments.catalogue.configurations import num_configurations, sweep_rows, sweep_steps
+from experiments.catalogue.kinds import BASELINE
+from experiments.catalogue.recipes import recipe_options
 from experiments.models import Backbone, Evaluation, Example, JobState, Run, Split
-from experiments.plans import ApproachPlan, ExperimentPlan
-from experiments.recipe_kinds import BASELINE
-from experiments.recipes import recipe_options
-from experiments.teachers import taught_splits
+from experiments.planning.curves import num_curve_runs
+from experiments.planning.plans import ApproachPlan, ExperimentPlan
+from experiments.planning.teachers import taught_splits
 from experiments.wording import lasting, listed
 
 RECENT = 100

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.capabilities import Capability, Family, families, method_names
-from experiments.recipes import CATALOGUE
+from experiments.catalogue.capabilities import Capability, Family, families, method_names
+from experiments.catalogue.recipes import CATALOGUE
 
 WORDS = {"shared": "yes", "runs": "yes", "refused": "no"}
 

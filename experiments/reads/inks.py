@@ -6,7 +6,7 @@ A record that was made before places in the plan were stored gets them by the or
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.recipe_kinds import SHAPES, hue_of, ink_of, mark_of, shape_of
+from experiments.catalogue.kinds import SHAPES, hue_of, ink_of, mark_of, shape_of
 
 
 def line_ink(line: Mapping[str, Any]) -> str:

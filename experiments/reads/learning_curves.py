@@ -10,10 +10,10 @@ from typing import Any
 
 from django.db.models import F
 
-from experiments.curves import is_written, learns_from_rows, making_seconds
 from experiments.errors import UserError
 from experiments.evidence.rates import holm_adjusted, mcnemar_p, paired_difference, wilson_rate
 from experiments.models import Approach, Evaluation, Experiment, Prediction, Run, Split
+from experiments.planning.curves import is_written, learns_from_rows, making_seconds
 from experiments.reads.costs import making_cost
 from experiments.reads.learning_words import curve_sentences
 

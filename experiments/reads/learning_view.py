@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.curves import CurvePlan, curve_plan
 from experiments.models import Experiment, JobState, Run
+from experiments.planning.curves import CurvePlan, curve_plan
 from experiments.reads.charts import Chart
 from experiments.reads.inks import line_mark
 from experiments.reads.learning_chart import learning_chart

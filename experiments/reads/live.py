@@ -6,11 +6,11 @@ from typing import Any
 
 from django.db.models import Q
 
+from experiments.catalogue.kinds import ink_of, shape_of
 from experiments.models import ComparisonTable, Evaluation, Experiment, Job, JobKind, JobState, Queue, Run, Split, TestOpening
 from experiments.models.comparisons import Family
 from experiments.presence import queues_health
 from experiments.reads.curve_charts import Curve
-from experiments.recipe_kinds import ink_of, shape_of
 from experiments.services.experiment_jobs import compare_key
 from experiments.services.latency import latency_key
 from experiments.wording import counted, lasting

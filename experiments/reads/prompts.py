@@ -23,7 +23,7 @@ from experiments.models import (
     TestOpening,
     Workspace,
 )
-from experiments.prompt_wording import MAX_DEMONSTRATIONS
+from experiments.prompting.wording import MAX_DEMONSTRATIONS
 from experiments.reads.datasets import rows_matching
 from experiments.services.previews import MAX_ROWS
 

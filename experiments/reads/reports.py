@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
+from experiments.catalogue.configurations import reason_for_one
+from experiments.catalogue.generation import GenerationPlan
 from experiments.comparison import ApproachResult, Comparison, Contender, Difference, Settings, choose_seed, comparison_build
-from experiments.configurations import reason_for_one
 from experiments.economics import Effort, TokenUse
 from experiments.errors import UserError
-from experiments.generation import GenerationPlan
 from experiments.models import Approach, Evaluation, Example, Experiment, Prediction, Run, Split, TestOpening
 from experiments.models.comparisons import Family
 from experiments.models.datasets import Task

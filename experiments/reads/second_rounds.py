@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from experiments.errors import UserError
-from experiments.mistakes import Mistakes, ShownMistake, mistakes_of, train_evaluation
 from experiments.models import Artifact, Experiment, Focus, Job, Run, Split, User
+from experiments.planning.mistakes import Mistakes, ShownMistake, mistakes_of, train_evaluation
+from experiments.planning.second_rounds import USUAL_TIMES, RoundChoice, round_plan
 from experiments.reads.estimates import Estimate, plan_estimate
-from experiments.second_rounds import USUAL_TIMES, RoundChoice, round_plan
 from experiments.wording import counted
 
 CHOSEN_TWICE = (

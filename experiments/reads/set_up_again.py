@@ -6,13 +6,13 @@ Reads; writes nothing. What the form does not offer (names given over the API) i
 from collections.abc import Iterator
 from typing import Any
 
+from experiments.catalogue.kinds import BASELINE, ENGINEERED, RecipeKind
+from experiments.catalogue.step_sizes import usual_steps
 from experiments.models import Approach, DatasetVersion, Experiment, TemplateVersion
 from experiments.models.comparisons import Family
 from experiments.reads.dial_lines import kind_of_approach
 from experiments.reads.teaching import teacher_of
-from experiments.recipe_kinds import BASELINE, ENGINEERED, RecipeKind
 from experiments.services.prompts import columns_of
-from experiments.step_sizes import usual_steps
 
 LONGEST_NAME = 120
 

@@ -6,10 +6,10 @@ Looks of several configurations are put in the order of their rounds; what a con
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from experiments.catalogue.kinds import shape_of
 from experiments.models import Evaluation, Experiment, JobState, Run, Split, Trial
 from experiments.models.comparisons import Family
 from experiments.reads.charts import Chart, Spending, spending_chart
-from experiments.recipe_kinds import shape_of
 
 SPENT = ("approach__name", "approach__family", "approach__method", "approach__position", "seed", "result__training")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.configurations import num_configurations
+from experiments.catalogue.configurations import num_configurations
 from experiments.models import Backbone, DatasetVersion, Score, Split, TemplateVersion
 from experiments.wording import quoted
 

@@ -7,8 +7,8 @@ from typing import Any
 from experiments.economics import TokenUse
 from experiments.models import Approach, Evaluation, JobState, Run
 from experiments.models.comparisons import Family
+from experiments.planning.teachers import TEACHABLE, TERMS_WARNING, Teacher, answers_heard
 from experiments.presence import job_health
-from experiments.teachers import TEACHABLE, TERMS_WARNING, Teacher, answers_heard
 
 
 @dataclass(frozen=True)

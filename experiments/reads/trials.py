@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db.models import F, QuerySet
 
-from experiments.configurations import num_configurations
+from experiments.catalogue.configurations import num_configurations
 from experiments.models import Approach, Run, TemplateVersion, Trial
 from experiments.reads.charts import Chart
 from experiments.reads.spending import tried_chart

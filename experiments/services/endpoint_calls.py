@@ -16,7 +16,7 @@ from django.utils import timezone
 from experiments.errors import UserError
 from experiments.models import Backbone, CallState, EndpointCall, Experiment, Job, JobState, User
 from experiments.models.comparisons import Family
-from experiments.plan_checks import BUDGET_NEEDS_PRICES
+from experiments.planning.checks import BUDGET_NEEDS_PRICES
 from experiments.services.audit import audit_record
 from experiments.services.leases import Lease, lease_renew
 from experiments.wording import counted

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from experiments.errors import UserError
-from experiments.mistakes import train_evaluation
 from experiments.models import Example, Feedback, Prediction, Run, Split, User, Verdict
+from experiments.planning.mistakes import train_evaluation
 from experiments.services.audit import audit_record
 
 MAX_NOTE = 500

@@ -3,17 +3,17 @@
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from experiments.catalogue.recipes import recipe_options, split_teaching, teaching_defaults
 from experiments.errors import UserError
 from experiments.models import Approach, Evaluation, Experiment, Focus, JobKind, Run, Split, User, Workspace
 from experiments.models.comparisons import Family
 from experiments.models.datasets import Task
-from experiments.plan_checks import plan_problems
-from experiments.plans import ApproachPlan, ExperimentPlan, FocusPlan
-from experiments.recipes import recipe_options, split_teaching, teaching_defaults
+from experiments.planning.checks import plan_problems
+from experiments.planning.plans import ApproachPlan, ExperimentPlan, FocusPlan
+from experiments.planning.teachers import Teacher
 from experiments.services.audit import audit_record
 from experiments.services.experiment_jobs import experiment_locked, queue_of
 from experiments.services.job_queue import job_create
-from experiments.teachers import Teacher
 
 
 class CannotLaunch(UserError):

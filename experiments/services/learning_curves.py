@@ -7,9 +7,9 @@ from typing import Any
 
 from django.db import transaction
 
-from experiments.curves import curve_plan
 from experiments.errors import UserError
 from experiments.models import Approach, Experiment, User
+from experiments.planning.curves import curve_plan
 from experiments.services.audit import audit_record
 from experiments.services.launches import experiment_launch
 

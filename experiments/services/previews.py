@@ -6,7 +6,7 @@ from django.db import transaction
 
 from experiments.errors import UserError
 from experiments.models import Backbone, DatasetVersion, Example, JobKind, Preview, PromptTemplate, Queue, Split, User
-from experiments.prompt_wording import PromptWording, wording_problems
+from experiments.prompting.wording import PromptWording, wording_problems
 from experiments.services.job_queue import job_create
 from experiments.services.prompts import BadPrompt, shape_of
 

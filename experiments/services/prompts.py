@@ -8,11 +8,11 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from experiments.chains import FirstStep, columns_asked
 from experiments.errors import UserError
 from experiments.models import Dataset, DatasetVersion, Example, PromptTemplate, Split, TemplateAlias, TemplateVersion, User, Workspace
 from experiments.models.datasets import Task
-from experiments.prompt_wording import DataShape, PromptWording, wording_problems
+from experiments.prompting.chains import FirstStep, columns_asked
+from experiments.prompting.wording import DataShape, PromptWording, wording_problems
 from experiments.services.audit import audit_record
 from experiments.wording import counted, quoted
 

@@ -1,9 +1,9 @@
 """Finding the mistakes of a tuned prompt among its train rows, and launching a second round on them. Knows no request."""
 
 from experiments.errors import UserError
-from experiments.mistakes import mistakes_of, train_evaluation
 from experiments.models import Artifact, Evaluation, Experiment, Run, User
-from experiments.second_rounds import RoundChoice, round_plan
+from experiments.planning.mistakes import mistakes_of, train_evaluation
+from experiments.planning.second_rounds import RoundChoice, round_plan
 from experiments.services.launches import experiment_start
 from experiments.services.teachers import answers_start
 

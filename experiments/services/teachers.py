@@ -5,11 +5,11 @@ from django.db import transaction
 from experiments.errors import UserError
 from experiments.models import Evaluation, JobKind, JobState, Run, Split, User
 from experiments.models.comparisons import Family
+from experiments.planning.teachers import TEACHABLE
 from experiments.services.audit import audit_record
 from experiments.services.experiment_jobs import queue_of
 from experiments.services.job_queue import job_create
 from experiments.services.jobs import job_retry
-from experiments.teachers import TEACHABLE
 
 
 def answers_start(*, run: Run, by: User | None, split: Split = Split.TRAIN, num_rows: int | None = None) -> Evaluation:

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from experiments.errors import UserError
 from experiments.models import Run, TemplateVersion, Trial
-from experiments.prompt_wording import PromptWording
+from experiments.prompting.wording import PromptWording
 from experiments.services.leases import Lease, lease_renew
 from experiments.services.prompts import prompt_version_save
 

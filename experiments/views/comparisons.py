@@ -15,8 +15,8 @@ from experiments.access import get_experiment_for, get_membership_for, get_templ
 from experiments.errors import UserError
 from experiments.forms.comparisons import BudgetForm, ComparisonForm, launch_key
 from experiments.models import Experiment, Role, Split, TemplateVersion, TestOpening
-from experiments.plan_checks import plan_problems
-from experiments.plan_notes import plan_notes
+from experiments.planning.checks import plan_problems
+from experiments.planning.notes import plan_notes
 from experiments.reads.charts import Chart, break_even_chart, quality_chart, spent_chart
 from experiments.reads.comparison_rows import comparison_rows
 from experiments.reads.confusions import confusion_view

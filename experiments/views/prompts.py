@@ -20,7 +20,7 @@ from experiments.access import (
 from experiments.errors import UserError
 from experiments.forms.prompts import PromptDetailsForm, PromptForm
 from experiments.models import DatasetVersion, PromptTemplate, TemplateVersion, Workspace
-from experiments.prompt_wording import (
+from experiments.prompting.wording import (
     FilledTooLong,
     PromptWording,
     SlotUnfilled,

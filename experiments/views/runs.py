@@ -13,7 +13,8 @@ from django.views.decorators.http import require_POST, require_safe
 from experiments.access import get_run_for
 from experiments.errors import UserError
 from experiments.models import Run
-from experiments.plans import WITHOUT_MODEL
+from experiments.planning.plans import WITHOUT_MODEL
+from experiments.planning.teachers import TEACHABLE
 from experiments.presence import job_health
 from experiments.reads.charts import Chart
 from experiments.reads.curve_charts import curve_charts
@@ -25,7 +26,6 @@ from experiments.reads.teaching import teaching_view
 from experiments.reads.trials import is_sweep, search_view, trials_of
 from experiments.services import experiments as services
 from experiments.services.explanations import explanation_start
-from experiments.teachers import TEACHABLE
 from experiments.views.viewer import require_here, viewer
 
 TRIALS_A_PAGE = 50

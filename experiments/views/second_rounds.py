@@ -9,8 +9,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from experiments.errors import UserError
 from experiments.forms.second_rounds import OddsForm, SecondRoundForm
-from experiments.mistakes import train_evaluation
 from experiments.models import Run
+from experiments.planning.mistakes import train_evaluation
 from experiments.presence import job_health
 from experiments.reads.second_rounds import RoundPreview, round_preview
 from experiments.services.second_rounds import mistakes_find, second_round_start

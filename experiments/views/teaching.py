@@ -11,9 +11,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from experiments.errors import UserError
 from experiments.models import Split
+from experiments.planning.teachers import TEACHABLE
 from experiments.reads.teaching import teaching_view
 from experiments.services.teachers import answers_start
-from experiments.teachers import TEACHABLE
 from experiments.views.runs import run_at
 from experiments.views.viewer import viewer
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from experiments.configurations import MOST, stages_of
-from workers.engine.halving import plan_stages
-from workers.engine.recipes import CONFIGURATIONS
+from experiments.catalogue.configurations import MOST, stages_of
+from workers.engine.contract.recipes import CONFIGURATIONS
+from workers.engine.figures.halving import plan_stages
 
 
 @pytest.mark.parametrize("configurations", [1, 2, 3, 4, 9, 10, 27, 64])

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from experiments.generation import RANGES, GenerationPlan
-from workers.engine.answer_rules import AnswerFormat, Generation
+from experiments.catalogue.generation import RANGES, GenerationPlan
+from workers.engine.contract.answer_rules import AnswerFormat, Generation
 from workers.engine.errors import BadSpec
 
 

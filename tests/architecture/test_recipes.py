@@ -5,13 +5,13 @@ from typing import Any, cast
 
 import pytest
 
-from experiments.plan_notes import FEWEST_INNER_ROWS
-from experiments.recipe_dials import TEACHING
-from experiments.recipes import CATALOGUE, recipe_options, split_teaching
-from experiments.starts import methods_to_start_from
-from workers.engine import learning
-from workers.engine.recipes import METHODS, may_start_from, rate_grid, resolve_options
-from workers.engine.teaching_rules import LEARNS_ON, MOST_ROWS, MOST_TEMPERATURE, TARGETS, Teaching
+from experiments.catalogue.dials import TEACHING
+from experiments.catalogue.recipes import CATALOGUE, recipe_options, split_teaching
+from experiments.planning.notes import FEWEST_INNER_ROWS
+from experiments.planning.starts import methods_to_start_from
+from workers.engine.contract.recipes import METHODS, may_start_from, rate_grid, resolve_options
+from workers.engine.contract.teaching_rules import LEARNS_ON, MOST_ROWS, MOST_TEMPERATURE, TARGETS, Teaching
+from workers.engine.training import learning
 
 FAMILIES = {"engineered": "prompt", "tuned": "tuned", "hybrid": "tuned", "baseline": "baseline"}
 

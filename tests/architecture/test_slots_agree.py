@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import chains
-from experiments.prompt_wording import pieces_fill
-from experiments.slots import slot_names
-from workers.engine import template_spec
+from experiments.prompting import chains
+from experiments.prompting.slots import slot_names
+from experiments.prompting.wording import pieces_fill
+from workers.engine.contract import template_spec
 
 PIECES = st.lists(st.sampled_from(["{{", "}}", "{", "}", "text", " ", "\t", "\n", "é", "{{ text }}", "{{}}", "x" * 150]), max_size=12)
 

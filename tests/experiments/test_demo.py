@@ -5,11 +5,11 @@ import io
 
 import pytest
 
+from experiments.catalogue.recipes import recipe_options
 from experiments.demo.prompts import BARE, CAREFUL, OPTIONS, QUEUES, WORDINGS
 from experiments.demo.story import BUDGETS, LAUNCH_KEY, NAME, demonstration_deleted, triage_csv
-from experiments.recipes import recipe_options
+from experiments.prompting.slots import slot_names
 from experiments.services.removals import experiment_delete
-from experiments.slots import slot_names
 from tests import factories
 
 

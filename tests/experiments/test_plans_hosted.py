@@ -5,11 +5,11 @@ from decimal import Decimal
 
 import pytest
 
-from experiments.approach_choice import Choice, approaches_expand
+from experiments.catalogue.recipes import PACK
 from experiments.models import Queue, Run
-from experiments.plan_checks import plan_problems
-from experiments.plans import ApproachPlan, ExperimentPlan
-from experiments.recipes import PACK
+from experiments.planning.approach_choice import Choice, approaches_expand
+from experiments.planning.checks import plan_problems
+from experiments.planning.plans import ApproachPlan, ExperimentPlan
 from experiments.services.launches import experiment_start
 from tests import factories
 

@@ -43,10 +43,10 @@ def search(workspace, settings, tmp_path) -> Run:
 def attempt(job: Job, stop_after: int = 10**9) -> tuple[Lease, Order, Harvest, bool]:
     """Claim the job and let the engine work on it in this process; returns whether it came to its end."""
     from tests.workers.engine.fakes import make_backbone as make_tiny
+    from workers.engine.contract.spec import RunSpec
     from workers.engine.errors import RunStopped
     from workers.engine.execute import execute
     from workers.engine.run import Run as EngineRun
-    from workers.engine.spec import RunSpec
 
     lease = job_claim(job_id=job.pk, worker="here")
     assert lease is not None
@@ -202,7 +202,7 @@ def test_test_rows_are_answered_by_the_winner_without_another_search(search):
     harvest.collect()
     outcome_save(lease, order, {})
 
-    from workers.engine.spec import RunSpec
+    from workers.engine.contract.spec import RunSpec
 
     spec = RunSpec.from_file(order.folder / "spec.json")
     search.refresh_from_db()

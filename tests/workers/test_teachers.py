@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
+from experiments.catalogue.recipes import recipe_options, split_teaching
 from experiments.endpoints import networks_of
 from experiments.models import Backbone, EndpointCall, Evaluation, Job, JobState, Run, Split
-from experiments.recipes import recipe_options, split_teaching
 from experiments.services.endpoints import EndpointWish, endpoint_register
 from experiments.services.teachers import answers_start
 from tests import factories
 from tests.workers.endpoint.server import Answer, completion, serving
 from tests.workers.engine.fakes import make_backbone as make_model
 from workers.adapters import order_of
+from workers.engine.contract.spec import RunSpec
+from workers.engine.contract.teaching_rules import JOURNAL
 from workers.engine.execute import execute
 from workers.engine.run import Run as EngineRun
-from workers.engine.spec import RunSpec
-from workers.engine.teaching_rules import JOURNAL
 from workers.tasks import execute_job
 from workers.teachers import answers_file
 

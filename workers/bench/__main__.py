@@ -26,7 +26,7 @@ from workers.bench.protocol import Entry, NotEqual, Rules
 from workers.bench.shapes import QWEN_500M, SMALL, SMOL_135M
 from workers.bench.table import Report, line_of, print_table
 from workers.engine.latency import OtherLoad
-from workers.engine.runtime import choose_device, keep_freed_memory, quiet_libraries
+from workers.engine.model.runtime import choose_device, keep_freed_memory, quiet_libraries
 
 MEASURES: dict[str, Callable[[Lab], Entry]] = {
     "a1": scoring.a1,

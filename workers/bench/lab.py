@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from workers.bench.machine import settler
 from workers.bench.protocol import Clock, Rules
 from workers.bench.shapes import Shape, write_model
-from workers.engine.answers import Answer, AnswerTrie, build_trie
-from workers.engine.backbone import Backbone, load_backbone
-from workers.engine.spec import BackboneRef
+from workers.engine.contract.spec import BackboneRef
+from workers.engine.model.backbone import Backbone, load_backbone
+from workers.engine.passes.answers import Answer, AnswerTrie, build_trie
 
 Ids = tuple[int, ...]
 Way = TypeVar("Way")

@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from workers.engine.latency import OtherLoad
-from workers.engine.runtime import choose_dtype, cpu_flags, describe_machine, versions
+from workers.engine.model.runtime import choose_dtype, cpu_flags, describe_machine, versions
 
 _MOST_OTHERS = 0.3  # processor cores that other programs may keep busy
 _LOOK_SECONDS = 3.0

@@ -16,7 +16,7 @@ from workers.bench.shapes import SHAPES
 from workers.bench.tuning import ours
 from workers.bench.tuning_peers import EXAMPLE, library
 from workers.bench.tuning_task import make_task
-from workers.engine.runtime import keep_freed_memory, quiet_libraries
+from workers.engine.model.runtime import keep_freed_memory, quiet_libraries
 
 _STEPS = 3
 

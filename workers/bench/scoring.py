@@ -26,9 +26,9 @@ from workers.bench.protocol import (
     require_close,
     require_same,
 )
-from workers.engine.answer_rules import Generation
-from workers.engine.generation import Generator
-from workers.engine.scoring import Scorer, shared_ids
+from workers.engine.answering.generation import Generator
+from workers.engine.answering.scoring import Scorer, shared_ids
+from workers.engine.contract.answer_rules import Generation
 
 _ROW = (24, 30)
 _LABELS = 4

@@ -18,15 +18,15 @@ from peft import PeftModel
 from workers.bench.lab import Lab
 from workers.bench.protocol import Clock, Entry, Side, compare, judge, require_close, require_same
 from workers.bench.shapes import SMALL, text
-from workers.engine.answer_rules import Generation
-from workers.engine.artifacts import save_artifact
-from workers.engine.backbone import Backbone
-from workers.engine.frame import Frame
-from workers.engine.requests import Request
-from workers.engine.serving import Answerer
-from workers.engine.spec import EvaluateOn, FileRef, Recipe, RunSpec
-from workers.engine.template_spec import TemplateSpec
-from workers.engine.tuning import create_tuning, frame_of, reserved_positions
+from workers.engine.contract.answer_rules import Generation
+from workers.engine.contract.requests import Request
+from workers.engine.contract.spec import EvaluateOn, FileRef, Recipe, RunSpec
+from workers.engine.contract.template_spec import TemplateSpec
+from workers.engine.methods.artifacts import save_artifact
+from workers.engine.methods.tuning import create_tuning, frame_of, reserved_positions
+from workers.engine.model.backbone import Backbone
+from workers.engine.prompts.frame import Frame
+from workers.engine.serving.answerer import Answerer
 
 LABELS = ("gepe", "teni", "bele", "deka")  # a token each
 _CUE = "\nka"

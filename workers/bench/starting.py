@@ -15,7 +15,7 @@ from typing import Any
 from workers.bench.lab import Lab
 from workers.bench.protocol import Entry, judge
 from workers.bench.serving import LABELS, spec_of
-from workers.engine.spec import Recipe, RunSpec
+from workers.engine.contract.spec import Recipe, RunSpec
 
 _WARM_SECONDS = 0.5
 _COLD_SECONDS = 5.0

@@ -16,13 +16,13 @@ from workers.bench.lab import Lab
 from workers.bench.protocol import Clock, Entry, Side, compare, require_close, require_same
 from workers.bench.tuning_peers import LIBRARY, Steps, Way, arguments_of, collator, library_rows, soft_prompt
 from workers.bench.tuning_task import BATCH, Task, frame_of, make_task, recipe_of
-from workers.engine.batching import Lines
+from workers.engine.answering.scoring import line_scores
+from workers.engine.contract.outcome import Quality
 from workers.engine.errors import RunStopped
-from workers.engine.outcome import Quality
-from workers.engine.scoring import line_scores
-from workers.engine.training import Hooks, Trainer
-from workers.engine.tuned import Tuning
-from workers.engine.tuning import create_tuning
+from workers.engine.methods.tuned import Tuning
+from workers.engine.methods.tuning import create_tuning
+from workers.engine.passes.batching import Lines
+from workers.engine.training.loop import Hooks, Trainer
 
 _VIRTUAL = 20
 _STEPS = 12

@@ -11,10 +11,10 @@ from workers.bench.lab import Lab
 from workers.bench.protocol import Clock, Entry, NotEqual, Side, compare, require_close, total
 from workers.bench.tuning_peers import EXAMPLE, LIBRARY, Training, Way, library, seeded_peers, trl
 from workers.bench.tuning_task import BATCH, Task, Trained, frame_of, make_task, recipe_of
-from workers.engine.outcome import Progress, Quality
-from workers.engine.together import train_together
-from workers.engine.training import Hooks, Trainer
-from workers.engine.tuning import create_tuning
+from workers.engine.contract.outcome import Progress, Quality
+from workers.engine.methods.tuning import create_tuning
+from workers.engine.training.loop import Hooks, Trainer
+from workers.engine.training.together import train_together
 
 _CONFIGURATIONS = 8
 

@@ -15,8 +15,8 @@ from transformers.trainer_callback import PrinterCallback
 from workers.bench.lab import Lab
 from workers.bench.protocol import Clock
 from workers.bench.tuning_task import BATCH, Task, Trained, frame_of, recipe_of
-from workers.engine.batching import Lines
-from workers.engine.tuning import create_tuning
+from workers.engine.methods.tuning import create_tuning
+from workers.engine.passes.batching import Lines
 
 _PAD_OF_EXAMPLE = 64
 _BETA2 = 0.95

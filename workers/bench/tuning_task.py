@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from workers.bench.lab import Lab
-from workers.engine.batching import Lines, shuffled_batches
-from workers.engine.frame import Frame
-from workers.engine.recipes import OptionValue
-from workers.engine.spec import EvaluateOn, FileRef, Recipe, RunSpec
-from workers.engine.template_spec import TemplateSpec
+from workers.engine.contract.recipes import OptionValue
+from workers.engine.contract.spec import EvaluateOn, FileRef, Recipe, RunSpec
+from workers.engine.contract.template_spec import TemplateSpec
+from workers.engine.passes.batching import Lines, shuffled_batches
+from workers.engine.prompts.frame import Frame
 
 BATCH = 8
 

@@ -19,7 +19,7 @@ from experiments.endpoints import ForbiddenAddress, Network, endpoint_host
 from experiments.wording import quoted
 from workers.endpoint.faults import Fault, Trouble
 from workers.endpoint.guard import AnswerTooLong, GuardedTransport
-from workers.engine.outcome import storable
+from workers.engine.contract.outcome import storable
 
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 NO_KEY = "none"  # servers of one's own often want no key, but the client sends the header all the same

@@ -5,8 +5,8 @@ from typing import Any
 from workers.endpoint.client import Reply
 from workers.endpoint.faults import Fault, Trouble
 from workers.endpoint.wording import Dialect
-from workers.engine.spec import BackboneRef, EvaluateOn, FileRef, RunSpec
-from workers.engine.template_spec import TemplateSpec
+from workers.engine.contract.spec import BackboneRef, EvaluateOn, FileRef, RunSpec
+from workers.engine.contract.template_spec import TemplateSpec
 
 # Servers refuse what they do not know, each something else: log-probabilities, the older name of the token limit, the temperature.
 DIALECTS = (

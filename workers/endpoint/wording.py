@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from workers.engine.contract.spec import Item, RunSpec
+from workers.engine.contract.template_spec import fill
 from workers.engine.errors import BadData
-from workers.engine.spec import Item, RunSpec
-from workers.engine.template_spec import fill
 
 MOST_STOPS = 4  # more are refused by the API
 TOKENS_A_MESSAGE = 16  # role marks and the like, which are billed too

@@ -5,37 +5,22 @@ It knows no Django, no Celery, no database and no settings; a run goes in as a `
 Letters in shapes: B rows of a batch, T tokens of a row, P virtual tokens or shared prefix positions, H hidden width,
 V vocabulary, C labels. A sum over "answer positions" A counts places where a token of an answer is predicted.
 
-Four layers, each of which imports only those below it (the import law in `pyproject.toml` names every module):
-
-    What runs and serves: `execute`, `host`, `serving`, `latency` and the command line.
-    Approaches: a written, tuned, searched or taught prompt, from its frame to its scores and files.
-    The model: loading it, finding its parts, and the passes that everything above goes through.
-    What is asked and answered: specs, rows, candidates, outcomes, figures. No model; much of it standard library only.
-
-Reading order:
-    execute     one run, from spec to result: start here; `run` is the run on its way
-    spec        what a run is asked (RunSpec); outcome: what it says (RunResult); standard library only
-    errors      the few ways a run can end badly, each with a sentence for a person
-    rows        reads the JSONL data of a run
-    runtime     seed, device, dtype, threads, clocks, memory
-    backbone    loads one frozen model with its tokenizer and proves it unchanged; families says beforehand what may run
-    answers     label words -> token ids -> one trie for all labels
-    batching    length buckets, padding, positions, masks
-    prefix      states of what all rows begin with, computed once; model_probe and probe find out whether they may be
-    forward     the two passes over a batch: with a shared prefix, and plain
-    approach    an approach ready to answer rows; written makes those that train nothing
-    frame       template, chat template, demonstrations, row and answer cue -> token ids
-    tuning      the tuned methods: one table, their options, their start values
-    learning    rows and a tuned part brought to training, the one loop; checkpoints keeps its state on disk
-    sweep       several configurations, the best kept; together trains them in one pass; grid and halving say which and how long
-    search      better prompts by rule, among candidates; dspy_search by DSPy, on an optimising_bench
-    teaching    a teacher's answers as a student's labels
-    scoring     the one scoring path; generation writes free text; latency times single requests (asked by latency_spec)
-    chain       a prompt of two steps: the answer reads what the model wrote about the row before
-    serving     many prompts on one model: served (one prompt), mixed (the pass), row_adapters (LoRA and IA3 per row), shelf, requests
-    metrics     figures from predictions; pure
-    baselines   majority, label overlap, TF-IDF, linear probe
-    explaining  what a soft prompt has learned; forgetting: what the model still knows of ordinary text
-    artifacts   folders of tuned prompts and adapters: PEFT's own files plus a manifest
+The rooms, from the door down; each uses only what stands below it (pyproject.toml holds them to it):
+    execute     one run, from spec to result: start here
     host        a warm process that executes runs one after another; __main__ is the command line
+    latency     times single requests of approaches that exist
+    approach    an approach ready to answer rows; `written` makes those that train nothing
+    serving/    many prompts on one model, for whoever serves answers (`answerer`)
+    training/   the one training loop and what it is held to; sweeps, teachers, checkpoints
+    search/     searches for a better written prompt, by rule or by DSPy
+    methods/    the tuned methods: their options, start values and folders
+    answering/  the one scoring path; free text; the probe that allows a shared prefix
+    prompts/    template, chat template, demonstrations, row and answer cue -> token ids
+    baselines   majority, label overlap, TF-IDF, linear probe
+    run, rows, journal   a run on its way, the rows it reads, what it tried
+    model/      one frozen model with its tokenizer, and the machine under it
+    passes/     label trie, length buckets, shared prefixes, and the two passes over a batch
+    figures/    metrics and other arithmetic on answers
+    contract/   what a run is asked (RunSpec) and what it says (RunResult); standard library only
+    errors      the few ways a run can end badly, each with a sentence for a person
 """

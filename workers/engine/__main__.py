@@ -9,12 +9,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from workers.engine.answer_rules import Generation
+from workers.engine.contract.answer_rules import Generation
+from workers.engine.contract.outcome import RunResult
+from workers.engine.contract.requests import answer_lines
+from workers.engine.contract.spec import DTYPES, BackboneRef, RunSpec
 from workers.engine.errors import BadSpec, EngineError
-from workers.engine.outcome import RunResult
-from workers.engine.requests import answer_lines
-from workers.engine.shelf import DEFAULT_BYTES
-from workers.engine.spec import DTYPES, BackboneRef, RunSpec
+from workers.engine.serving.shelf import DEFAULT_BYTES
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,8 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(spec_file: Path, out: Path) -> int:
     spec = RunSpec.from_file(spec_file)
     from workers.engine.execute import execute
+    from workers.engine.model.runtime import quiet_libraries
     from workers.engine.run import Run
-    from workers.engine.runtime import quiet_libraries
 
     quiet_libraries()
     result = execute(Run(spec, out))
@@ -91,9 +91,9 @@ def _answer(chosen: argparse.Namespace) -> int:
             raise BadSpec(f"Two prompts are called {name}. Name them apart: NAME=PATH.")
     rules = Generation(max_new_tokens=chosen.max_new_tokens)
     specs = {name: RunSpec.from_file(path) for (name, path), is_artifact in given if not is_artifact}
-    from workers.engine.backbone import load_backbone
-    from workers.engine.runtime import quiet_libraries
-    from workers.engine.serving import Answerer
+    from workers.engine.model.backbone import load_backbone
+    from workers.engine.model.runtime import quiet_libraries
+    from workers.engine.serving.answerer import Answerer
 
     quiet_libraries()
     answerer = Answerer(load_backbone(BackboneRef(chosen.model, chosen.revision, chosen.dtype, chosen.device)), chosen.max_bytes)

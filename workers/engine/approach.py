@@ -8,33 +8,33 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from workers.engine.answers import AnswerTrie
-from workers.engine.artifacts import load_tuning, save_artifact, start_from
-from workers.engine.backbone import Backbone
+from workers.engine.answering.generation import Generator, limits_met, predict_texts
+from workers.engine.answering.predicting import predict_labels
+from workers.engine.answering.probe import scoring_reason, writing_reason
+from workers.engine.answering.scoring import Scorer
 from workers.engine.baselines import Predict, fit_baseline
-from workers.engine.chain import Chained, answering_spec, first_texts, writing_spec
-from workers.engine.context import with_examples
+from workers.engine.contract.outcome import ArtifactRecord, Prediction, TrainingRecord
+from workers.engine.contract.recipes import METHODS
+from workers.engine.contract.spec import Item
 from workers.engine.errors import BadSpec, Unsupported
-from workers.engine.explaining import ablate, describe_vectors, num_rows_for
-from workers.engine.families import sliding_reason
-from workers.engine.forgetting import forgetting, unrelated_loss
-from workers.engine.frame import EncodedRow, Frame
-from workers.engine.full import refuse_without_room
-from workers.engine.generation import Generator, limits_met, predict_texts
-from workers.engine.learning import learn, sample_rows
-from workers.engine.outcome import ArtifactRecord, Prediction, TrainingRecord
-from workers.engine.predicting import predict_labels
-from workers.engine.prefix import PrefixStates, Virtual, prefix_of
-from workers.engine.probe import scoring_reason, writing_reason
-from workers.engine.recipes import METHODS
+from workers.engine.methods.artifacts import load_tuning, save_artifact, start_from
+from workers.engine.methods.context import with_examples
+from workers.engine.methods.explaining import ablate, describe_vectors, num_rows_for
+from workers.engine.methods.forgetting import forgetting, unrelated_loss
+from workers.engine.methods.full import refuse_without_room
+from workers.engine.methods.tuned import Tuning
+from workers.engine.methods.tuning import create_tuning, frame_of, reserved_positions
+from workers.engine.model.backbone import Backbone
+from workers.engine.model.families import sliding_reason
+from workers.engine.passes.answers import AnswerTrie
+from workers.engine.passes.prefix import PrefixStates, Virtual, prefix_of
+from workers.engine.prompts.chain import Chained, answering_spec, first_texts, writing_spec
+from workers.engine.prompts.frame import EncodedRow, Frame
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
-from workers.engine.scoring import Scorer
-from workers.engine.spec import Item
-from workers.engine.sweep import learn_best
-from workers.engine.teaching import Ask, Lessons, hear_teacher, teachers_spec
-from workers.engine.tuned import Tuning
-from workers.engine.tuning import create_tuning, frame_of, reserved_positions
+from workers.engine.training.learning import learn, sample_rows
+from workers.engine.training.sweep import learn_best
+from workers.engine.training.teaching import Ask, Lessons, hear_teacher, teachers_spec
 from workers.engine.written import Written, write_prompt
 
 OnRows = Callable[[int], None]

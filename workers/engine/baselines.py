@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from workers.engine.abreast import run_abreast
-from workers.engine.backbone import Backbone
-from workers.engine.batching import buckets
-from workers.engine.spec import Item, RunSpec
+from workers.engine.contract.spec import Item, RunSpec
+from workers.engine.model.backbone import Backbone
+from workers.engine.passes.abreast import run_abreast
+from workers.engine.passes.batching import buckets
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

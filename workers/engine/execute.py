@@ -4,13 +4,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from workers.engine.approach import Approach, build_approach
+from workers.engine.contract.outcome import Progress, RunResult, write_json, write_predictions
+from workers.engine.contract.spec import EvaluateOn, Item
 from workers.engine.errors import OutOfMemory
-from workers.engine.formats import FormatChecker
-from workers.engine.metrics import target_metrics
-from workers.engine.outcome import Progress, RunResult, write_json, write_predictions
-from workers.engine.rows import read_rows
-from workers.engine.run import Run
-from workers.engine.runtime import (
+from workers.engine.figures.formats import FormatChecker
+from workers.engine.figures.metrics import target_metrics
+from workers.engine.model.runtime import (
     begin_peak_memory,
     describe_machine,
     is_out_of_memory,
@@ -19,7 +18,8 @@ from workers.engine.runtime import (
     seed_everything,
     versions,
 )
-from workers.engine.spec import EvaluateOn, Item
+from workers.engine.rows import read_rows
+from workers.engine.run import Run
 
 
 def execute(run: Run) -> RunResult:

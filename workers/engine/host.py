@@ -15,15 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from workers.engine.backbone import Backbone, load_backbone, source_key
+from workers.engine.contract.latency_spec import LatencySpec
+from workers.engine.contract.outcome import Progress
+from workers.engine.contract.spec import BackboneRef, RunSpec
 from workers.engine.errors import DiskFull, EngineError, RunStopped, is_out_of_disk
 from workers.engine.execute import execute
 from workers.engine.latency import time_approaches
-from workers.engine.latency_spec import LatencySpec
-from workers.engine.outcome import Progress
+from workers.engine.model.backbone import Backbone, load_backbone, source_key
+from workers.engine.model.runtime import quiet_libraries, return_freed_memory, versions
 from workers.engine.run import Run
-from workers.engine.runtime import quiet_libraries, return_freed_memory, versions
-from workers.engine.spec import BackboneRef, RunSpec
 
 _PROGRESS_SECONDS = 0.5
 _TRACEBACK_CHARACTERS = 4000

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workers.engine.spec import FileRef
+from workers.engine.contract.spec import FileRef
 
 TRIALS = "trials.jsonl"
 

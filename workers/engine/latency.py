@@ -16,13 +16,13 @@ import numpy as np
 import psutil
 
 from workers.engine.approach import Approach, build_approach
-from workers.engine.backbone import Backbone, load_backbone
-from workers.engine.latency_spec import LatencySpec
-from workers.engine.outcome import Progress, write_json
+from workers.engine.contract.latency_spec import LatencySpec
+from workers.engine.contract.outcome import Progress, write_json
+from workers.engine.contract.spec import BackboneRef, Item
+from workers.engine.model.backbone import Backbone, load_backbone
+from workers.engine.model.runtime import describe_machine, keep_freed_memory, seed_everything
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
-from workers.engine.runtime import describe_machine, keep_freed_memory, seed_everything
-from workers.engine.spec import BackboneRef, Item
 
 _BLOCKS = 5
 _WARM_UP = 3

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from workers.engine.contract.spec import FileRef, Item
 from workers.engine.errors import BadData
-from workers.engine.spec import FileRef, Item
 
 MOST_TIMES = 100
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from workers.engine.backbone import Backbone, load_backbone
+from workers.engine.contract.outcome import Progress
+from workers.engine.contract.spec import BackboneRef, RunSpec
 from workers.engine.errors import RunStopped, TimeLimit
-from workers.engine.outcome import Progress
-from workers.engine.runtime import Stopwatch
-from workers.engine.spec import BackboneRef, RunSpec
+from workers.engine.model.backbone import Backbone, load_backbone
+from workers.engine.model.runtime import Stopwatch
 
 
 def _ignore(progress: Progress) -> None:

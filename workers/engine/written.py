@@ -10,23 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from workers.engine.backbone import Backbone
-from workers.engine.calibration import fit_label_bias
-from workers.engine.candidate import Candidate
-from workers.engine.candidates import draws_of, wordings_of
-from workers.engine.demonstrations import Neighbours
-from workers.engine.draws import shown, with_drawn
+from workers.engine.answering.scoring import Scorer
+from workers.engine.contract.outcome import Progress, TrainingRecord
+from workers.engine.contract.spec import Item
 from workers.engine.errors import BadData, Unsupported
-from workers.engine.frame import Frame
+from workers.engine.figures.calibration import fit_label_bias
 from workers.engine.journal import TRIALS
-from workers.engine.optimising import WITHOUT_DSPY, JournalFile, Memory
-from workers.engine.outcome import Progress, TrainingRecord
+from workers.engine.model.backbone import Backbone
+from workers.engine.prompts.demonstrations import Neighbours
+from workers.engine.prompts.draws import shown, with_drawn
+from workers.engine.prompts.frame import Frame
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
-from workers.engine.scoring import Scorer
-from workers.engine.search import Found, best_of, search_prompt, sharing_reason
-from workers.engine.spec import Item
-from workers.engine.writing_model import WritingModel
+from workers.engine.search.by_rule import Found, best_of, search_prompt, sharing_reason
+from workers.engine.search.candidate import Candidate
+from workers.engine.search.candidates import draws_of, wordings_of
+from workers.engine.search.optimising import WITHOUT_DSPY, JournalFile, Memory
+from workers.engine.search.writing_model import WritingModel
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _by_dspy(run: Run, backbone: Backbone) -> Written:
         Unsupported: DSPy is not installed, or the model cannot write.
     """
     try:
-        from workers.engine.dspy_search import found_on
+        from workers.engine.search.by_dspy import found_on
     except ModuleNotFoundError as error:
         if error.name not in ("dspy", "optuna"):
             raise

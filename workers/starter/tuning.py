@@ -15,11 +15,11 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from workers.engine.contract.recipes import OptionValue
+from workers.engine.contract.spec import BackboneRef, FileRef, Recipe, RunSpec
+from workers.engine.contract.template_spec import TemplateSpec
 from workers.engine.execute import execute
-from workers.engine.recipes import OptionValue
 from workers.engine.run import Run
-from workers.engine.spec import BackboneRef, FileRef, Recipe, RunSpec
-from workers.engine.template_spec import TemplateSpec
 from workers.starter import scoring
 
 STEPS = 320

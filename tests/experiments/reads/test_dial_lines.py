@@ -1,7 +1,7 @@
 """A run's page says what it was asked in the words of the form."""
 
+from experiments.catalogue.recipes import recipe_options
 from experiments.reads.dial_lines import DialLine, dial_lines
-from experiments.recipes import recipe_options
 
 
 def test_dials_stand_under_their_labels_and_say_what_somebody_changed():

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.approach_choice import Choice, approaches_expand
 from experiments.models import Backbone
-from experiments.plans import ExperimentPlan
+from experiments.planning.approach_choice import Choice, approaches_expand
+from experiments.planning.plans import ExperimentPlan
 from experiments.reads.estimates import measured_speeds, plan_estimate
 from tests import factories
 from tests.comparison_data import make_finished_experiment

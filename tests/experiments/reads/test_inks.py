@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.catalogue.kinds import NUM_INKS, SHAPES, ink_of, mark_of
 from experiments.models import ComparisonTable
 from experiments.reads.charts import MARKERS, break_even_chart, quality_chart, spent_chart
 from experiments.reads.inks import line_ink, line_mark, line_shape, placed
 from experiments.reads.live import curves_of
 from experiments.reads.table_view import table_view
-from experiments.recipe_kinds import NUM_INKS, SHAPES, ink_of, mark_of
 from tests.comparison_data import make_finished_experiment, make_price_book
 
 STATIC = Path(__file__).parents[3] / "static"

@@ -6,11 +6,11 @@ import pytest
 
 from experiments.economics import TokenUse
 from experiments.models import Backbone
-from experiments.plans import ApproachPlan, ExperimentPlan
+from experiments.planning.plans import ApproachPlan, ExperimentPlan
+from experiments.planning.teachers import Teacher
 from experiments.reads.estimates import plan_estimate
 from experiments.reads.reports import build_table
 from experiments.reads.teaching import teaching_cost
-from experiments.teachers import Teacher
 from tests import factories
 from tests.comparison_data import make_finished_experiment, make_price_book
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from experiments.approach_choice import Choice, approaches_expand
+from experiments.catalogue.recipes import PACK
 from experiments.errors import UserError
 from experiments.models import AuditEntry, Evaluation, Experiment, Job, JobKind, JobState, Run, Split, TestOpening
-from experiments.plans import ExperimentPlan
-from experiments.recipes import PACK
+from experiments.planning.approach_choice import Choice, approaches_expand
+from experiments.planning.plans import ExperimentPlan
 from experiments.services import advances, launches
 from experiments.services import experiments as services
 from experiments.services.experiment_jobs import open_jobs

@@ -4,7 +4,7 @@ import pytest
 
 from experiments.errors import UserError
 from experiments.models import AuditEntry, Example, Feedback, Focus, Prediction, Verdict
-from experiments.second_rounds import RoundChoice
+from experiments.planning.second_rounds import RoundChoice
 from experiments.services.feedback import Judgement, feedback_give, feedback_take_back
 from experiments.services.second_rounds import second_round_start
 from tests.second_round_data import answer_train_rows, make_tuned_run, mistakes_in
@@ -155,7 +155,7 @@ def test_mark_on_a_row_that_is_no_train_row_would_count_for_nothing(run, alice):
 
 
 def test_marked_rows_push_no_others_from_the_list(run, alice, monkeypatch):
-    monkeypatch.setattr("experiments.mistakes.SHOWN", 1)
+    monkeypatch.setattr("experiments.planning.mistakes.SHOWN", 1)
     rows = answer_train_rows(run, [-3.0, -2.0, -1.0, 4.0])
     feedback_give(run=run, position=1, judgement=WRONG, by=alice)
 

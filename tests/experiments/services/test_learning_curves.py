@@ -3,9 +3,9 @@
 import pytest
 from django.utils import timezone
 
-from experiments.curves import curve_plan
 from experiments.errors import UserError
 from experiments.models import Artifact, Evaluation, Experiment, Job, JobKind, JobState, Run
+from experiments.planning.curves import curve_plan
 from experiments.reads.learning_curves import build_learning_curve
 from experiments.services import advances
 from experiments.services import experiments as services

@@ -2,7 +2,7 @@ import pytest
 
 from experiments.errors import UserError
 from experiments.models import Example, Job, JobKind, Preview, PromptTemplate, Queue
-from experiments.prompt_wording import PromptWording
+from experiments.prompting.wording import PromptWording
 from experiments.services import previews, prompts
 from tests.factories import ROWS, make_backbone, make_dataset_version
 

@@ -4,8 +4,8 @@ import pytest
 
 from experiments.errors import UserError
 from experiments.models import Artifact, Evaluation, Example, Focus, Job, JobKind, JobState, Run
+from experiments.planning.second_rounds import RoundChoice
 from experiments.reads.second_rounds import focus_sentences
-from experiments.second_rounds import RoundChoice
 from experiments.services.advances import experiment_advance
 from experiments.services.second_rounds import mistakes_find, second_round_start
 from tests.second_round_data import answer_train_rows, make_tuned_run

@@ -6,9 +6,9 @@ from datetime import date
 import pytest
 from django.urls import reverse
 
+from experiments.catalogue.kinds import BASELINE
+from experiments.catalogue.recipes import CATALOGUE, PACK
 from experiments.models import DatasetVersion, Experiment, Job, JobKind, JobState, PromptTemplate, TemplateVersion
-from experiments.recipe_kinds import BASELINE
-from experiments.recipes import CATALOGUE, PACK
 from tests import factories
 from tests.comparison_data import make_finished_experiment, make_price_book
 

@@ -4,9 +4,9 @@ import pytest
 from django.urls import reverse
 
 from experiments.models import Approach, DatasetVersion, Evaluation, Job, JobState
+from experiments.planning.teachers import TERMS_WARNING
 from experiments.reads.reports import build_table
 from experiments.services.experiments import comparison_store
-from experiments.teachers import TERMS_WARNING
 from tests import factories
 from tests.comparison_data import make_finished_experiment
 from tests.experiments.views.test_comparison_launch import ready  # noqa: F401

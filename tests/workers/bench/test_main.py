@@ -17,7 +17,7 @@ from workers.bench.serving import KINDS
 from workers.bench.shapes import SMALL, SMOL_135M
 from workers.bench.tuning_peers import EXAMPLE
 from workers.bench.tuning_task import Task, Trained
-from workers.engine.batching import Lines
+from workers.engine.passes.batching import Lines
 
 ROOT = Path(__file__).parents[3]
 

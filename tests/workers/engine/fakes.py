@@ -12,13 +12,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from tests.workers.engine.families import FAMILIES as ROWS
-from workers.engine.answers import AnswerTrie
-from workers.engine.backbone import Backbone, assemble_backbone
-from workers.engine.frame import Frame
-from workers.engine.recipes import METHODS
+from workers.engine.contract.recipes import METHODS
+from workers.engine.contract.spec import BackboneRef, EvaluateOn, FileRef, Item, Recipe, RunSpec
+from workers.engine.contract.template_spec import TemplateSpec
+from workers.engine.model.backbone import Backbone, assemble_backbone
+from workers.engine.passes.answers import AnswerTrie
+from workers.engine.prompts.frame import Frame
 from workers.engine.run import Run
-from workers.engine.spec import BackboneRef, EvaluateOn, FileRef, Item, Recipe, RunSpec
-from workers.engine.template_spec import TemplateSpec
 
 FAMILIES = ("llama", "qwen2", "gpt2", "bert")
 # The ways of tuning that most people use; fast tests try these on every family and each other way on one.

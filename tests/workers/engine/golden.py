@@ -19,18 +19,18 @@ from torch import Tensor
 
 from tests.workers.engine.fakes import make_backbone, make_items, make_model, make_run, make_tokenizer, save_model, trie_of
 from tests.workers.engine.families import FAMILIES
-from workers.engine.answer_rules import Generation
+from workers.engine.answering.generation import Generator
+from workers.engine.answering.scoring import Scorer
 from workers.engine.approach import Prompted, build_approach
-from workers.engine.backbone import load_backbone
+from workers.engine.contract.answer_rules import Generation
+from workers.engine.contract.outcome import RunResult
+from workers.engine.contract.recipes import METHODS, OptionValue
+from workers.engine.contract.spec import BackboneRef
 from workers.engine.errors import BadSpec, Unsupported
 from workers.engine.execute import execute
-from workers.engine.generation import Generator
-from workers.engine.outcome import RunResult
-from workers.engine.recipes import METHODS, OptionValue
-from workers.engine.scoring import Scorer
-from workers.engine.spec import BackboneRef
+from workers.engine.model.backbone import load_backbone
 
-MATRIX, README = Path("experiments/capabilities.json"), Path("README.md")
+MATRIX, README = Path("experiments/catalogue/capabilities.json"), Path("README.md")
 BEGIN, END = "<!-- families -->", "<!-- end of families -->"
 # What reads a model: the written prompt, every tuned method, and the one baseline that asks the model for its states.
 # Searches are left out: all their candidates are written prompts, which have a column.

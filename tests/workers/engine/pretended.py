@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from workers.engine.backbone import Backbone, assemble_backbone
-from workers.engine.placement import device_map
-from workers.engine.spec import BackboneRef
+from workers.engine.contract.spec import BackboneRef
+from workers.engine.model.backbone import Backbone, assemble_backbone
+from workers.engine.model.placement import device_map
 
 CPU = torch.device("cpu")
 _aten = torch.ops.aten

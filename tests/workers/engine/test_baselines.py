@@ -3,8 +3,8 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from workers.engine.baselines import fit_baseline
-from workers.engine.spec import BackboneRef, EvaluateOn, FileRef, Item, Recipe, RunSpec
-from workers.engine.template_spec import TemplateSpec
+from workers.engine.contract.spec import BackboneRef, EvaluateOn, FileRef, Item, Recipe, RunSpec
+from workers.engine.contract.template_spec import TemplateSpec
 
 ROWS = [Item(str(n), {"text": text}, label) for n, (text, label) in enumerate([("my card", "card"), ("my cash", "cash")] * 4)]
 

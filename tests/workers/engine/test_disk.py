@@ -7,9 +7,9 @@ import json
 import pytest
 from safetensors import SafetensorError
 
+from workers.engine.contract.spec import RunSpec
 from workers.engine.errors import is_out_of_disk
 from workers.engine.host import Host
-from workers.engine.spec import RunSpec
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import pytest
 
 from tests.workers.engine.fakes import LABELS, make_backbone, make_items, make_run, save_model, write_rows
 from workers.engine import execute as chapters
-from workers.engine.answer_rules import AnswerFormat, Generation
+from workers.engine.contract.answer_rules import AnswerFormat, Generation
+from workers.engine.contract.outcome import Prediction, Progress
+from workers.engine.contract.spec import EvaluateOn, RunSpec
 from workers.engine.errors import BadData, BadSpec, OutOfMemory, RunStopped, TimeLimit
 from workers.engine.execute import execute
-from workers.engine.outcome import Prediction, Progress
-from workers.engine.spec import EvaluateOn, RunSpec
 
 CONTRACT_KEYS = {
     "id", "expected", "predicted", "loglikelihoods", "text", "prompt_tokens", "virtual_tokens", "completion_tokens", "seconds", "error"
@@ -62,7 +62,7 @@ def test_a_skipped_row_counts_as_wrong_and_is_named(tmp_path):
 
 
 def _long(name):
-    from workers.engine.spec import Item
+    from workers.engine.contract.spec import Item
 
     return Item(name, {"text": "word " * 400}, "card")
 
@@ -128,7 +128,7 @@ def test_lack_of_memory_is_one_sentence(tmp_path, monkeypatch):
 )
 def test_bad_rows_are_refused_with_row_and_cause(tmp_path, content, sentence):
     (tmp_path / "bad.jsonl").write_text(content, encoding="utf-8")
-    from workers.engine.spec import FileRef
+    from workers.engine.contract.spec import FileRef
 
     run = make_run(tmp_path, make_backbone(), evaluate=(EvaluateOn("test", FileRef(str(tmp_path / "bad.jsonl"))),))
 
@@ -167,7 +167,7 @@ def test_a_changed_file_is_refused(tmp_path):
 
 
 def test_bytes_that_are_not_text_are_refused(tmp_path):
-    from workers.engine.spec import FileRef
+    from workers.engine.contract.spec import FileRef
 
     (tmp_path / "image.jsonl").write_bytes(b"\x89PNG\r\n\xff\xfe")
     run = make_run(tmp_path, make_backbone(), evaluate=(EvaluateOn("test", FileRef(str(tmp_path / "image.jsonl"))),))
@@ -177,7 +177,7 @@ def test_bytes_that_are_not_text_are_refused(tmp_path):
 
 
 def test_texts_of_every_script_and_size_are_answered(tmp_path):
-    from workers.engine.spec import Item
+    from workers.engine.contract.spec import Item
 
     texts = ["", " ", "\n\n", "é 我 😀", "{{text}} {% raw %}", "</s><s>", "a" * 90]
     rows = write_rows(tmp_path / "odd.jsonl", [Item(str(i), {"text": text}, "cash") for i, text in enumerate(texts)])
@@ -227,8 +227,8 @@ def test_extraction_trains_writes_and_measures_free_text(tmp_path):
 def test_a_model_folder_runs_from_disk(tmp_path):
     run = make_run(tmp_path, make_backbone())
     folder = save_model(tmp_path / "model", "bert")
-    from workers.engine.backbone import load_backbone
-    from workers.engine.spec import BackboneRef
+    from workers.engine.contract.spec import BackboneRef
+    from workers.engine.model.backbone import load_backbone
 
     run.provide = lambda ref: load_backbone(BackboneRef(str(folder), dtype="fp32", device="cpu"))
 

@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from tests.workers.engine.fakes import make_backbone, make_frame, make_items, make_run, save_model, trie_of
-from tests.workers.engine.test_serving import load_kinds, requests_of
-from workers.engine import scoring
-from workers.engine.answer_rules import Generation
-from workers.engine.backbone import assemble_backbone, load_backbone
+from tests.workers.engine.serving.test_answerer import load_kinds, requests_of
+from workers.engine.answering import scoring
+from workers.engine.answering.generation import Generator
+from workers.engine.answering.scoring import Scorer
+from workers.engine.contract.answer_rules import Generation
+from workers.engine.contract.spec import BackboneRef
 from workers.engine.execute import execute
-from workers.engine.forward import shared_pass
-from workers.engine.generation import Generator
-from workers.engine.runtime import begin_peak_memory, peak_memory_bytes
-from workers.engine.scoring import Scorer
-from workers.engine.spec import BackboneRef
+from workers.engine.model.backbone import assemble_backbone, load_backbone
+from workers.engine.model.runtime import begin_peak_memory, peak_memory_bytes
+from workers.engine.passes.forward import shared_pass
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
 OPTIONS = {"max_steps": 6, "batch_size": 4, "evaluate_every": 3, "warmup_steps": 1, "patience": 0}

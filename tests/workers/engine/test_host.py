@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.workers.engine.fakes import QUICK, TEMPLATE, make_items, save_model, write_rows
-from workers.engine.spec import BackboneRef, EvaluateOn, Recipe, RunSpec
+from workers.engine.contract.spec import BackboneRef, EvaluateOn, Recipe, RunSpec
 
 # Starting a host costs as much as a hundred other tests; the fast suite meets one in tests/test_end_to_end.py.
 pytestmark = pytest.mark.slow
@@ -89,7 +89,7 @@ def folder(tmp_path_factory):
 
 
 def write_spec(folder, name, method="hard_prompt", **options):
-    from workers.engine.spec import FileRef
+    from workers.engine.contract.spec import FileRef
 
     data = FileRef(str(folder / "rows.jsonl"))
     spec = RunSpec(

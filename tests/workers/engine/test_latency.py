@@ -6,11 +6,11 @@ import pytest
 
 from tests.workers.engine.fakes import LABELS, make_backbone, make_items, make_run, make_spec, write_rows
 from workers.engine import latency
+from workers.engine.contract.latency_spec import LatencySpec
+from workers.engine.contract.spec import EvaluateOn, Item, Recipe
 from workers.engine.errors import RunStopped
 from workers.engine.execute import execute
 from workers.engine.latency import percentile, time_approaches
-from workers.engine.latency_spec import LatencySpec
-from workers.engine.spec import EvaluateOn, Item, Recipe
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.workers.engine.fakes import FAMILIES, LABELS, make_backbone, make_frame, make_items, trie_of
-from workers.engine.scoring import Scorer
-from workers.engine.template_spec import TemplateSpec
+from workers.engine.answering.scoring import Scorer
+from workers.engine.contract.template_spec import TemplateSpec
 
 TEMPLATES = (
     TemplateSpec(system="Sort the message into card, cash or transfer.", user="Message: {{text}}\n", answer_cue="Queue:"),

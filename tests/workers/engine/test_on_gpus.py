@@ -9,11 +9,11 @@ import torch
 from tests.workers.engine.fakes import make_backbone, make_frame, make_items, make_run, trie_of
 from tests.workers.engine.golden import scores_in
 from tests.workers.engine.pretended import moved, pretended_gpus
-from tests.workers.engine.test_serving import load_kinds, requests_of
-from workers.engine.answer_rules import Generation
+from tests.workers.engine.serving.test_answerer import load_kinds, requests_of
+from workers.engine.answering.generation import Generator
+from workers.engine.answering.scoring import Scorer
+from workers.engine.contract.answer_rules import Generation
 from workers.engine.execute import execute
-from workers.engine.generation import Generator
-from workers.engine.scoring import Scorer
 
 ONE_OR_TWO = pytest.mark.parametrize("spread", [pytest.param(False, id="one GPU"), pytest.param(True, id="two GPUs")])
 FAMILIES = ["llama", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gpt2", "gemma2", "opt"))]

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from tests.workers.engine.fakes import each_way, make_backbone, make_frame, make_items, make_run, trie_of
-from tests.workers.engine.test_training import WAYS
-from workers.engine.artifacts import start_from
+from tests.workers.engine.training.test_loop import WAYS
+from workers.engine.answering.scoring import Scorer
+from workers.engine.contract.spec import Recipe
 from workers.engine.errors import BadSpec, MissingModel
 from workers.engine.execute import execute
-from workers.engine.scoring import Scorer
-from workers.engine.spec import Recipe
-from workers.engine.tuning import create_tuning
+from workers.engine.methods.artifacts import start_from
+from workers.engine.methods.tuning import create_tuning
 
 
 def make_tuned(folder, way, **options):

@@ -8,17 +8,17 @@ import torch
 from peft import IA3Config, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from tests.workers.engine.answering.test_scoring import plain_reference
 from tests.workers.engine.fakes import make_backbone, make_frame, make_items, make_model, make_run, make_tokenizer, trie_of
-from tests.workers.engine.test_scoring import plain_reference
-from workers.engine.answer_rules import Generation
-from workers.engine.backbone import Backbone, assemble_backbone
-from workers.engine.batching import line_batch
+from workers.engine.answering.generation import Generator
+from workers.engine.answering.scoring import Scorer
+from workers.engine.contract.answer_rules import Generation
+from workers.engine.contract.spec import BackboneRef
 from workers.engine.execute import execute
-from workers.engine.forward import shared_pass
-from workers.engine.generation import Generator
-from workers.engine.prefix import NO_VIRTUAL, prefix_of
-from workers.engine.scoring import Scorer
-from workers.engine.spec import BackboneRef
+from workers.engine.model.backbone import Backbone, assemble_backbone
+from workers.engine.passes.batching import line_batch
+from workers.engine.passes.forward import shared_pass
+from workers.engine.passes.prefix import NO_VIRTUAL, prefix_of
 
 IGNORES_NAMES = {
     "prompt": lambda: PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4),

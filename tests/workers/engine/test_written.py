@@ -7,13 +7,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from tests.workers.engine.fakes import LABELS, TEMPLATE, make_backbone, make_items, make_run, write_rows
-from workers.engine.calibration import fit_label_bias
-from workers.engine.demonstrations import Neighbours
-from workers.engine.draws import draw_examples
+from workers.engine.contract.spec import EvaluateOn, Item
+from workers.engine.contract.template_spec import Demonstration, TemplateSpec
 from workers.engine.errors import BadData
 from workers.engine.execute import execute
-from workers.engine.spec import EvaluateOn, Item
-from workers.engine.template_spec import Demonstration, TemplateSpec
+from workers.engine.figures.calibration import fit_label_bias
+from workers.engine.prompts.demonstrations import Neighbours
+from workers.engine.prompts.draws import draw_examples
 
 
 def lines(tmp_path):

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from experiments.catalogue.recipes import recipe_options
 from experiments.models import Backbone, CallState, EndpointCall, EndpointKey, Evaluation, Job, JobState, Prediction, Preview, Run
-from experiments.recipes import recipe_options
 from experiments.services.jobs import job_retry
 from tests.factories import make_experiment, make_job
 from tests.workers.endpoint.server import Answer, completion, wait_until

@@ -3,30 +3,29 @@
 import csv
 import json
 import random
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from experiments.catalogue.recipes import CATALOGUE, recipe_options, split_teaching
 from experiments.demo.prompts import CAREFUL, QUEUES
 from experiments.evidence.rates import paired_difference
-from experiments.recipes import CATALOGUE, recipe_options, split_teaching
-from tests.workers.engine.fakes import USUAL_WAYS, write_rows
+from tests.workers.engine.answering.test_scoring import plain_reference
+from tests.workers.engine.fakes import write_rows
 from tests.workers.engine.golden import peft_score
-from tests.workers.engine.test_scoring import plain_reference
-from workers.engine.backbone import Backbone, load_backbone
+from workers.engine.contract.outcome import RunResult
+from workers.engine.contract.recipes import METHODS
+from workers.engine.contract.spec import BackboneRef, EvaluateOn, FileRef, Item, Recipe, RunSpec
+from workers.engine.contract.teaching_rules import Teaching
+from workers.engine.contract.template_spec import Demonstration, TemplateSpec
 from workers.engine.execute import execute
-from workers.engine.frame import Frame
-from workers.engine.outcome import RunResult
-from workers.engine.recipes import METHODS
+from workers.engine.methods.tuning import PeftTuning, create_tuning
+from workers.engine.model.backbone import Backbone, load_backbone
+from workers.engine.prompts.frame import Frame
 from workers.engine.rows import read_rows
 from workers.engine.run import Run
-from workers.engine.spec import BackboneRef, EvaluateOn, FileRef, Item, Recipe, RunSpec
-from workers.engine.teaching_rules import Teaching
-from workers.engine.template_spec import Demonstration, TemplateSpec
-from workers.engine.tuning import PeftTuning, create_tuning
 
 DEMO = Path("experiments/demo")
 LABELS = ("refund", "top up", "virtual card")
@@ -119,13 +118,8 @@ def loss_in_front(key: str, options: dict[str, Any], rows: FileRef) -> float:
     return -float(sum(found)) / len(found)
 
 
-def marked() -> Iterator[Any]:
-    for kind in TUNED:
-        is_usual = kind.preselected and kind.method in USUAL_WAYS
-        yield pytest.param(kind.key, marks=() if is_usual else pytest.mark.slow)
-
-
-@pytest.mark.parametrize("key", marked())
+@pytest.mark.slow  # the fast suite does the same on tiny models
+@pytest.mark.parametrize("key", [kind.key for kind in TUNED])
 def test_recipe_begins_as_what_it_starts_from_and_its_loss_falls(tmp_path, key):
     kind = CATALOGUE[key]
     train, validation = few(tmp_path)

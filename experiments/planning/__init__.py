@@ -1,0 +1,1 @@
+"""A comparison before it is stored: what a person asks for, what stands against it, what they should know. Writes nothing."""

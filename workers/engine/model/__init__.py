@@ -1,0 +1,1 @@
+"""One frozen backbone and the machine under it: loading, placing, proving it unchanged. Knows no prompt and no data."""
