@@ -8,7 +8,7 @@ import pytest
 from tests.workers.engine.fakes import LABELS, TEMPLATE, make_backbone, make_items, make_run, write_rows
 from workers.engine.contract.answer_rules import Generation
 from workers.engine.contract.outcome import Prediction
-from workers.engine.contract.spec import FileRef, RunSpec
+from workers.engine.contract.spec import FileRef, Item, RunSpec
 from workers.engine.contract.teaching_rules import JOURNAL, Teaching
 from workers.engine.contract.template_spec import Demonstration, FirstStep, TemplateSpec, Variant
 from workers.engine.errors import BadData, BadSpec, RunStopped
@@ -114,8 +114,8 @@ def test_answers_of_another_teacher_are_asked_anew(tmp_path):
 
 
 def make_bare(n, start=100):
-    """Unlabelled rows."""
-    return [replace(item, id=f"bare-{at}", label="") for at, item in enumerate(make_items(n), start)]
+    """Unlabelled rows, none of which reads like a labelled one."""
+    return [Item(f"bare-{at}", {"text": f"{item.fields['text']} today"}, "") for at, item in enumerate(make_items(n), start)]
 
 
 def told_bare(items):
