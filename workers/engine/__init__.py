@@ -9,7 +9,8 @@ The rooms, from the door down; each uses only what stands below it (pyproject.to
     execute     one run, from spec to result: start here
     host        a warm process that executes runs one after another; __main__ is the command line
     latency     times single requests of approaches that exist
-    approach    an approach ready to answer rows; `written` makes those that train nothing
+    building    makes the approach that a run asks for
+    approach    an approach ready to answer rows; `written` finds the words of those that train nothing
     serving/    many prompts on one model, for whoever serves answers (`answerer`)
     training/   the one training loop and what it is held to; sweeps, teachers, checkpoints
     search/     searches for a better written prompt, by rule or by DSPy

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from workers.engine.approach import Approach, build_approach
+from workers.engine.approach import Approach
+from workers.engine.building import build_approach
 from workers.engine.contract.outcome import Progress, RunResult, write_json, write_predictions
 from workers.engine.contract.spec import EvaluateOn, Item
 from workers.engine.errors import OutOfMemory

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from workers.engine.approach import Approach, build_approach
+from workers.engine.approach import Approach
+from workers.engine.building import build_approach
 from workers.engine.contract.latency_spec import LatencySpec
 from workers.engine.contract.outcome import Progress, write_json
 from workers.engine.contract.spec import BackboneRef, Item

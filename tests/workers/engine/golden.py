@@ -21,7 +21,8 @@ from tests.workers.engine.fakes import make_backbone, make_items, make_model, ma
 from tests.workers.engine.families import FAMILIES
 from workers.engine.answering.generation import Generator
 from workers.engine.answering.scoring import Scorer
-from workers.engine.approach import Prompted, build_approach
+from workers.engine.approach import Prompted
+from workers.engine.building import build_approach
 from workers.engine.contract.answer_rules import Generation
 from workers.engine.contract.outcome import RunResult
 from workers.engine.contract.recipes import METHODS, OptionValue

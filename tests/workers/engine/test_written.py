@@ -133,7 +133,8 @@ def test_scores_behind_own_examples_equal_the_plain_computation(tmp_path):
     found = {}
     for plain in (None, "asked"):
         run = make_run(tmp_path / str(plain), make_backbone(), "drawn_examples", options={"policy": "nearest", "num_examples": 3})
-        from workers.engine.approach import Prompted, build_approach
+        from workers.engine.approach import Prompted
+        from workers.engine.building import build_approach
 
         approach = build_approach(run)
         assert isinstance(approach, Prompted)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.workers.engine.fakes import LABELS, TEMPLATE, make_backbone, make_items, make_run, make_spec, write_rows
-from workers.engine.approach import build_approach
+from workers.engine.building import build_approach
 from workers.engine.contract.answer_rules import Generation
 from workers.engine.contract.latency_spec import LatencySpec
 from workers.engine.contract.outcome import Prediction

@@ -9,7 +9,8 @@ import torch
 
 from tests.workers.engine.fakes import LABELS, QUICK, make_backbone, make_items, make_run, make_spec
 from workers.engine.answering.generation import Generator
-from workers.engine.approach import Prompted, build_approach
+from workers.engine.approach import Prompted
+from workers.engine.building import build_approach
 from workers.engine.contract.answer_rules import Generation
 from workers.engine.contract.recipes import METHODS
 from workers.engine.contract.requests import Request
