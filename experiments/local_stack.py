@@ -36,7 +36,7 @@ class Program:
 def programs(port: int, host: str = "127.0.0.1") -> list[Program]:
     """Everything that an instance on one machine runs. One solo worker per queue that holds a model, a small pool for the rest.
 
-    The pool of the io queue has room for runs that wait for hosted endpoints beside reading and comparing.
+    Runs on hosted endpoints wait for hours and have a pool of their own: an upload or a comparison must not wait behind them.
     """
     python = sys.executable
     celery = [python, "-m", "celery", "-A", "promptlab", "worker", "--without-gossip", "--without-mingle", "--without-heartbeat"]
@@ -47,7 +47,8 @@ def programs(port: int, host: str = "127.0.0.1") -> list[Program]:
         Program("web", [*gunicorn, "--timeout", "120", "--graceful-timeout", "10"]),
         Program("worker-gpu", [*celery, "-Q", "gpu", "-n", "gpu@%h", "--pool", "solo"]),
         Program("worker-interactive", [*celery, "-Q", "interactive", "-n", "interactive@%h", "--pool", "solo"]),
-        Program("worker-io", [*celery, "-Q", "io", "-n", "io@%h", "--pool", "prefork", "--concurrency", "4"]),
+        Program("worker-io", [*celery, "-Q", "io", "-n", "io@%h", "--pool", "prefork", "--concurrency", "2"]),
+        Program("worker-hosted", [*celery, "-Q", "hosted", "-n", "hosted@%h", "--pool", "prefork", "--concurrency", "4"]),
         Program("sweep", [python, "manage.py", "sweep", "--every", "10"]),
     ]
 

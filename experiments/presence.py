@@ -9,6 +9,7 @@ WORKER_GONE_SECONDS = 15.0  # three missed heartbeats of an idle worker
 WORK = {
     Queue.GPU: "tuning and scoring",
     Queue.IO: "reading data and computing comparisons",
+    Queue.HOSTED: "asking hosted models",
     Queue.INTERACTIVE: "trying prompts and checking models",
 }
 

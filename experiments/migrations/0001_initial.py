@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=120, unique=True)),
-                ('queue', models.CharField(choices=[('gpu', 'gpu'), ('io', 'io'), ('interactive', 'interactive')], max_length=20)),
+                ('queue', models.CharField(choices=[('gpu', 'gpu'), ('io', 'io'), ('hosted', 'hosted'), ('interactive', 'interactive')], max_length=20)),
                 ('started_at', models.DateTimeField()),
                 ('seen_at', models.DateTimeField()),
                 ('device', models.JSONField(blank=True, default=dict)),
@@ -187,7 +187,7 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('kind', models.CharField(choices=[('parse', 'Read an uploaded file'), ('import', 'Check and store mapped rows'), ('run', 'Train and validate an approach'), ('evaluate', 'Score an approach on a split'), ('compare', 'Compute the comparison'), ('preview', 'Try a prompt on a few rows'), ('inspect', 'Verify a model')], max_length=20)),
-                ('queue', models.CharField(choices=[('gpu', 'gpu'), ('io', 'io'), ('interactive', 'interactive')], max_length=20)),
+                ('queue', models.CharField(choices=[('gpu', 'gpu'), ('io', 'io'), ('hosted', 'hosted'), ('interactive', 'interactive')], max_length=20)),
                 ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('cancelled', 'Stopped'), ('quarantined', 'Set aside')], default='queued', max_length=20)),
                 ('payload', models.JSONField(default=dict, help_text='What to do, as ids and settings; never data.')),
                 ('idempotency_key', models.CharField(blank=True, max_length=120, null=True)),

@@ -21,6 +21,7 @@ class JobKind(models.TextChoices):
 class Queue(models.TextChoices):
     GPU = "gpu", "gpu"
     IO = "io", "io"
+    HOSTED = "hosted", "hosted"
     INTERACTIVE = "interactive", "interactive"
 
 

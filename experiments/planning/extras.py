@@ -18,7 +18,7 @@ def writing_problems(names: Sequence[str], backbones: Sequence[Backbone]) -> Ite
     """
     if not names:
         return
-    queues = {Queue.IO if backbone.is_hosted else Queue.GPU for backbone in backbones}
+    queues = {Queue.HOSTED if backbone.is_hosted else Queue.GPU for backbone in backbones}
     if any(DSPY not in extras_of(queue) for queue in queues):
         yield (
             f"{listed(names)} {'needs' if len(names) == 1 else 'need'} DSPy, an extra that no running worker has. Install it where the "

@@ -42,4 +42,4 @@ def compare_key(experiment: Experiment) -> str:
 
 def queue_of(approach: Approach) -> Queue:
     """Calls of an endpoint need no accelerator, only patience."""
-    return Queue.IO if approach.family == Family.HOSTED else Queue.GPU
+    return Queue.HOSTED if approach.family == Family.HOSTED else Queue.GPU

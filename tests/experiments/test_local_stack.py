@@ -1,10 +1,23 @@
-"""What keeps an instance from starting on this machine is said before anything is started."""
+"""What an instance on one machine starts, and what keeps it from starting, said before anything is started."""
 
+import re
 import socket
+from pathlib import Path
 
 import pytest
 
-from experiments.local_stack import CannotStart, check_port, only_one
+from experiments.local_stack import CannotStart, check_port, only_one, programs
+from experiments.models import Queue
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_queue_has_a_worker_on_one_machine_and_in_the_team_set_up():
+    served = [program.arguments[program.arguments.index("-Q") + 1] for program in programs(8000) if "-Q" in program.arguments]
+    files = [(ROOT / name).read_text() for name in ("docker-compose.yml", "Dockerfile")]
+
+    assert sorted(served) == sorted(Queue.values)
+    assert {queue for text in files for queue in re.findall(r'"?-Q"?, "?(\w+)', text)} == set(Queue.values)
 
 
 def test_a_taken_port_is_named_with_a_free_one_to_try():

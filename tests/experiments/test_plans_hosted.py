@@ -60,7 +60,7 @@ def test_hosted_runs_wait_in_the_io_queue_and_the_others_for_the_accelerator(cho
     experiment_start(workspace=workspace, by=None, plan=plan_of(replace(choice, endpoints=[hosted])), key="k")
 
     queues = {run.approach.family: run.job.queue for run in Run.objects.select_related("approach", "job")}
-    assert queues["hosted"] == Queue.IO
+    assert queues["hosted"] == Queue.HOSTED
     assert {queue for family, queue in queues.items() if family != "hosted"} == {Queue.GPU}
 
 

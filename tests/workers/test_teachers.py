@@ -60,7 +60,7 @@ def teacher(workspace, server) -> Run:
     )
     experiment = factories.make_experiment(workspace, dataset_version=version)
     approach = factories.make_approach(experiment, backbone=hosted, family="hosted", template_version=prompt)
-    run = factories.make_run(approach, job=factories.make_job(workspace, queue="io"))
+    run = factories.make_run(approach, job=factories.make_job(workspace, queue="hosted"))
     Job.objects.filter(pk=run.job_id).update(payload={"run": str(run.pk)})
     factories.make_evaluation(run)
     return done(run)

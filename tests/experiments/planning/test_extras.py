@@ -61,7 +61,7 @@ def test_a_model_that_cannot_write_is_refused_by_what_its_verification_found(wor
 
 @pytest.mark.parametrize(("protocol", "count"), [("chat", 0), ("completions", 1)])
 def test_an_endpoint_writes_where_it_takes_a_conversation(workspace, protocol, count):
-    make_worker("io")
+    make_worker("hosted")
     hosted = factories.make_backbone(
         workspace, name="Far", kind="hosted", source="https://api.example.com/v1", remote_model="x", facts={"protocol": protocol}
     )

@@ -25,7 +25,7 @@ def experiment(workspace) -> Experiment:
 def intend(workspace, experiment):
     """Writes down as many calls as the budget allows of so many."""
     backbone = factories.make_backbone(workspace, kind="hosted", source="https://api.example.com/v1", remote_model="mini")
-    lease = job_claim(job_id=factories.make_job(workspace, queue="io").pk, worker="first")
+    lease = job_claim(job_id=factories.make_job(workspace, queue="hosted").pk, worker="first")
     assert lease is not None
     return lambda number: _intend(lease, backbone, experiment, number)
 
@@ -84,7 +84,7 @@ def test_jobs_that_ask_an_endpoint_are_counted_while_they_run(workspace, experim
     first, other = (factories.make_backbone(workspace, name=name, kind="hosted", source="https://api.example.com/v1") for name in "ab")
     for backbone, state in ((first, "running"), (first, "queued"), (other, "running")):
         approach = factories.make_approach(experiment, backbone=backbone, family="hosted", name=f"{backbone} {state}")
-        run = factories.make_run(approach, job=factories.make_job(workspace, queue="io", state=state))
+        run = factories.make_run(approach, job=factories.make_job(workspace, queue="hosted", state=state))
         Evaluation.objects.create(run=run, dataset_version=experiment.dataset_version, split="validation", job=run.job)
 
     assert jobs_asking(first) == 1

@@ -73,7 +73,7 @@ def test_answers_that_failed_are_tried_again(run, alice):
 def test_calls_of_an_endpoint_go_where_patience_is_kept(workspace, alice):
     run = factories.make_run(factories.make_approach(factories.make_experiment(workspace), family="hosted"), state="succeeded")
 
-    assert answers_start(run=run, by=alice).job.queue == "io"
+    assert answers_start(run=run, by=alice).job.queue == "hosted"
 
 
 @pytest.mark.parametrize(

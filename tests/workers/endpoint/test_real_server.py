@@ -90,7 +90,7 @@ def test_run_is_answered_row_by_row_and_billed(workspace, url):
     Backbone.objects.filter(pk=backbone.pk).update(facts=FACTS)
     experiment = make_experiment(workspace)
     approach = make_approach(experiment, backbone=backbone, family="hosted", template_version=make_template_version(workspace))
-    run = make_run(approach, job=make_job(workspace, queue="io"))
+    run = make_run(approach, job=make_job(workspace, queue="hosted"))
     Job.objects.filter(pk=run.job_id).update(payload={"run": str(run.pk)})
     evaluation = Evaluation.objects.create(run=run, dataset_version=experiment.dataset_version, split="validation", job=run.job)
 

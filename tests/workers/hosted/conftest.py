@@ -33,7 +33,7 @@ def hosted(workspace, server) -> Backbone:
 def run(workspace, hosted) -> Run:
     experiment = make_experiment(workspace)
     approach = make_approach(experiment, backbone=hosted, family="hosted", template_version=make_template_version(workspace))
-    run = make_run(approach, job=make_job(workspace, queue="io"))
+    run = make_run(approach, job=make_job(workspace, queue="hosted"))
     Job.objects.filter(pk=run.job_id).update(payload={"run": str(run.pk)})
     Evaluation.objects.create(run=run, dataset_version=experiment.dataset_version, split="validation", job=run.job)
     return run
