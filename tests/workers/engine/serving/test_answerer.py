@@ -15,7 +15,7 @@ from workers.engine.contract.answer_rules import Generation
 from workers.engine.contract.recipes import METHODS
 from workers.engine.contract.requests import Request
 from workers.engine.contract.spec import BackboneRef, FileRef, Item, Recipe
-from workers.engine.contract.template_spec import TemplateSpec
+from workers.engine.contract.template_spec import Demonstration, TemplateSpec
 from workers.engine.errors import BadSpec, Unsupported
 from workers.engine.methods.artifacts import save_artifact
 from workers.engine.methods.tuning import create_tuning, frame_of, reserved_positions
@@ -37,6 +37,7 @@ KINDS: dict[str, tuple[str, dict[str, Any], TemplateSpec]] = {
     "lora": ("lora", {"rank": 4}, TemplateSpec(user="A message. {{text}}", answer_cue=" is about")),
     "wider lora": ("lora", {"rank": 8, "variant": "rslora"}, TemplateSpec(user="{{text}} =>")),
     "ia3": ("ia3", {}, TemplateSpec(user="What is it? {{text}}\nQueue:")),
+    "context": ("cpt", {}, TemplateSpec(user="{{text}}\nQueue:", demonstrations=(Demonstration({"text": "it kept my notes"}, "cash"),))),
 }
 
 
