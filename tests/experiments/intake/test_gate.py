@@ -1,7 +1,6 @@
 """Every finding of the data gate, with the sentence that a person reads."""
 
 import json
-import time
 
 import pytest
 
@@ -193,14 +192,14 @@ def test_blocks_come_first_and_the_report_is_json():
 
 
 @pytest.mark.slow
-def test_two_hundred_thousand_rows_are_checked_in_seconds():
+def test_two_hundred_thousand_rows_are_checked():
+    """Takes about a second; work that grew with the square of the rows would take hours and end nothing."""
     rows = (GateRow(number, (f"text number {number % 150_000}",), f"label {number % 300}", "train") for number in range(200_000))
-    started = time.process_time()
 
     report = gate_check(rows)
 
     assert report.num_rows == 200_000
-    assert time.process_time() - started < 20  # about one second; quadratic work would take hours
+    assert {finding.code: finding.count for finding in report.findings}["duplicates"] == 50_000
 
 
 def bare_rows(*texts):
