@@ -91,10 +91,11 @@ def device_map(
 def gather_states(model: PreTrainedModel) -> None:
     """Let the last states of a model that lies on several devices come back to where its ids went in.
 
-    Answer positions are marked there, and a GPU cannot read by a mask that lies on another one.
+    Answer positions are marked there, and a GPU cannot read by a mask that lies on another one. The hook stands on what the model asks
+    for its last states, which is not always `base_model`: OPT passes that by.
     """
     if len(set(getattr(model, "hf_device_map", {}).values())) > 1 and not model.config.is_encoder_decoder:
-        add_hook_to_module(model.base_model, AlignDevicesHook(io_same_device=True, skip_keys="past_key_values"), append=True)
+        add_hook_to_module(model.get_decoder(), AlignDevicesHook(io_same_device=True, skip_keys="past_key_values"), append=True)
 
 
 def device_of(block: nn.Module, otherwise: torch.device) -> torch.device:
