@@ -241,8 +241,8 @@ def _num_ahead(jobs: list[Job]) -> int:
     if not jobs or any(job.state != JobState.QUEUED for job in jobs):
         return 0
     first = min(jobs, key=lambda job: job.created_at)
-    earlier = Job.objects.filter(queue=first.queue, created_at__lt=first.created_at)
-    return earlier.filter(state__in=[JobState.QUEUED, JobState.RUNNING]).exclude(pk__in=[job.pk for job in jobs]).count()
+    waiting = [JobState.QUEUED, JobState.RUNNING]
+    return Job.objects.filter(queue=first.queue, state__in=waiting, created_at__lt=first.created_at).count()
 
 
 def _lines(experiment: Experiment) -> tuple[RunLine, ...]:
